@@ -1,0 +1,247 @@
+"""Policy: every number the engine decides by, in one frozen, validated place.
+
+``AvSyncPolicy()`` is what we recommend. ``AvSyncPolicy.preset(name)`` gives ours and, by
+algorithm, what others ship, so that every study has its baselines. ``AvSyncPolicy.load(file)``
+reads TOML; ``from_dict`` reads what YAML or JSON gave. People write milliseconds (``late_video_ms:
+45``) and the core keeps nanoseconds (``late_video_ns``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any, Self
+
+from avsync.errors import InputError, UsageError
+from avsync.units import NS_PER_MS, ms, seconds
+
+
+class Master(Enum):
+    AUDIO = "audio"  # the voice never waits; the picture follows it
+    VIDEO = "video"  # the picture never waits; the voice is held for it
+
+
+class Pacing(Enum):
+    """When a picture is released. All but the first are open loops: due is fixed when it is pushed."""
+
+    CONTENT_CLOCK = "content_clock"  # when the sound of the same content leaves
+    ON_ARRIVAL = "on_arrival"  # at once
+    FPS_PACED = "fps_paced"  # at the nominal rate, re-based when too far behind
+    ARRIVAL_DELAY = "arrival_delay"  # on arrival + what the sound has buffered, on the rate's ticks
+    TWO_CLOCKS = "two_clocks"  # each stream on its own nominal clock from its own first unit
+
+
+@dataclass(frozen=True, slots=True)
+class AvSyncPolicy:
+    """Frozen and validated at construction; a bad value is refused by name (``UsageError``)."""
+
+    name: str = "default"
+
+    # What leads, and when pictures are released.
+    master: Master = Master.AUDIO
+    pacing: Pacing = Pacing.CONTENT_CLOCK
+    epochs: bool = True
+    """False: an interrupt empties the queues and nothing more; what is pushed later is played."""
+    pause_passes: bool = True
+    """False: a marked pause (DTX) is taken for a stall, as engines without the mark do."""
+
+    # Delay.
+    slot_ns: int = ms(20)
+    """One output slot of sound. Origin: Opus and aiortc, 20 ms."""
+    playout_delay_ns: int = ms(40)
+    """Common playout delay at a turn's start, both streams."""
+    playout_delay_max_ns: int = ms(400)
+    start_wait_video_ns: int = ms(300)
+    """How long a turn's first sound waits for its first picture before it goes alone."""
+
+    # The sound's jitter buffer (network side). Origin of the numbers: NetEq.
+    jitter_start_ns: int = ms(80)
+    jitter_min_ns: int = ms(40)
+    jitter_max_ns: int = ms(400)
+    jitter_quantile_pct: int = 95
+    jitter_shrink_ns_per_s: int = ms(20)
+
+    # Late pictures: release now, drop, show late, repeat, degrade.
+    late_video_ns: int = ms(45)
+    """Released at once when late by up to this. Origin: BT.1359 detectability, +45 ms."""
+    repeat_after_ns: int = ms(120)
+    """Later than this a picture is not worth its stamp: repeat. Origin: BT.1359, -125 ms."""
+    degrade_after_ns: int = ms(250)
+    stall_alert_after_ns: int = ms(500)
+    idle_after_ns: int = seconds(1)
+    """Without a fresh picture for this long, show the idle picture. Origin: GStreamer livesync."""
+    recover_after_ns: int = seconds(5)
+    """Clean for this long before a lowered rate is given back (hysteresis)."""
+
+    # What a source that falls behind is asked.
+    request_latency_ns: int = ms(100)
+    """Expected time between a request and its first effect; learned upwards while running."""
+    skip_margin_ns: int = ms(100)
+    skip_again_after_ns: int = ms(200)
+    relapse_ns: int = seconds(5)
+    """Lateness that returns within this of a skip means a source that is too slow: ask for fewer fps."""
+
+    # Timelines.
+    early_limit_ns: int = seconds(10)
+    late_limit_ns: int = seconds(2)
+    """Beyond these a unit is a discontinuity: re-anchor. Origin: libwebrtc 10 s, livesync 2 s."""
+    slew_ppm: int = 5_000
+    """No correction moves the picture faster than 5 ms/s outside silence. Origin: LiveKit."""
+    rate_max_ppm: int = 1_000
+    """Sound's rate correction at most 0.1 %. Origin: mpv, 0.125 %."""
+    rate_recovery_ns: int = seconds(10)
+
+    # Bounds.
+    audio_queue_units: int = 3_000
+    video_queue_units: int = 512
+
+    # Alerts (monitor). Origin of the levels: BT.1359.
+    warn_lead_ns: int = ms(45)
+    warn_lag_ns: int = ms(60)
+    critical_lead_ns: int = ms(90)
+    critical_lag_ns: int = ms(125)
+    alert_dwell_ns: int = seconds(5)
+    sr_age_alert_ns: int = seconds(5)
+    drift_alert_ppm: int = 100
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith(("_ns", "_ppm", "_pct", "_units", "_ns_per_s")):
+                if type(value) is not int:
+                    raise UsageError(f"{field.name} must be an int, got {value!r}")
+                if value < 0:
+                    raise UsageError(f"{field.name} must be >= 0, got {value}")
+                if value > seconds(3600):
+                    raise UsageError(f"{field.name} must be <= one hour, got {value}")
+        _positive(self, "slot_ns", "audio_queue_units", "video_queue_units", "rate_recovery_ns")
+        _ordered(self, "playout_delay_ns", "playout_delay_max_ns")
+        _ordered(self, "jitter_min_ns", "jitter_start_ns", "jitter_max_ns")
+        _ordered(self, "late_video_ns", "repeat_after_ns", "degrade_after_ns", "stall_alert_after_ns", "idle_after_ns")
+        _ordered(self, "warn_lead_ns", "critical_lead_ns")
+        _ordered(self, "warn_lag_ns", "critical_lag_ns")
+        if not 0 < self.jitter_quantile_pct < 100:
+            raise UsageError(f"jitter_quantile_pct must be between 1 and 99, got {self.jitter_quantile_pct}")
+        if self.slot_ns > ms(200):
+            raise UsageError(f"slot_ns must be <= 200 ms, got {self.slot_ns}")
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """A policy by its name; ``InputError`` lists the names it knows."""
+        if name not in PRESETS:
+            raise InputError(f"no policy is named {name!r}", remedy=_suggest(name, PRESETS))
+        return cls._build({"name": name, **PRESETS[name]}, file="", base=cls())
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, file: str = "") -> Self:
+        """``{"preset": "default", "playout_delay_ms": 120}``: a preset and what differs from it."""
+        if not isinstance(data, Mapping):
+            raise InputError(f"a policy is a table of names and values, got {type(data).__name__}", file=file)
+        values = dict(data)
+        start = values.pop("preset", "default")
+        if not isinstance(start, str):
+            raise InputError(f"preset must be a name, got {start!r}", file=file)
+        return cls._build(values, file=file, base=cls.preset(start))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a TOML file. Anything wrong with it is an ``InputError`` that names the file."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+            return cls.from_dict(tomllib.loads(text), file=str(path))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(f"not a readable TOML policy: {error}", file=str(path)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values in the core's own units; ``from_plain`` gives the same policy back."""
+        return {key: value.value if isinstance(value, Enum) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_dict`` (recordings)."""
+        try:
+            return cls(**{**data, "master": Master(data["master"]), "pacing": Pacing(data["pacing"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"not a policy written by this version: {error}") from None
+
+    @classmethod
+    def _build(cls, values: Mapping[str, Any], *, file: str, base: Self) -> Self:
+        changes: dict[str, Any] = {}
+        for key, value in values.items():
+            field, converted = _field(key, value, file)
+            changes[field] = converted
+        try:
+            return replace(base, **changes)
+        except UsageError as error:
+            raise InputError(f"policy: {error}", file=file) from None
+
+
+def _positive(policy: AvSyncPolicy, *names: str) -> None:
+    for name in names:
+        if getattr(policy, name) <= 0:
+            raise UsageError(f"{name} must be > 0, got {getattr(policy, name)}")
+
+
+def _ordered(policy: AvSyncPolicy, *names: str) -> None:
+    for low, high in zip(names, names[1:], strict=False):
+        if getattr(policy, low) > getattr(policy, high):
+            raise UsageError(f"{low} must be <= {high}, got {getattr(policy, low)} > {getattr(policy, high)}")
+
+
+def _spoken_names() -> dict[str, str]:
+    """What people may write -> the field: ``late_video_ms -> late_video_ns``."""
+    names = {}
+    for field in fields(AvSyncPolicy):
+        spoken = field.name.replace("_ns_per_s", "_ms_per_s")
+        names[spoken[:-3] + "_ms" if spoken.endswith("_ns") else spoken] = field.name
+    return names
+
+
+def _field(key: object, value: Any, file: str) -> tuple[str, Any]:
+    names = _spoken_names()
+    if key not in names:
+        raise InputError(f"policy has no {key!r}", file=file, remedy=_suggest(str(key), names))
+    field = names[str(key)]
+    if field == "name":
+        if not isinstance(value, str):
+            raise InputError(f"policy name must be text, got {value!r}", file=file)
+        return field, value
+    if field in ("epochs", "pause_passes"):
+        if not isinstance(value, bool):
+            raise InputError(f"policy {key} must be true or false, got {value!r}", file=file)
+        return field, value
+    if field in ("master", "pacing"):
+        choices = {member.value: member for member in (Master if field == "master" else Pacing)}
+        if value not in choices:
+            raise InputError(f"policy {key} cannot be {value!r}", file=file, remedy=_suggest(str(value), choices))
+        return field, choices[value]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"policy {key} must be a number, got {value!r}", file=file)
+    if abs(value) > 1e9:
+        raise InputError(f"policy {key} is absurdly large: {value!r}", file=file)
+    return field, round(value * NS_PER_MS) if key != field else int(value)
+
+
+def _suggest(word: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(sorted(known))
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # A common playout delay that hides half a second of generator stall, for non-interactive avatars.
+    "patient": {"playout_delay_ms": 300},
+    "video_master": {"master": "video"},
+    # What others ship, by algorithm. No epochs, no late policy, no request: that is the point.
+    "pass_through": {"pacing": "on_arrival", "epochs": False},
+    "fps_paced": {"pacing": "fps_paced", "epochs": False},
+    "arrival_delay": {"pacing": "arrival_delay", "epochs": False},
+    "two_clocks": {"pacing": "two_clocks", "epochs": False},
+    # Ours, but blind to marked pauses.
+    "dtx_as_stall": {"pause_passes": False},
+}

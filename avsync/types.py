@@ -1,0 +1,208 @@
+"""Types: what goes in (``MediaUnit``), what the engine wants (answers), what a sink did (``Presented``).
+
+Command and observation are different types: ``Present`` is a wish, ``Presented`` a fact with
+the sink's own time. Only facts reach the monitor.
+
+These are NamedTuples, not frozen dataclasses: three are made per media unit, and a frozen
+dataclass of nine fields costs about four times as much to construct. They are as immutable.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, NamedTuple
+
+from avsync.units import ms
+
+
+class Kind(Enum):
+    AUDIO = "audio"
+    VIDEO = "video"
+
+
+AUDIO, VIDEO = Kind.AUDIO, Kind.VIDEO
+
+
+class MediaUnit(NamedTuple):
+    """One audio chunk or one video frame, stamped with its place in the content.
+
+    ``pts_ns``: position in what is said; strictly increasing per kind, never reset by a turn.
+    ``is_key``: decodable alone. Raw frames and sound always are.
+    ``droppable``: nothing that follows depends on it. Raw frames and sound always are.
+    ``pause``: the source's mark (an Opus DTX packet, a muted track): from ``pts_ns`` on nothing
+    is said until the next unit's PTS. The content passes meanwhile; it is not a stall.
+    ``payload`` is carried, never looked at.
+    """
+
+    kind: Kind
+    seq: int
+    epoch: int
+    pts_ns: int
+    duration_ns: int
+    size_bytes: int = 0
+    is_key: bool = True
+    droppable: bool = True
+    pause: bool = False
+    payload: Any = None
+
+
+class DropReason(Enum):
+    """Why a unit was not presented. Every pushed unit ends as exactly one Present or one Drop."""
+
+    STALE_EPOCH = "stale_epoch"  # said before an interrupt
+    DUPLICATE = "duplicate"  # this PTS (or sequence number) was already accepted
+    LATE = "late"  # beyond the late bound with nothing to be gained by showing it
+    LATE_NEWER = "late_newer"  # late, and a newer frame is due
+    STAMP_ORDER = "stamp_order"  # its stamp is not after the last one sent
+    DEPENDENCY = "dependency"  # a frame it needs was dropped
+    QUEUE_FULL = "queue_full"  # the bounded queue pushed out its oldest
+    DISCONTINUITY = "discontinuity"  # older than a re-anchored timeline
+    BAD_PTS = "bad_pts"  # NaN, not an int, negative or absurdly far away
+    SHRINK = "shrink"  # silence given up to bring a grown delay back down
+    QUARANTINE = "quarantine"  # a provider's media between an interrupt and the next turn's mark
+    CLOSED = "closed"  # still queued when the engine was closed
+
+
+class Reason(Enum):
+    """Why the engine answered as it did, for every answer but Drop."""
+
+    DUE = "due"
+    LATE = "late"  # shown late, under its own stamp
+    FIRST = "first"  # starts a turn
+    ON_ARRIVAL = "on_arrival"  # an open-loop baseline policy
+    IDLE = "idle"  # no turn is being spoken
+    WAITING = "waiting"  # a turn has begun, its playout delay is not over
+    UNDERRUN = "underrun"  # the sound ran out unannounced: the content clock stops
+    LOSS = "loss"  # a gap in the sound: the content clock passes
+    PAUSE = "pause"  # a marked pause: the content clock passes
+    HOLD = "hold"  # the voice waits for the picture (video master)
+    MISSING = "missing"  # no fresh frame where one was due
+    BEHIND = "behind"  # the source's pictures are late and nothing newer has come
+    SLOW = "slow"  # lateness returned: the source cannot keep its rate
+    RECOVERED = "recovered"
+    INTERRUPTED = "interrupted"
+    DEPENDENCY = "dependency"
+
+
+class Present(NamedTuple):
+    """Play this sound or show this picture now. ``stamp_ns``: its output time, for RTP and SRs.
+
+    ``stretch_ppm`` (sound only): play it this much faster (> 0), so that it lasts
+    ``duration * 1e6 / (1e6 + stretch_ppm)``; a slow rate correction by resampling.
+    """
+
+    unit: MediaUnit
+    at_ns: int
+    stamp_ns: int
+    epoch: int
+    reason: Reason
+    stretch_ppm: int = 0
+
+
+class Repeat(NamedTuple):
+    """Show the picture on screen once more, stamped ``stamp_ns``. Never of a stale epoch."""
+
+    unit: MediaUnit
+    at_ns: int
+    stamp_ns: int
+    epoch: int
+    reason: Reason
+
+
+class InsertSilence(NamedTuple):
+    """Nothing to play for ``duration_ns``; ``reason`` tells whether the content clock passes."""
+
+    at_ns: int
+    stamp_ns: int
+    duration_ns: int
+    epoch: int
+    reason: Reason
+
+
+class Drop(NamedTuple):
+    """This unit will never be presented."""
+
+    unit: MediaUnit
+    at_ns: int
+    epoch: int
+    reason: DropReason
+
+
+class Degrade(NamedTuple):
+    """Level 0: lips. 1: the last picture is repeated. 2: show the idle picture (neutral mouth)."""
+
+    level: int
+    at_ns: int
+    epoch: int
+    reason: Reason
+
+
+class Want(Enum):
+    SKIP_TO_PTS = "skip_to_pts"  # value: ns of content
+    FPS = "fps"  # value: frames per second; 0 gives the nominal rate back
+    BITRATE = "bitrate"  # value: bits per second; 0 gives the nominal rate back
+    KEYFRAME = "keyframe"  # value: 0
+
+
+class Request(NamedTuple):
+    """What the source is asked to do. It may not be able to; nothing depends on an answer."""
+
+    want: Want
+    value: int
+    at_ns: int
+    epoch: int
+    reason: Reason
+
+
+class Alert(NamedTuple):
+    """Something a person should know. ``active`` False ends it; ``count`` sums up what was not repeated."""
+
+    name: str
+    active: bool
+    at_ns: int
+    epoch: int
+    value: int
+    count: int = 1
+
+
+Answer = Present | Repeat | InsertSilence | Drop | Degrade | Request | Alert
+
+
+class Source(Enum):
+    """Who says that something was presented, from the most to the least trustworthy."""
+
+    DEVICE = "device"
+    RVFC = "rvfc"  # requestVideoFrameCallback
+    STATS = "stats"  # getStats
+    SIM = "sim"
+    SCHEDULED = "scheduled"  # nobody looked: the engine's own plan
+
+
+class Heard(Enum):
+    """What an observed stretch of output was."""
+
+    CONTENT = "content"
+    REPEAT = "repeat"  # the same picture again
+    STOPPED = "stopped"  # silence in which the content clock stands
+    PASSING = "passing"  # silence, loss or concealment over which the content passes
+    IDLE = "idle"  # idle picture, or silence outside any turn
+
+
+class Presented(NamedTuple):
+    """What a sink did, in the sink's own time. ``pts_ns`` is None where no content was involved.
+
+    Sound: ``at_ns`` is when its first sample left, ``duration_ns`` how long it takes to leave.
+    Picture: ``at_ns`` is when it came on screen (or left us), ``duration_ns`` the frame's own.
+    """
+
+    kind: Kind
+    epoch: int
+    pts_ns: int | None
+    duration_ns: int
+    at_ns: int
+    source: Source
+    what: Heard = Heard.CONTENT
+
+
+MAX_PTS_NS = ms(1000) * 86_400 * 365
+"""A year of content. Anything beyond is a broken source, not a long talk."""

@@ -1,0 +1,52 @@
+"""Units: every time inside avsync is an ``int`` of nanoseconds, every count stays a count.
+
+People speak milliseconds, so ``ms(30)`` is how a constant is written. Counters (samples,
+frames, RTP ticks) are turned into time from their *total* (``ticks_to_ns``), with one exact
+integer division: adding up rounded durations is how an hour goes missing.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+NS_PER_US = 1_000
+
+Rate = int | Fraction
+"""Ticks per second, exact: 48000, 25, Fraction(30000, 1001)."""
+
+
+def us(microseconds: float) -> int:
+    """Microseconds as spoken -> ns."""
+    return round(microseconds * NS_PER_US)
+
+
+def ms(milliseconds: float) -> int:
+    """Milliseconds as spoken -> ns. ``ms(0.5) == 500_000``."""
+    return round(milliseconds * NS_PER_MS)
+
+
+def seconds(value: float) -> int:
+    """Seconds as spoken -> ns."""
+    return round(value * NS_PER_S)
+
+
+def to_ms(ns: int) -> float:
+    """ns -> milliseconds, for people (YAML, CLI, reports). Never fed back into the core."""
+    return ns / NS_PER_MS
+
+
+def ticks_to_ns(ticks: int, rate: Rate) -> int:
+    """The time of tick number ``ticks`` at ``rate`` ticks/s, rounded down. Exact at any size."""
+    if isinstance(rate, int):
+        return ticks * NS_PER_S // rate
+    return ticks * NS_PER_S * rate.denominator // rate.numerator
+
+
+def ns_to_ticks(ns: int, rate: Rate) -> int:
+    """The tick nearest to ``ns`` (halves round up), so that ns -> tick -> ns -> tick is stable."""
+    if isinstance(rate, int):
+        return (2 * ns * rate + NS_PER_S) // (2 * NS_PER_S)
+    scale = NS_PER_S * rate.denominator
+    return (2 * ns * rate.numerator + scale) // (2 * scale)

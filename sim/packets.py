@@ -1,0 +1,57 @@
+"""Packets: what travels on the lab's links, as RTP would carry it.
+
+Each carries three things that must not be mixed: the RTP header (16-bit sequence, 32-bit
+stamp), what the sender *believes* it sent under that stamp (``pts_ns``), and a reference to
+the *truth* (``ref``: the source's own log), which no engine ever looks at.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from avsync.types import Kind
+
+SOUND_RTP_HZ = 48_000  # RFC 7587: Opus always
+PICTURE_RTP_HZ = 90_000  # RFC 6184, RFC 7741
+MTU_BYTES = 1_200  # libwebrtc's default packet size
+IDLE = -1  # ref of a picture without lips, or of sound without content
+
+
+class SoundPacket(NamedTuple):
+    """One RTP packet of sound. ``pts_ns`` None: comfort silence, the sender had nothing to say."""
+
+    seq16: int
+    rtp: int
+    duration_ns: int
+    size_bytes: int
+    epoch: int
+    pts_ns: int | None
+    ref: int
+    pause: bool = False  # a DTX packet: nothing more until the next stamp
+    retransmitted: bool = False
+
+
+class PictureFrame(NamedTuple):
+    """One video frame, all of its packets. ``seq16`` is the first packet's."""
+
+    seq16: int
+    rtp: int
+    packets: int
+    size_bytes: int
+    epoch: int
+    pts_ns: int | None
+    duration_ns: int
+    ref: int
+    is_key: bool
+    droppable: bool  # no later frame depends on it
+    number: int  # frame number in sending order; frame n needs n - 1 unless it is a key
+    repeat: bool = False
+    retransmitted: bool = False
+
+
+class SenderReport(NamedTuple):
+    """RTCP SR: the remote wall clock and the RTP stamp of the same instant."""
+
+    kind: Kind
+    ntp_ns: int
+    rtp: int
