@@ -102,7 +102,7 @@ def signed(ticks: int) -> int:
 def began_again(rtp: RtpTime, raw: int) -> bool:
     """Told about each stamp too far off: True when enough of them in a row follow each other."""
     step = signed(raw - rtp.odd_raw)
-    agrees = rtp.odd and 0 < step <= rtp.rate * (REBUILD_BEYOND_NS // NS_PER_S)
+    agrees = 0 < step <= rtp.rate * (REBUILD_BEYOND_NS // NS_PER_S)
     rtp.odd, rtp.odd_raw = (rtp.odd + 1 if agrees else 1), raw
     return rtp.odd >= REBUILD_AFTER
 

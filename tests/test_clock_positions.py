@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
 from avsync.clock import AvSyncClock
 from avsync.errors import UsageError
 from avsync.types import AUDIO, VIDEO, DropReason, MediaUnit
 from avsync.units import ms, ticks_to_ns
+
+NTSC = Fraction(30_000, 1001)
 
 
 def must(unit: MediaUnit | None) -> MediaUnit:
@@ -24,6 +28,13 @@ def test_frames_of_their_own_duration_and_of_the_rate_mix() -> None:
         must(clock.stamp_frame()),
     ]
     assert [unit.pts_ns for unit in units] == [0, 33_333_333, 133_333_333, 166_666_666]
+
+
+def test_trap_21_mixing_them_for_hours_loses_no_part_of_a_nanosecond() -> None:
+    clock = AvSyncClock(video_rate=NTSC)
+    for n in range(3000):
+        assert must(clock.stamp_frame(duration_ns=ms(25))).pts_ns == n * ms(25) + ticks_to_ns(n, NTSC)
+        must(clock.stamp_frame())
 
 
 def test_slides_say_their_pts_after_the_turns_start() -> None:
@@ -153,6 +164,26 @@ def test_a_source_that_begins_again_at_another_rtp_offset_is_followed_after_five
     answers = [clock.stamp_rtp_ticks(AUDIO, 1_000_000_000 + 960 * n, 48_000, duration_ticks=960) for n in range(7)]
     assert [unit and unit.pts_ns for unit in answers] == [None] * 4 + [ms(200), ms(220), ms(240)]
     assert clock.rtp_restarts == 1 and clock.refused[DropReason.STAMP_ORDER] == 4
+
+
+def test_odd_rtp_times_that_do_not_follow_each_other_are_never_followed() -> None:
+    clock = AvSyncClock()
+    must(clock.stamp_rtp_ticks(AUDIO, 3_000_000_000, 48_000, duration_ticks=960))
+    for n in range(20):
+        assert clock.stamp_rtp_ticks(AUDIO, 2_000_000_000 - 960 * n, 48_000) is None
+    for n in range(20):
+        for other in (1_000_000_000, 2_000_000_000):
+            assert clock.stamp_rtp_ticks(AUDIO, other + 960 * n, 48_000) is None
+    for n in range(1, 20):  # nor those with the right ones between them
+        assert clock.stamp_rtp_ticks(AUDIO, 1_500_000_000 + 960 * n, 48_000) is None
+        must(clock.stamp_rtp_ticks(AUDIO, 3_000_000_000 + 960 * n, 48_000, duration_ticks=960))
+    assert clock.rtp_restarts == 0
+
+
+def test_rtp_times_go_on_where_counting_stopped() -> None:
+    clock = AvSyncClock()
+    clock.stamp_audio(4800)
+    assert must(clock.stamp_rtp_ticks(AUDIO, 77, 48_000)).pts_ns == ms(100)
 
 
 def test_one_absurd_rtp_time_poisons_nothing() -> None:

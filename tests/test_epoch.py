@@ -67,6 +67,14 @@ def test_quarantine_ends_120_ms_after_the_last_sound_has_sounded() -> None:
     assert hold.next_wakeup_ns() is None
 
 
+def test_a_long_chunk_sounds_to_its_end_whatever_comes_after_it() -> None:
+    hold = Quarantine()
+    hold.start(0)
+    hold.on_sound(0, False, ms(500))
+    hold.on_sound(ms(10), False, ms(20))
+    assert hold.next_wakeup_ns() == ms(620)
+
+
 def test_a_stretch_marked_silent_ends_it_as_well_as_nothing_at_all() -> None:
     hold = Quarantine()
     hold.start(0)
@@ -85,6 +93,16 @@ def test_a_loud_unit_between_silent_ones_counts_from_the_beginning() -> None:
     assert hold.on_sound(ms(100), False, ms(20))
     assert provider_speaks(hold, 120, 220, silent=True) == []
     assert hold.holds(ms(220))
+
+
+def test_silence_of_negative_length_or_of_the_turn_before_counts_nothing() -> None:
+    hold = Quarantine()
+    hold.start(0)
+    assert hold.on_sound(ms(10), True, ms(100))
+    hold.start(ms(20))
+    assert hold.on_sound(ms(30), True, -ms(1000))
+    assert hold.on_sound(ms(40), True, ms(119))
+    assert not hold.on_sound(ms(50), True, ms(1))
 
 
 def test_a_turn_marker_ends_it_at_once_and_means_nothing_outside_it() -> None:
