@@ -155,14 +155,14 @@ class Request(NamedTuple):
 
 
 class Alert(NamedTuple):
-    """Something a person should know. ``active`` False ends it; ``count`` sums up what was not repeated."""
+    """Something a person should know. ``active`` False ends it; ``times`` sums up what was not repeated."""
 
     name: str
     active: bool
     at_ns: int
     epoch: int
     value: int
-    count: int = 1
+    times: int = 1
 
 
 Answer = Present | Repeat | InsertSilence | Drop | Degrade | Request | Alert

@@ -1,0 +1,23 @@
+"""avsync: keeps a talking avatar's lips and voice together over WebRTC, and proves it.
+
+What is listed here is a promise; everything else may move. ``offset = audio - video``: positive
+means that the voice is ahead of the lips. Every time is an int of nanoseconds, told by the caller.
+"""
+
+from avsync.clock import AvSyncClock
+from avsync.errors import AvSyncError, InputError, UsageError
+from avsync.monitor import AvSyncMonitor
+from avsync.playout import PlayoutClock
+from avsync.policy import AvSyncPolicy
+from avsync.synchronizer import AvSynchronizer
+
+__all__ = [
+    "AvSyncClock",
+    "AvSyncError",
+    "AvSyncMonitor",
+    "AvSyncPolicy",
+    "AvSynchronizer",
+    "InputError",
+    "PlayoutClock",
+    "UsageError",
+]

@@ -1,0 +1,149 @@
+"""CatchUp: what a source that falls behind is asked to do, and when it is given its rate back.
+
+Pictures that are late with nothing newer behind them mean that the source, not the network's
+order, is behind. First it is asked to skip to where the voice will be when it can obey; when
+lateness comes back soon after, it is too slow for its rate and is asked for fewer frames. A
+source that stays clean gets its rate back, later each time it relapses.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from avsync.policy import AvSyncPolicy
+from avsync.types import Reason, Request, Want
+from avsync.units import NS_PER_S, ms, seconds
+
+RATE_WINDOW_NS = seconds(2)  # how far back the source's own rate is measured
+RATE_SHARE_PCT = 90  # of what it was measured to manage: 22 fps -> 20, as in the first trial
+CATCH_UP_NS = seconds(3)  # a backlog that only a lower fps can work off should be gone in about this
+LOWEST_FPS = 8  # below 5 fps lip sync is meaningless (Perkins); stay clear of it
+BITRATE_SHARE_PCT = 70
+RESTORE_MAX_NS = seconds(120)
+LATENCY_MAX_NS = seconds(1)
+CREEP_NS = ms(15)  # late by this for as long as a relapse: a slow drift, not a stall
+
+
+class CatchUp:
+    """``on_arrival`` for each picture pushed; ``on_late`` / ``on_time`` as they fall due."""
+
+    __slots__ = (
+        "_arrivals",
+        "_asked_at_ns",
+        "_clean_since_ns",
+        "_creeping_since_ns",
+        "_latency_ns",
+        "_levers",
+        "_lowered",
+        "_policy",
+        "_restore_after_ns",
+        "_skip_done_ns",
+        "_skip_target_ns",
+        "_unanswered",
+    )
+
+    def __init__(self, policy: AvSyncPolicy, levers: frozenset[Want]) -> None:
+        self._policy = policy
+        self._levers = levers
+        self._latency_ns = policy.request_latency_ns
+        self._arrivals: deque[tuple[int, int]] = deque(maxlen=512)  # (when, bytes)
+        self._restore_after_ns = policy.recover_after_ns
+        self._lowered: Want | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """A new turn: nobody is behind yet. What was learned about the source stays."""
+        self._asked_at_ns: int | None = None
+        self._skip_target_ns: int | None = None
+        self._skip_done_ns: int | None = None
+        self._clean_since_ns: int | None = None
+        self._creeping_since_ns: int | None = None
+        self._unanswered = 0
+        self._arrivals.clear()
+
+    def on_arrival(self, pts_ns: int, size_bytes: int, now_ns: int) -> None:
+        self._arrivals.append((now_ns, size_bytes))
+        target = self._skip_target_ns
+        if target is not None and pts_ns >= target - ms(50) and self._asked_at_ns is not None:
+            # Its first picture after the skip: this is how long it takes to obey.
+            self._latency_ns = min(LATENCY_MAX_NS, max(self._latency_ns, now_ns - self._asked_at_ns))
+            self._skip_target_ns = None
+            self._skip_done_ns = now_ns
+            self._unanswered = 0
+
+    def on_late(self, late_ns: int, position_ns: int, epoch: int, now_ns: int) -> Request | None:
+        """A picture is ``late_ns`` behind the voice and nothing newer has come."""
+        policy = self._policy
+        self._clean_since_ns = None
+        if late_ns <= policy.late_video_ns:
+            if late_ns < CREEP_NS:
+                self._creeping_since_ns = None
+                return None
+            if self._creeping_since_ns is None:
+                self._creeping_since_ns = now_ns
+            if now_ns - self._creeping_since_ns < policy.relapse_ns:
+                return None
+        asked = self._asked_at_ns
+        if asked is not None and now_ns - asked < max(policy.skip_again_after_ns, self._wait_for_answer()):
+            return None
+        self._asked_at_ns = now_ns
+        self._creeping_since_ns = None
+        done = self._skip_done_ns
+        relapsed = done is not None and now_ns - done < policy.relapse_ns
+        can_skip = Want.SKIP_TO_PTS in self._levers and self._unanswered < 5
+        if self._lowered is None and (relapsed or not can_skip):
+            request = self._ask_less(late_ns, epoch, now_ns)
+            if request is not None:
+                # The backlog is still there: the next call may ask to skip over it at once.
+                self._asked_at_ns = None if can_skip else now_ns
+                return request
+        if not can_skip:
+            return None
+        self._unanswered += 1
+        target = position_ns + self._latency_ns * min(self._unanswered, 4) + policy.skip_margin_ns
+        self._skip_target_ns = target
+        return Request(Want.SKIP_TO_PTS, target, now_ns, epoch, Reason.BEHIND)
+
+    def on_time(self, epoch: int, now_ns: int) -> Request | None:
+        """A picture was on time. After long enough a lowered rate is given back."""
+        self._creeping_since_ns = None
+        if self._lowered is None:
+            return None
+        if self._clean_since_ns is None:
+            self._clean_since_ns = now_ns
+        if now_ns - self._clean_since_ns < self._restore_after_ns:
+            return None
+        want, self._lowered = self._lowered, None
+        self._restore_after_ns = min(RESTORE_MAX_NS, 2 * self._restore_after_ns)
+        self._skip_done_ns = now_ns  # a relapse right after this is the rate's fault again
+        return Request(want, 0, now_ns, epoch, Reason.RECOVERED)
+
+    def _wait_for_answer(self) -> int:
+        """While a skip is under way asking again would only move its target."""
+        return self._latency_ns if self._skip_target_ns is not None else 0
+
+    def _ask_less(self, late_ns: int, epoch: int, now_ns: int) -> Request | None:
+        for want in (Want.FPS, Want.BITRATE):
+            if want in self._levers:
+                self._lowered = want
+                value = self._manageable(want, late_ns, now_ns)
+                return Request(want, value, now_ns, epoch, Reason.SLOW)
+        return None
+
+    def _manageable(self, want: Want, late_ns: int, now_ns: int) -> int:
+        """A rate the source has shown that it can keep, low enough to work its backlog off.
+
+        A source that makes c frames/s and is asked for f gains c/f - 1 seconds a second.
+        """
+        arrivals = self._arrivals
+        while len(arrivals) > 1 and now_ns - arrivals[0][0] > RATE_WINDOW_NS:
+            arrivals.popleft()
+        if len(arrivals) < 3:
+            return 20 if want is Want.FPS else 500_000
+        span_ns = max(1, arrivals[-1][0] - arrivals[0][0])
+        if want is Want.BITRATE:
+            return sum(size for _, size in arrivals) * 8 * NS_PER_S * BITRATE_SHARE_PCT // (100 * span_ns)
+        fps_ns = (len(arrivals) - 1) * NS_PER_S
+        sustainable = fps_ns * RATE_SHARE_PCT // (100 * span_ns)
+        catching_up = fps_ns * CATCH_UP_NS // (span_ns * (CATCH_UP_NS + late_ns))
+        return max(LOWEST_FPS, min(sustainable, catching_up))

@@ -1,0 +1,299 @@
+"""Pictures: which frame is shown now, and what happens when the one that is due is not there.
+
+A picture is due when the sound of the same content leaves. Little late, it is shown at once;
+later, it makes way for a newer one; too late, the last picture is repeated and the ladder
+climbed: repeat, alert, idle picture. Encoded frames that others need are never dropped alone.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from enum import Enum
+
+from avsync.catchup import CREEP_NS, CatchUp
+from avsync.open_loop import OpenLoop
+from avsync.playout import ClockState, PlayoutClock
+from avsync.policy import AvSyncPolicy, Pacing
+from avsync.types import (
+    Alert,
+    Answer,
+    Degrade,
+    Drop,
+    DropReason,
+    MediaUnit,
+    Present,
+    Reason,
+    Repeat,
+    Request,
+    Want,
+)
+from avsync.units import ms
+
+KEYFRAME_AGAIN_NS = ms(500)  # a key frame takes about an RTT and an encode to come
+
+
+class Verdict(Enum):
+    SHOW = "show"
+    SHOW_LATE = "show_late"
+    MAKE_WAY = "make_way"
+    TOO_LATE = "too_late"
+
+
+def judge(late_ns: int, *, newer_due: bool, idle: bool, policy: AvSyncPolicy) -> Verdict:
+    """What to do with a picture that is ``late_ns`` >= 0 behind the voice (design, section 6)."""
+    if late_ns <= policy.late_video_ns:
+        return Verdict.SHOW
+    if newer_due:
+        return Verdict.MAKE_WAY
+    # Lips come back from the idle picture with the first one that is on time, not before.
+    if late_ns > policy.repeat_after_ns or idle:
+        return Verdict.TOO_LATE
+    return Verdict.SHOW_LATE
+
+
+class Pictures:
+    """``push`` units, ``answer(now_ns)`` until None. Follows ``clock``; knows the playing ``epoch``."""
+
+    __slots__ = (
+        "_alerted",
+        "_broken",
+        "_catchup",
+        "_clock",
+        "_expected_pts_ns",
+        "_half_tick_ns",
+        "_key_asked_ns",
+        "_last_stamp_ns",
+        "_level",
+        "_levers",
+        "_open_loop",
+        "_pending",
+        "_policy",
+        "_queue",
+        "_repeat_stamp_ns",
+        "_shown",
+        "epoch",
+        "finished_epoch",
+        "shown_pts_ns",
+    )
+
+    def __init__(self, policy: AvSyncPolicy, clock: PlayoutClock, *, levers: frozenset[Want], tick_ns: int) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._levers = levers
+        self._half_tick_ns = tick_ns // 2
+        self._queue: deque[tuple[int, int, MediaUnit]] = deque()  # (pts, open-loop due, unit)
+        self._pending: deque[Answer] = deque()
+        self._open_loop = None if policy.pacing is Pacing.CONTENT_CLOCK else OpenLoop(policy.pacing)
+        self._catchup = CatchUp(policy, levers)
+        self.epoch = -1
+        self.finished_epoch = -1
+        self.shown_pts_ns = -1
+        self._shown: MediaUnit | None = None
+        self._last_stamp_ns = -1
+        self._expected_pts_ns = 0
+        self._repeat_stamp_ns = 0
+        self._level = 0
+        self._alerted = False
+        self._broken = False
+        self._key_asked_ns: int | None = None
+
+    # ---- in
+
+    def push(self, unit: MediaUnit, now_ns: int, sound_buffered_ns: int) -> DropReason | None:
+        queue = self._queue
+        self._catchup.on_arrival(unit.pts_ns, unit.size_bytes, now_ns)
+        due = 0
+        if self._open_loop is not None:
+            due = self._open_loop.due_ns(now_ns, unit.duration_ns, sound_buffered_ns)
+        elif unit.pts_ns <= self.shown_pts_ns:
+            return DropReason.DUPLICATE if unit.pts_ns == self.shown_pts_ns else DropReason.LATE
+        entry = (unit.pts_ns, due, unit)
+        if not queue or unit.pts_ns > queue[-1][0] or self._open_loop is not None:
+            queue.append(entry)
+        else:
+            if any(unit.pts_ns == pts for pts, _, _ in queue):
+                return DropReason.DUPLICATE
+            ordered = list(queue)
+            insort(ordered, entry, key=lambda item: item[0])
+            self._queue = deque(ordered)
+        if len(self._queue) > self._policy.video_queue_units:
+            _, _, oldest = self._queue.popleft()
+            self._pending.append(self._drop(oldest, now_ns, DropReason.QUEUE_FULL))
+        return None
+
+    def interrupt(self, epoch: int, now_ns: int) -> list[MediaUnit]:
+        """Forget every picture before ``epoch``, the one on screen included."""
+        stale = [unit for _, _, unit in self._queue if unit.epoch < epoch]
+        self._queue = deque(entry for entry in self._queue if entry[2].epoch >= epoch)
+        self._shown = None
+        self._broken = False
+        self._catchup.reset()
+        if self._open_loop is not None:
+            self._open_loop.flush()
+        return stale
+
+    def neutral(self, epoch: int, now_ns: int) -> Degrade:
+        """After an interrupt no mouth of the old turn stays: show the idle picture."""
+        self._level = 0
+        return Degrade(2, now_ns, epoch, Reason.INTERRUPTED)
+
+    def start_turn(self, epoch: int) -> None:
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self._shown = None
+            self._catchup.reset()
+
+    def close(self) -> list[MediaUnit]:
+        units = [unit for _, _, unit in self._queue]
+        self._queue.clear()
+        return units
+
+    # ---- out
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def head(self) -> MediaUnit | None:
+        return self._queue[0][2] if self._queue else None
+
+    def missing(self, now_ns: int) -> bool:
+        """For a video master: is the picture that should be on screen not there?"""
+        if self._queue or self._shown is None or self.finished_epoch >= self.epoch:
+            return False
+        position = self._clock.position_ns(now_ns)
+        return position is not None and position - self._expected_pts_ns >= 0
+
+    def next_due_ns(self, now_ns: int) -> int | None:
+        """When the head of the queue falls due, if that is known."""
+        if not self._queue:
+            return None
+        pts, due, unit = self._queue[0]
+        if self._open_loop is not None:
+            return due
+        if unit.epoch != self.epoch:
+            return None
+        leaves = self._clock.leaves_ns(pts)
+        return None if leaves is None else leaves - self._half_tick_ns
+
+    def answer(self, now_ns: int) -> Answer | None:
+        if self._pending:
+            return self._pending.popleft()
+        if self._open_loop is not None:
+            return self._answer_open_loop(now_ns)
+        clock = self._clock
+        if clock.state is ClockState.INVALID:
+            return None
+        position = clock.position_ns(now_ns)
+        assert position is not None
+        queue = self._queue
+        while queue:
+            pts, _, unit = queue[0]
+            if unit.epoch != self.epoch:
+                if unit.epoch > self.epoch:
+                    break  # the next turn's pictures wait for its voice
+                queue.popleft()
+                return self._drop(unit, now_ns, DropReason.LATE_NEWER)
+            late = position - pts
+            if late < -self._half_tick_ns:
+                break
+            queue.popleft()
+            return self._decide(unit, late, position, now_ns)
+        if position - self._expected_pts_ns >= self._policy.late_video_ns and clock.state is not ClockState.STANDING:
+            return self._missing(position, now_ns)
+        return None
+
+    def _decide(self, unit: MediaUnit, late: int, position: int, now_ns: int) -> Answer:
+        if self._broken:
+            if not unit.is_key:
+                return self._drop(unit, now_ns, DropReason.DEPENDENCY)
+            self._broken = False
+        queue = self._queue
+        newer_due = bool(queue) and queue[0][0] <= position and queue[0][2].epoch == self.epoch
+        if newer_due and not unit.droppable:
+            # Others need it: it may only make way for a key frame that is due as well.
+            newer_due = any(pts <= position and later.is_key for pts, _, later in queue)
+        verdict = judge(
+            late, newer_due=newer_due, idle=self._level == 2 and self._shown is not None, policy=self._policy
+        )
+        if not newer_due:
+            self._ask(
+                self._catchup.on_late(late, position, unit.epoch, now_ns)
+                if late >= CREEP_NS
+                else self._catchup.on_time(unit.epoch, now_ns)
+            )
+        if verdict is Verdict.MAKE_WAY:
+            return self._drop(unit, now_ns, DropReason.LATE_NEWER)
+        if verdict is Verdict.TOO_LATE:
+            return self._drop(unit, now_ns, DropReason.LATE)
+        stamp = unit.pts_ns + self._clock.shift_at(unit.pts_ns)
+        if stamp <= self._last_stamp_ns:
+            return self._drop(unit, now_ns, DropReason.STAMP_ORDER)
+        return self._show(unit, stamp, Reason.LATE if verdict is Verdict.SHOW_LATE else Reason.DUE, now_ns)
+
+    def _show(self, unit: MediaUnit, stamp: int, reason: Reason, now_ns: int) -> Answer:
+        self._shown = unit
+        self.shown_pts_ns = unit.pts_ns
+        self._last_stamp_ns = stamp
+        self._expected_pts_ns = unit.pts_ns + unit.duration_ns
+        self._repeat_stamp_ns = stamp + unit.duration_ns
+        present = Present(unit, now_ns, stamp, unit.epoch, reason)
+        if self._level == 0 and not self._alerted:
+            return present
+        if self._alerted:
+            self._alerted = False
+            self._pending.append(Alert("stall_video", False, now_ns, unit.epoch, 0))
+        if self._level == 0:
+            return present
+        self._level = 0
+        self._pending.appendleft(present)
+        return Degrade(0, now_ns, unit.epoch, Reason.RECOVERED)
+
+    def _missing(self, position: int, now_ns: int) -> Answer | None:
+        """Nothing fresh where something was due: ask, repeat, and climb the ladder."""
+        shown = self._shown
+        if shown is None or self.finished_epoch >= self.epoch:
+            return None
+        policy = self._policy
+        missing = position - self._expected_pts_ns
+        request = self._catchup.on_late(missing, position, self.epoch, now_ns)
+        if request is not None:
+            return request
+        if missing >= policy.degrade_after_ns and self._level < 1:
+            self._level = 1
+            return Degrade(1, now_ns, self.epoch, Reason.MISSING)
+        if missing >= policy.stall_alert_after_ns and not self._alerted:
+            self._alerted = True
+            return Alert("stall_video", True, now_ns, self.epoch, missing)
+        if missing >= policy.idle_after_ns and self._level < 2:
+            self._level = 2
+            return Degrade(2, now_ns, self.epoch, Reason.MISSING)
+        if now_ns >= self._repeat_stamp_ns + policy.repeat_after_ns:
+            stamp = self._repeat_stamp_ns
+            self._last_stamp_ns = stamp
+            self._repeat_stamp_ns = stamp + shown.duration_ns
+            return Repeat(shown, now_ns, stamp, self.epoch, Reason.MISSING)
+        return None
+
+    def _answer_open_loop(self, now_ns: int) -> Answer | None:
+        if not self._queue or self._queue[0][1] > now_ns:
+            return None
+        _, _, unit = self._queue.popleft()
+        stamp = max(now_ns, self._last_stamp_ns + ms(1))
+        self._last_stamp_ns = stamp
+        self.shown_pts_ns = unit.pts_ns
+        return Present(unit, now_ns, stamp, unit.epoch, Reason.ON_ARRIVAL)
+
+    def _drop(self, unit: MediaUnit, now_ns: int, reason: DropReason) -> Drop:
+        drop = Drop(unit, now_ns, unit.epoch, reason)
+        if not unit.droppable and not self._broken:
+            self._broken = True
+            asked = self._key_asked_ns
+            if Want.KEYFRAME in self._levers and (asked is None or now_ns - asked >= KEYFRAME_AGAIN_NS):
+                self._key_asked_ns = now_ns
+                self._pending.append(Request(Want.KEYFRAME, 0, now_ns, unit.epoch, Reason.DEPENDENCY))
+        return drop
+
+    def _ask(self, request: Request | None) -> None:
+        if request is not None:
+            self._pending.append(request)

@@ -1,0 +1,218 @@
+"""Output: where an engine's answers become facts: RTP on the wire, truth in a log, observations.
+
+The sink does what it is told, when it can: it may be slow by a constant (a device), and it may lie
+about it; both exist so that tests can tell truth from belief.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from avsync.monitor import AvSyncMonitor
+from avsync.types import (
+    AUDIO,
+    VIDEO,
+    Alert,
+    Answer,
+    Degrade,
+    Drop,
+    Heard,
+    InsertSilence,
+    Kind,
+    Present,
+    Presented,
+    Reason,
+    Repeat,
+    Request,
+    Source,
+)
+from avsync.units import ms
+from sim.drive import Host
+from sim.generator import Made
+from sim.leg import RtpSender, idle_picture_bytes
+from sim.packets import IDLE, PictureFrame, SoundPacket
+from sim.truth import GlassLog
+
+SILENCE_BYTES = 12  # Opus codes digital silence in a handful of bytes
+FRAME_NS = ms(40)
+ALERTS_KEPT = 10_000
+
+
+class Sink:
+    """What a sink does besides obeying: it may be late, and it may say that it was not."""
+
+    __slots__ = ("lies", "picture_late_ns", "sound_late_ns")
+
+    def __init__(self, *, sound_late_ns: int = 0, picture_late_ns: int = 0, lies: bool = False) -> None:
+        self.sound_late_ns, self.picture_late_ns, self.lies = sound_late_ns, picture_late_ns, lies
+
+
+class Answers:
+    """What every output counts, whatever it does with it."""
+
+    def __init__(self, monitor: AvSyncMonitor) -> None:
+        self.monitor = monitor
+        self.alerts: list[Alert] = []
+        self.drops: dict[str, int] = {}
+        self.late_pictures = 0
+        self.requests: list[Request] = []
+        self.violations = 0
+        self._last_stamp = {AUDIO: -1, VIDEO: -1}
+
+    def note(self, answer: Answer) -> None:
+        """Counters only; the monitor's offsets never come from here."""
+        self.monitor.count(answer)
+        kind = type(answer)
+        if kind is Drop:
+            reason = answer.reason.value  # type: ignore[union-attr]
+            self.drops[reason] = self.drops.get(reason, 0) + 1
+        elif kind is Alert and len(self.alerts) < ALERTS_KEPT:
+            self.alerts.append(answer)  # type: ignore[arg-type]
+
+    def check_stamp(self, kind: Kind, stamp_ns: int) -> None:
+        if stamp_ns <= self._last_stamp[kind]:
+            self.violations += 1
+        self._last_stamp[kind] = stamp_ns
+
+
+class RtpOutput(Answers):
+    """The output of a sender or a bridge: it encodes, stamps and sends."""
+
+    def __init__(
+        self,
+        host: Host,
+        sender: RtpSender,
+        glass: GlassLog,
+        monitor: AvSyncMonitor,
+        *,
+        on_request: Callable[[Request], None],
+        video_kbps: float,
+        sink: Sink,
+        on_presented: Callable[[Presented, int], None] | None = None,
+    ) -> None:
+        super().__init__(monitor)
+        self._host, self._sender, self._glass = host, sender, glass
+        self._on_request, self._on_presented = on_request, on_presented
+        self._video_kbps = video_kbps
+        self._sink = sink
+        self._epoch = -1
+        self._key_wanted = True
+        self._idle = True
+        self._was_idle = False
+
+    def want_key(self) -> None:
+        """A viewer asked for a key frame: the next picture is one."""
+        self._key_wanted = True
+
+    def __call__(self, answer: Answer, now_ns: int) -> None:
+        match answer:
+            case Present(unit=unit):
+                sound = unit.kind is AUDIO
+                if answer.reason is Reason.LATE:
+                    self.late_pictures += 1
+                    self.note(answer)
+                obey = self._sound if sound else self._picture
+                late_ns = self._sink.sound_late_ns if sound else self._sink.picture_late_ns
+                if late_ns:
+                    self._host.env.timeout(late_ns).callbacks.append(lambda _event: obey(answer))
+                else:
+                    obey(answer)
+            case InsertSilence():
+                self._silence(answer)
+            case Repeat():
+                self._repeat(answer)
+            case Request():
+                self.note(answer)
+                self.requests.append(answer)
+                self._on_request(answer)
+            case Degrade():
+                self.note(answer)
+                self._degrade(answer)
+            case _:
+                self.note(answer)
+
+    def _observe(self, kind: Kind, epoch: int, pts_ns: int | None, duration_ns: int, at_ns: int, what: Heard) -> None:
+        if self._sink.lies:
+            at_ns -= self._sink.sound_late_ns if kind is AUDIO else self._sink.picture_late_ns
+        presented = Presented(kind, epoch, pts_ns, duration_ns, at_ns, Source.SIM, what)
+        self.monitor.observe(presented, self._host.now_ns())
+        if self._on_presented is not None:
+            self._on_presented(presented, self._host.now_ns())
+
+    def _sound(self, answer: Present) -> None:
+        unit = answer.unit
+        at = answer.at_ns + self._sink.sound_late_ns
+        duration, stretch = unit.duration_ns, answer.stretch_ppm
+        lasts = duration * 1_000_000 // (1_000_000 + stretch) if stretch else duration
+        self.check_stamp(AUDIO, answer.stamp_ns)
+        ref = truth_of(unit.payload)
+        if ref != IDLE:
+            self._glass.heard(at, lasts, ref, 0, duration)
+        self._sender.sound(answer.stamp_ns, lasts, unit.size_bytes, unit.epoch, unit.pts_ns, ref, pause=unit.pause)
+        what = Heard.PASSING if unit.pause else Heard.CONTENT
+        self._observe(AUDIO, unit.epoch, unit.pts_ns, lasts, at, what)
+
+    def _silence(self, answer: InsertSilence) -> None:
+        reason = answer.reason
+        at = answer.at_ns + self._sink.sound_late_ns
+        if reason is Reason.PAUSE:
+            what = Heard.PASSING  # DTX: nothing is sent
+        else:
+            what = Heard.PASSING if reason is Reason.LOSS else Heard.STOPPED
+            if reason is Reason.IDLE or reason is Reason.WAITING:
+                what = Heard.IDLE
+            self.note(answer)
+            if answer.duration_ns <= FRAME_NS:  # longer: the host slept, so nothing was sent
+                self.check_stamp(AUDIO, answer.stamp_ns)
+                epoch = -1 if what is Heard.IDLE else answer.epoch  # -1: whoever looks it up knows: no turn was on
+                self._sender.sound(answer.stamp_ns, answer.duration_ns, SILENCE_BYTES, epoch, None, IDLE)
+        if what is not Heard.IDLE or not self._was_idle:
+            self._observe(AUDIO, max(answer.epoch, 0), None, answer.duration_ns, at, what)
+        self._was_idle = what is Heard.IDLE
+
+    def _picture(self, answer: Present) -> None:
+        unit = answer.unit
+        at = answer.at_ns + self._sink.picture_late_ns
+        self.check_stamp(VIDEO, answer.stamp_ns)
+        # Raw frames are coded here: a key frame for each new turn and when asked for. Coded ones stay as they are.
+        is_key = self._key_wanted or unit.epoch != self._epoch if unit.droppable else unit.is_key
+        self._key_wanted, self._epoch, self._idle = False, unit.epoch, False
+        ref = truth_of(unit.payload)
+        self._glass.shown(at, ref)
+        self._sender.picture(
+            answer.stamp_ns, unit.duration_ns, unit.size_bytes, unit.epoch, unit.pts_ns, ref, is_key=is_key
+        )
+        self._observe(VIDEO, unit.epoch, unit.pts_ns, unit.duration_ns, at, Heard.CONTENT)
+
+    def _repeat(self, answer: Repeat) -> None:
+        self.note(answer)
+        unit = answer.unit
+        self.check_stamp(VIDEO, answer.stamp_ns)
+        size = idle_picture_bytes(unit.duration_ns, self._video_kbps)
+        ref = IDLE if self._idle else truth_of(unit.payload)
+        self._glass.shown(answer.at_ns, ref)
+        pts = None if self._idle else unit.pts_ns
+        self._sender.picture(
+            answer.stamp_ns, unit.duration_ns, size, unit.epoch, pts, ref, is_key=self._key_wanted, repeat=True
+        )
+        self._key_wanted = False
+        what = Heard.IDLE if self._idle else Heard.REPEAT
+        self._observe(VIDEO, unit.epoch, pts, unit.duration_ns, answer.at_ns, what)
+
+    def _degrade(self, answer: Degrade) -> None:
+        if answer.level < 2:
+            return
+        self._idle = True
+        self._glass.shown(answer.at_ns, IDLE)
+        self._observe(VIDEO, max(answer.epoch, 0), None, FRAME_NS, answer.at_ns, Heard.IDLE)
+        if answer.reason is Reason.INTERRUPTED and self._last_stamp[VIDEO] < answer.at_ns:
+            self.check_stamp(VIDEO, answer.at_ns)
+            size = idle_picture_bytes(FRAME_NS, self._video_kbps)
+            self._sender.picture(answer.at_ns, FRAME_NS, size, answer.epoch, None, IDLE, is_key=False)
+
+
+def truth_of(payload: object) -> int:
+    """The reference into the source's log, whatever the unit travelled in."""
+    if isinstance(payload, Made | SoundPacket | PictureFrame):
+        return payload.ref
+    raise TypeError(f"a unit of the lab carries its truth, got {type(payload).__name__}")
