@@ -154,6 +154,11 @@ class Scenario(Part):
         return self._name
 
     @property
+    def folder(self) -> Path:
+        """Where its file lies: traces and clips are named relative to this."""
+        return self._folder
+
+    @property
     def digest(self) -> str:
         """sha256 of the whole content, defaults included; the name and the layout do not matter."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -177,10 +182,6 @@ class Scenario(Part):
     def to_dict(self) -> dict[str, Any]:
         """Plain data that ``build`` turns into a scenario of the same digest."""
         return self.model_dump(mode="json")
-
-    def file(self, name: str) -> Path:
-        """The path of a trace or clip that this scenario names, relative to the scenario's own folder."""
-        return self._folder / name
 
 
 def load_scenario(path: str | Path) -> Scenario:

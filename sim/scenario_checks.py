@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sim.metric_names import GUARDS, base_name
+from sim.presets import PRESETS
+from sim.scenario_errors import nearest
 from sim.scenario_network import Leg
 from sim.scenario_source import TAIL_S
 from sim.scenario_steps import ClockStep, Sleep, step_end_s, step_leg
@@ -48,6 +50,7 @@ def broken_rules(scenario: Scenario) -> list[Problem]:
         *_turns(scenario),
         *_steps(scenario),
         *_bridge(scenario),
+        *_presets(scenario),
         *_limits(scenario),
         *_one_fault(scenario),
         *_baseline(scenario),
@@ -106,6 +109,15 @@ def _bridge(scenario: Scenario) -> Iterator[Problem]:
             key = "clock"
         if key:
             yield Problem(("steps", index, key), "there is no bridge in topology local_encode", remedy)
+
+
+def _presets(scenario: Scenario) -> Iterator[Problem]:
+    for leg in ("to_bridge", "to_viewer"):
+        name = getattr(scenario.network, leg).preset
+        if name is not None and name not in PRESETS:
+            yield Problem(
+                ("network", leg, "preset"), f"no network is named {name[:60]!r}", nearest(name, list(PRESETS))
+            )
 
 
 def _limits(scenario: Scenario) -> Iterator[Problem]:

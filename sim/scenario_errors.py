@@ -33,7 +33,7 @@ def explain(error: ValidationError, data: object, model: type[BaseModel]) -> lis
 
 def _follows(item: dict[str, Any]) -> bool:
     """A list that is only too short because its items, reported beside it, are wrong."""
-    return item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]
+    return bool(item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"])
 
 
 def _explain(item: dict[str, Any], data: object, model: type[BaseModel]) -> Problem:

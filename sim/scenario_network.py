@@ -10,13 +10,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sim.scenario_types import Count, FileName, Kbps, Ms, Part, Ppm, Share, SomeMs, SomeSeconds, Words, bad
+from sim.scenario_types import MAX_DURATION_S, Count, FileName, Kbps, Ms, Part, Ppm, Share, SomeMs, Words, bad
 
 Burst = Annotated[float, Field(strict=True, ge=1, le=100_000, allow_inf_nan=False)]
-Correlation = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
+Correlation = Annotated[float, Field(strict=True, ge=0, le=0.99, allow_inf_nan=False)]
 
 DELAY_MS = 20.0
 """One-way delay of a leg that says nothing else: a good line to a data centre nearby."""
+
+
+def check_burst(loss: float | None, burst: float | None) -> None:
+    """Refuse bursts too short for the loss: between two of them at least one packet arrives."""
+    if loss and burst and 1 < burst < (shortest := loss / (1 - loss) if loss < 1 else 1.0):
+        raise bad(f"burst must be at least {shortest:.3g} where loss is {loss:g}", "make it longer", key="burst")
 
 
 class Clock(Part):
@@ -49,7 +55,7 @@ class Clocks(Part):
 class Hold(Part):
     """Now and then everything is held, and then let go at once: what mobile networks do."""
 
-    every_s: SomeSeconds
+    every_s: Annotated[float, Field(strict=True, ge=0.01, le=MAX_DURATION_S, allow_inf_nan=False)]
     """Mean time between holds."""
     for_ms: SomeMs
     """How long everything is held."""
@@ -80,7 +86,7 @@ class Leg(Part):
     """A known network, such as webrtc-3g-average or measured-5g-stall; the other keys change it."""
     rate_kbps: Kbps | None = None
     """Capacity; null without a preset: no limit."""
-    queue_ms: Ms | None = None
+    queue_ms: SomeMs | None = None
     """Drop-tail queue before the bottleneck, as time at rate_kbps."""
     queue_packets: Count | None = None
     """Drop-tail queue before the bottleneck, in packets."""
@@ -89,7 +95,7 @@ class Leg(Part):
     jitter_ms: Ms | None = None
     """Added delay that varies, without changing the order of packets."""
     jitter_correlation: Correlation | None = None
-    """How much the jitter of a packet resembles that of the last one (0 to below 1)."""
+    """How much the jitter of a packet resembles that of the last one (0 to 0.99)."""
     loss: Share | None = None
     """Share of packets lost, 0 to 1."""
     burst: Burst | None = None
@@ -122,6 +128,9 @@ class Leg(Part):
             for name, other in needs:
                 if getattr(self, name) and not getattr(self, other):
                     raise bad(f"{name} does nothing without {other}", f"add {other}, or leave {name} out", key=name)
+        if self.queue_ms is not None and self.queue_packets is not None:
+            raise bad("a queue is bounded by queue_ms or by queue_packets", "leave one of them out", key="queue_ms")
+        check_burst(self.loss, self.burst)
         return self
 
     def said(self) -> dict[str, float | int]:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sim.scenario_network import Burst
+from sim.scenario_network import Burst, check_burst
 from sim.scenario_types import (
     Flag,
     Fps,
@@ -96,6 +96,7 @@ class Impair(StepBase):
         for name, other in (("burst", "loss"), ("reorder_by_ms", "reorder"), ("reorder", "reorder_by_ms")):
             if getattr(self, name) and not getattr(self, other):
                 raise bad(f"{name} does nothing without {other}", f"add {other}, or leave {name} out", key=name)
+        check_burst(self.loss, self.burst)
         return self
 
 

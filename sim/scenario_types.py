@@ -27,12 +27,12 @@ def _number(*, ge: float | None = None, gt: float | None = None, le: float) -> A
 
 
 Seconds = Annotated[float, _number(ge=0, le=MAX_DURATION_S)]
-SomeSeconds = Annotated[float, _number(gt=0, le=MAX_DURATION_S)]
-Ms = Annotated[float, _number(ge=0, le=600_000)]
-SomeMs = Annotated[float, _number(gt=0, le=600_000)]
+SomeSeconds = Annotated[float, _number(ge=0.001, le=MAX_DURATION_S)]
+Ms = Annotated[float, _number(ge=0, le=60_000)]
+SomeMs = Annotated[float, _number(ge=0.1, le=60_000)]
 SignedMs = Annotated[float, _number(ge=-86_400_000, le=86_400_000)]
 Ppm = Annotated[float, _number(ge=-100_000, le=100_000)]
-Kbps = Annotated[float, _number(gt=0, le=10_000_000)]
+Kbps = Annotated[float, _number(ge=1, le=10_000_000)]
 Share = Annotated[float, _number(ge=0, le=1)]
 Speed = Annotated[float, _number(gt=0, le=100)]
 RateHz = Annotated[int, Field(strict=True, ge=8_000, le=192_000)]

@@ -94,7 +94,7 @@ def test_a_whole_scenario_reads_as_written() -> None:
     assert scenario.network.to_viewer.said()["loss"] == 0.02
     assert scenario.network.to_bridge.said() == {}, "what was not said is the preset's"
     assert [step.do for step in scenario.steps][:3] == ["interrupt", "stall", "impair"]
-    assert scenario.file("a/b.csv") == Path("notes/a/b.csv")
+    assert scenario.folder == Path("notes")
 
 
 def test_defaults_are_a_healthy_call() -> None:
@@ -103,6 +103,7 @@ def test_defaults_are_a_healthy_call() -> None:
     assert (scenario.source.audio.unit_ms, scenario.source.video.fps) == (20, 25)
     assert scenario.source.turns.plan(scenario.duration_s) == ((0.5, 59.0),)
     assert scenario.faults == ()
+    assert isinstance(scenario.source.audio.bitrate_kbps, float), "a default has the type that the field promises"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +142,9 @@ def test_the_digest_is_of_the_meaning_not_of_the_layout() -> None:
     other = loads(REFERENCE + "duration_s: 61\n", "a.yaml")
     assert short.digest == long.digest != other.digest
     assert re.fullmatch("[0-9a-f]{64}", short.digest)
+    explicit = REFERENCE + "source: {audio: {bitrate_kbps: 32}, video: {fps: 25.0, bitrate_kbps: 1000}}\n"
+    assert loads(explicit).digest == short.digest, "a default that is written out changes nothing"
+    assert loads(REFERENCE + "source: {video: {fps: 23.976}}").source.video.fps == Fraction(23_976, 1_000)
 
 
 def test_plain_data_gives_the_same_scenario_back() -> None:
@@ -266,6 +270,7 @@ def test_a_mistyped_key_is_answered_with_line_caret_and_the_nearest_right_one() 
         ("seeds: [1, true]", "4:12", "seeds[1] must be a whole number, got true", ""),
         ("seeds: [1.0]", "4:9", "seeds[0] must be a whole number, got 1.0", ""),
         ("seeds: [-1]", "4:9", "seeds[0] must be >= 0, got -1", ""),
+        ("source: {audio: {speed: '1'}}", "4:25", "speed must be a number, got text '1'", "without quotes"),
         ("seeds: []", "4:8", "seeds must not be empty", ""),
         ("seeds: [4, 5, 4]", "4:15", "4 is given twice", "delete one"),
         ("tags2: []", "4:1", "unknown key 'tags2'", "did you mean 'tags'?"),
@@ -288,6 +293,11 @@ def test_a_mistyped_key_is_answered_with_line_caret_and_the_nearest_right_one() 
         ("source: {turns: {talk_s: [30, 40]}}", "4:26", "these turns need 72.5 s, the run lasts 60 s", "at least 72.5"),
         ("source: {turns: {first_at_s: 59.5}}", "4:17", "nobody says anything", "duration_s longer"),
         ("network: {to_viewer: {loss: 2}}", "4:29", "loss must be <= 1, got 2", "write 0.02"),
+        ("network: {to_viewer: {preset: webrtc-3g-avrage}}", "4:31", "no network is named", "'webrtc-3g-average'?"),
+        ("network: {to_viewer: {loss: 0.9, burst: 2}}", "4:41", "burst must be at least 9 where loss is 0.9", ""),
+        ("network: {to_viewer: {queue_packets: 3, queue_ms: 3, rate_kbps: 9}}", "4:51", "queue_ms or", "leave one"),
+        ("network: {to_viewer: {loss: true}}", "4:29", "loss must be a number, got true", ""),
+        ("network: {to_viewer: {jitter_correlation: 1, jitter_ms: 3}}", "4:43", "must be <= 0.99, got 1", ""),
         ("network: {to_viewer: {burst: 3}}", "4:30", "burst does nothing without loss", "add loss"),
         ("network: {to_viewer: {hold: {every_s: 1, for_ms: 1000}}}", "4:39", "never lets go", "longer"),
         ("network: {to_bridge: {loss: 0.1}}", "4:11", "there is no bridge", "topology: provider_bridge"),
@@ -340,6 +350,11 @@ def test_a_mistake_is_answered_with_place_rule_and_remedy(line: str, place: str,
 def test_an_unknown_version_names_those_supported_and_nothing_else(version: str, answer: str) -> None:
     said = refused(f"avsync: {version}\nfuture_key: 3\n")
     assert answer in said and "supported: 1" in said and "future_key" not in said
+
+
+def test_mistakes_come_in_reading_order() -> None:
+    said = refused(REFERENCE + "durationn_s: 1\nviewer: x\nseeds: [-1]\n" + "tags: []\n")
+    assert re.findall(r"^mine.yaml:(\d+):", said, re.MULTILINE) == ["4", "5", "6", "7"]
 
 
 def test_all_mistakes_are_reported_at_once_in_reading_order_up_to_ten() -> None:
