@@ -5,7 +5,7 @@ its end. They refer to units by ``ref`` only; no stamp, PTS or epoch that an eng
 are the generator's own: one timeline for the whole session, growing over the turns.
 
 Writing costs about 0.2 us per row. Kept: 8 bytes per number, so 0.6 MB for a minute of 20 ms sound and 25 pictures/s
-seen at two points, and 0.8 GB for 24 h; evaluating that takes 2.5 GB at its peak (22 bytes per sample are kept) and 10 s.
+seen at two points, and 0.8 GB for 24 h; evaluating that takes 2.5 GB at its peak and 10 s.
 """
 
 from __future__ import annotations
