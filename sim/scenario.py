@@ -158,6 +158,10 @@ class Scenario(Part):
         """Where its file lies: traces and clips are named relative to this."""
         return self._folder
 
+    def file(self, name: str) -> Path:
+        """The path of a trace or clip that this scenario names."""
+        return self._folder / name
+
     @property
     def digest(self) -> str:
         """sha256 of the whole content, defaults included; the name and the layout do not matter."""

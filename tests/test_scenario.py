@@ -94,7 +94,7 @@ def test_a_whole_scenario_reads_as_written() -> None:
     assert scenario.network.to_viewer.said()["loss"] == 0.02
     assert scenario.network.to_bridge.said() == {}, "what was not said is the preset's"
     assert [step.do for step in scenario.steps][:3] == ["interrupt", "stall", "impair"]
-    assert scenario.folder == Path("notes")
+    assert (scenario.folder, scenario.file("a/b.csv")) == (Path("notes"), Path("notes/a/b.csv"))
 
 
 def test_defaults_are_a_healthy_call() -> None:
@@ -441,12 +441,12 @@ def test_a_single_fault_cannot_hide_in_a_long_run() -> None:
 
 
 def test_the_table_of_metrics_is_complete_and_readable() -> None:
-    assert len(METRICS) == 31
+    assert len(METRICS) == 32
     for name, row in METRICS.items():
         suffixes = {"ms": "_ms", "%": "_pct", "ppm": "_ppm", "ms/min": "_ms_per_min", "count": ""}
         assert name.endswith(suffixes[row.unit]) and row.about.endswith("."), name
         assert "all" in row.windows
-    assert len(set(LIMITABLE)) == len(LIMITABLE) == 60
+    assert len(set(LIMITABLE)) == len(LIMITABLE) == 62
     assert set(BELIEVED_COLUMNS).isdisjoint(LIMITABLE) and "believed_offset_abs_p95_ms" in BELIEVED_COLUMNS
 
 
