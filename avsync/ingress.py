@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from avsync.epoch import Quarantine
+from avsync.estimators import DriftEstimator
 from avsync.policy import AvSyncPolicy
 from avsync.rtp_time import RtpNtpMap, Unwrapper
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
@@ -63,6 +64,7 @@ class Ingress:
     """``on_sound`` / ``on_picture`` per received unit -> a ``MediaUnit`` (or a ``Drop``); reports as they come."""
 
     __slots__ = (
+        "_drift",
         "_epoch",
         "_far",
         "_picture",
@@ -82,6 +84,7 @@ class Ingress:
         self._sound = _Track(sound_hz)
         self._picture = _Track(picture_hz)
         self._quarantine = Quarantine()
+        self._drift = DriftEstimator()
         self._epoch = 0
         self._seq = 0
         self._started_ns: int | None = None
@@ -112,6 +115,10 @@ class Ingress:
             track.last = rtp
         pts = track.media_ns(rtp) + track.shift_ns
         track.observe(now_ns, pts - track.shift_ns)
+        if pause:
+            self._drift.on_pause()
+        else:
+            self._drift.add(now_ns, pts)
         self._seq += 1
         unit = MediaUnit(AUDIO, self._seq, self._epoch, pts, duration_ns, size_bytes, True, True, pause, payload)
         return self._admitted(unit, now_ns, pause)
@@ -160,6 +167,10 @@ class Ingress:
         self.report_at_ns = now_ns
         if track.reports.add(ntp_ns, rtp, now_ns) is None:
             self._place_by_reports(now_ns)
+
+    def drift_ppm(self, now_ns: int) -> int | None:
+        """How fast the remote sound clock runs against ours (> 0: fast); None before a minute of it."""
+        return self._drift.ppm(now_ns)
 
     # ---- turns
 

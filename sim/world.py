@@ -12,7 +12,7 @@ from pathlib import Path
 
 import simpy
 
-from avsync.monitor import AvSyncMonitor
+from avsync.monitor import AvSyncMonitor, SyncReport
 from avsync.policy import AvSyncPolicy
 from avsync.synchronizer import AvSynchronizer
 from avsync.types import Alert, Heard, Presented, Want
@@ -56,8 +56,10 @@ class Run:
     viewer_buffer_ns: list[tuple[int, int]] = field(default_factory=list)
     output_answers: Answers | None = None
     viewer_answers: Answers | None = None
-    output_monitor: AvSyncMonitor | None = None
-    viewer_monitor: AvSyncMonitor | None = None
+    output_report: SyncReport | None = None
+    viewer_report: SyncReport | None = None
+    drift_error_ppm: float | None = None
+    viewer_drift_error_ppm: float | None = None
     queue_peak_units: int = 0
     viewer_queue_peak_units: int = 0
     rtp_violations: int = 0
@@ -136,7 +138,6 @@ def simulate(
     )  # fmt: skip
     out_monitor = AvSyncMonitor(policy, point="output", on_sample=_collect(run.output_beliefs))
     view_monitor = AvSyncMonitor(policy, point="viewer", on_sample=_collect(run.viewer_beliefs))
-    run.output_monitor, run.viewer_monitor = out_monitor, view_monitor
 
     back_ns = ms(network.to_viewer.delay_ms or 20)  # a request travels the other way
     stage = Stage(env, scenario, seed)
@@ -185,7 +186,14 @@ def simulate(
     if type(env.now) is not int:
         raise AssertionError("virtual time became a float: somebody scheduled one")
     run.end_ns = end
-    _close(run, engine, output)
+    # A report settles everything that the monitors still hold back.
+    run.output_report, run.viewer_report = out_monitor.report(us.now_ns()), view_monitor.report(client.now_ns())
+    if bridged:
+        found, true = (
+            bridge.ingress.drift_ppm(us.now_ns()),
+            clocks.provider.ppm + clocks.provider.audio_label_ppm - clocks.bridge.ppm,
+        )
+        run.drift_error_ppm = None if found is None else abs(found - true)
     run.queue_peak_units = driver.peak_units
     run.rtp_violations = sender.violations + origin.violations
     run.late_packets = output.late_pictures + output.drops.get("late", 0)
@@ -238,13 +246,6 @@ def _viewer(
         _poll(monitor, now, run.viewer_alerts)
 
     return probe_browser
-
-
-def _close(run: Run, engine: AvSynchronizer, output: Answers) -> None:
-    """Settle what the monitors still hold: a report settles everything up to now."""
-    for monitor, host in ((run.output_monitor, run.output_host), (run.viewer_monitor, run.viewer_host)):
-        assert monitor is not None and host is not None
-        monitor.report(host.now_ns())
 
 
 def _plain(engine: AvSynchronizer, _name: str) -> AvSynchronizer:

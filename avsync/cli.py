@@ -1,0 +1,156 @@
+"""The one command, ``avsync``. Subcommands import what they need when they run.
+
+Exit codes, for scripts: 0 every limit met; 1 a limit missed (or a replay that differs); 2 bad
+input, found before anything ran; 3 our own fault; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from avsync.errors import InputError
+
+MET, MISSED, BAD_INPUT, OUR_FAULT, INTERRUPTED = 0, 1, 2, 3, 130
+
+RUN_EXAMPLES = """\
+examples:
+  avsync run scenarios/                           every shipped scenario, both viewers
+  avsync run video_stall --seeds 1,2,3            one of them, by name
+  avsync run my_call.yaml --viewer browser        your own file, one viewer
+  avsync run video_stall --compare fps_paced two_clocks
+                                                  other policies on the same weather
+  avsync run clean --network trace.csv@to_viewer  on a recorded network
+  avsync run clean --clip talk.mp4                frames that weigh what real ones do
+
+exit codes: 0 limits met, 1 a limit missed, 2 bad input, 3 our own fault, 130 interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return BAD_INPUT
+    try:
+        return {"run": _run, "replay": _replay, "list": _list}[args.command](args)
+    except InputError as error:
+        print(f"avsync: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("avsync: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception:  # whatever it is, it is ours: say so, with all there is to know
+        traceback.print_exc()
+        print("avsync: this is a fault of avsync itself, not of your input", file=sys.stderr)
+        return OUR_FAULT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="avsync", description="Keep a talking avatar's lips and voice together, and prove it.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="replay scenarios in virtual time and judge them against the truth",
+        description="Replay scenarios in virtual time and judge them against the truth.",
+        epilog=RUN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    run.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="a folder, a shipped name or a file (scenarios/)")
+    run.add_argument("--seed", type=int, metavar="N", help="one seed instead of the scenario's own")
+    run.add_argument("--seeds", type=_whole_numbers, metavar="N,N,...", help="these seeds")
+    run.add_argument(
+        "--viewer", choices=("browser", "avsync", "both"), help="who watches (as the file says; else both)"
+    )
+    run.add_argument("--policy", metavar="NAME", help="a preset instead of the scenario's own policy")
+    run.add_argument(
+        "--compare", nargs="+", default=[], metavar="POLICY", help="these policies beside it, same weather"
+    )
+    run.add_argument(
+        "--network",
+        action="append",
+        default=[],
+        metavar="FILE[@LEG]",
+        help="a recorded network on to_viewer or to_bridge",
+    )
+    run.add_argument("--clip", type=Path, metavar="FILE", help="take frame sizes and rate from this media file")
+    run.add_argument("--jobs", type=int, metavar="N", help="processes (one per core)")
+    run.add_argument("--slow", action="store_true", help="also those tagged slow")
+    run.add_argument("--record", action="store_true", help="keep what each engine was told and answered")
+    run.add_argument("--no-baselines", action="store_true", help="do not check that the baselines miss")
+    run.add_argument("--no-plots", action="store_true", help="no pictures and no HTML")
+    run.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where results go (./results)")
+    run.add_argument("--json", action="store_true", help="rows as JSON on stdout, the rest on stderr")
+    replay = commands.add_parser(
+        "replay",
+        help="run a recording again and stop at the first answer that differs",
+        description="Feed a recording to this version's engine. Exits 1 at the first answer that differs.",
+        epilog="example:\n  avsync replay results/20261120T210000Z-1a2b/recordings/clean-browser-1-sender.jsonl",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    replay.add_argument("file", type=Path, metavar="FILE", help="a recording (JSONL, plain or .gz)")
+    commands.add_parser("list", help="the shipped scenarios, with a sentence each")
+    return parser
+
+
+def _whole_numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers such as 1,2,3, got {text!r}") from None
+    if len(set(numbers)) != len(numbers) or min(numbers) < 0 or len(numbers) > 10_000:
+        raise argparse.ArgumentTypeError(f"seeds are different whole numbers from 0, got {text!r}")
+    return numbers
+
+
+def _lab_or_hint() -> bool:
+    """True where the lab's dependencies are installed; else says how to get them."""
+    try:
+        import numpy  # noqa: F401
+        import pydantic  # noqa: F401
+        import rich  # noqa: F401
+        import simpy  # noqa: F401
+        import yaml  # noqa: F401
+    except ImportError as error:
+        print(
+            f"avsync: the lab needs {error.name}, which is not installed\n  pip install 'avsync[lab]'", file=sys.stderr
+        )
+        return False
+    return True
+
+
+def _run(args: argparse.Namespace) -> int:
+    if not _lab_or_hint():
+        return BAD_INPUT
+    from sim.command import run_command
+
+    return MET if run_command(args) else MISSED
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from avsync.recording import replay_file
+
+    replay = replay_file(args.file)
+    print(replay)
+    return MET if replay.difference is None else MISSED
+
+
+def _list(_args: argparse.Namespace) -> int:
+    if not _lab_or_hint():
+        return BAD_INPUT
+    from sim.command import list_command
+
+    list_command()
+    return MET
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Command: what ``avsync run`` does: check everything, run with a progress bar, print, then draw.
+
+Nothing is written before everything was read; results are written aside and renamed, so a folder
+in ``results/`` is always whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from avsync.errors import InputError
+from avsync.policy import AvSyncPolicy
+from sim.clip import load_clip
+from sim.scenario import load_scenario
+from sim.scenario_files import resolve, shipped
+from sim.sweep import Plan, Result, plan, run_all
+from sim.table import print_results
+from sim.traces import load_trace
+
+LEGS = ("to_viewer", "to_bridge")
+
+
+def run_command(args: argparse.Namespace) -> bool:
+    """True if every limit was met and every baseline missed. Bad input raises before anything runs."""
+    out = Console(stderr=args.json, highlight=False)
+    files = _files(args.scenarios, slow=args.slow)
+    for name in [*args.compare, *([args.policy] if args.policy else [])]:
+        AvSyncPolicy.preset(name)
+    networks = [_network(text) for text in args.network]
+    for leg, path in networks:
+        out.print(f"{path}@{leg}: {load_trace(Path(path), leg=leg).about}")
+    if args.clip is not None:
+        out.print(load_clip(args.clip).about)
+    if args.jobs is not None and args.jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {args.jobs}")
+    _check_out(args.out)
+    aside = Path(tempfile.mkdtemp(prefix=".avsync-", dir=_made(args.out)))
+    try:
+        wanted = plan(
+            files,
+            seeds=args.seeds or ([args.seed] if args.seed is not None else None),
+            viewer=args.viewer,
+            policy=args.policy,
+            compare=args.compare,
+            networks=networks,
+            clip=str(args.clip) if args.clip else None,
+            record_to=str(aside / "recordings") if args.record else None,
+            with_series=not args.no_plots,
+            # A policy, a network or a clip of your own: the baseline was named for the scenario's.
+            baselines=not (args.no_baselines or args.policy or networks or args.clip),
+        )
+        results = _run_with_bar(wanted, args.jobs, out)
+        passed = all(result.passed for result in results if result.spec.role != "compare")
+        folder = args.out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        print_results(out, wanted, results)
+        if args.json:
+            for result in results:
+                print(json.dumps(result.flat()))
+        _write(aside, wanted, results, args, out)
+        aside.rename(folder)
+        out.print(f"results: {folder}{os.sep}")
+        if not args.no_plots:
+            out.print(f"report:  {folder / 'report.html'}")
+        return passed
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def list_command() -> None:
+    out = Console(highlight=False)
+    for path in resolve([str(shipped())]):
+        scenario = load_scenario(path)
+        tags = f" [{', '.join(scenario.tags)}]" if scenario.tags else ""
+        out.print(f"[bold]{scenario.name}[/]{tags}\n    {scenario.about}", soft_wrap=True)
+
+
+def _files(words: Sequence[str], *, slow: bool) -> list[Path]:
+    """Scenarios of a folder leave the slow ones out; a name or a file is always meant."""
+    files: list[Path] = []
+    for word in words or ("scenarios/",):
+        found = resolve([word])
+        by_name = len(found) == 1 and (Path(word).is_file() or Path(word).name == word)
+        files += [path for path in found if by_name or slow or "slow" not in load_scenario(path).tags]
+    unique = list(dict.fromkeys(files))
+    for path in unique:
+        load_scenario(path)
+    if not unique:
+        raise InputError("only slow scenarios here", remedy="add --slow, or name one")
+    return unique
+
+
+def _network(text: str) -> tuple[str, str]:
+    path, at, leg = text.rpartition("@")
+    if not at or leg not in LEGS:
+        if at and not Path(text).exists():
+            raise InputError(f"--network: no leg is named {leg!r}", remedy="write FILE@to_viewer or FILE@to_bridge")
+        path, leg = text, "to_viewer"
+    return leg, path
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError("--out must be a folder", file=str(out))
+
+
+def _made(out: Path) -> Path:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the results folder: {error.strerror}", file=str(out)) from None
+    return out
+
+
+def _run_with_bar(wanted: Plan, jobs: int | None, out: Console) -> list[Result]:
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        console=out, transient=True,
+    )  # fmt: skip
+    results: list[Result] = []
+    with bar:
+        task = bar.add_task("running", total=len(wanted.specs))
+        for result in run_all(wanted.specs, jobs):
+            results.append(result)
+            bar.update(task, advance=1, description=f"{result.scenario} ({result.spec.viewer})")
+    return results
+
+
+def _write(aside: Path, wanted: Plan, results: list[Result], args: argparse.Namespace, out: Console) -> None:
+    from sim.report import write_report
+
+    write_report(aside, wanted, results, command=["avsync", *sys.argv[1:]], plots=not args.no_plots, console=out)
