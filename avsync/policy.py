@@ -9,7 +9,6 @@ reads TOML; ``from_dict`` reads what YAML or JSON gave. People write millisecond
 from __future__ import annotations
 
 import difflib
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -217,13 +216,13 @@ def _field(key: object, value: Any, file: str) -> tuple[str, Any]:
         return field, value
     if field in ("master", "pacing"):
         choices = {member.value: member for member in (Master if field == "master" else Pacing)}
-        if value not in choices:
+        if not isinstance(value, str) or value not in choices:
             raise InputError(f"policy {key} cannot be {value!r}", file=file, remedy=_suggest(str(value), choices))
         return field, choices[value]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"policy {key} must be a number, got {value!r}", file=file)
-    if abs(value) > 1e9:
-        raise InputError(f"policy {key} is absurdly large: {value!r}", file=file)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise InputError(f"policy {key} must be a number, got {str(value)[:40]!r}", file=file)
+    if not -1e9 < value < 1e9:
+        raise InputError(f"policy {key} is absurdly large: {str(value)[:40]}", file=file)
     return field, round(value * NS_PER_MS) if key != field else int(value)
 
 

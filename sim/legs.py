@@ -26,7 +26,10 @@ def link_of(
     if leg.preset is not None:
         known = preset(leg.preset)
         base = known.to_viewer if name == "to_viewer" else known.to_bridge
-    spec = replace(base, **_ints(leg.said()))
+    said = _ints(leg.said())
+    if "queue_ns" in said or "queue_packets" in said:
+        base = replace(base, queue_ns=None, queue_packets=None, queue_bytes=None)  # one bound, the one that was said
+    spec = replace(base, **said)
     if leg.hold is not None:
         spec = replace(spec, hold_every_ns=seconds(leg.hold.every_s), hold_for_ns=ms(leg.hold.for_ms))
     about: tuple[str, ...] = ()

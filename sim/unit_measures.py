@@ -80,11 +80,9 @@ def interrupt_to_silence_ms(source: SourceLog, glass: GlassLog) -> Measure:
     return to_ms(max(worst)) if worst else None
 
 
-def stale_units_leaked(source: SourceLog, glass: GlassLog) -> int | None:
-    """Units of an interrupted turn, or one before it, that first left after the interrupt. None without interrupts."""
+def stale_units_leaked(source: SourceLog, glass: GlassLog) -> int:
+    """Units of an interrupted turn, or one before it, that first left after the interrupt. 0 if nobody interrupts."""
     made, left = source.table(), glass.table(source.table())
-    if not bool(np.any(made.interrupted_ns < NEVER)):
-        return None
     return sum(
         int(np.count_nonzero((first < NEVER) & (first > left.stale_ns[units.turn])))
         for first, units in ((left.first_heard_ns, made.sounds), (left.first_shown_ns, made.pictures))
