@@ -46,7 +46,7 @@ BATCH_NS = ms(200)
 """Samples are settled this often: in batches they cost half."""
 QUICK_CHECK_NS, OFFSET_CHECK_NS, DRIFT_CHECK_NS = ms(100), seconds(1), seconds(5)
 WINDOW_NS = seconds(10)
-"""Alerts look at the 95th percentile of this window: half a second in it above a level raises it."""
+"""Offset alerts look at the 95th percentile of this window."""
 EWMA_SAMPLES = seconds(1) // GRID_NS
 """Time constant of the current offset: 1 s."""
 FAR_NS = seconds(10)
@@ -162,8 +162,8 @@ class AvSyncMonitor:
                 raise UsageError(f"content has a pts_ns, got {presented!r}")
         elif type(pts_ns) is not int or not 0 <= pts_ns <= MAX_PTS_NS:
             raise UsageError(f"pts_ns must be an int from 0 to a year, got {presented!r}")
-        if duration_ns < 0 or (duration_ns > UNIT_MAX_NS and kind is AUDIO) or duration_ns > MAX_PTS_NS:
-            raise UsageError(f"duration_ns must be >= 0 and at most a minute of sound, got {presented!r}")
+        if duration_ns < 0 or (duration_ns > UNIT_MAX_NS and kind is AUDIO and what is Heard.CONTENT):
+            raise UsageError(f"duration_ns must be >= 0 and a unit of sound at most a minute, got {presented!r}")
         if epoch < self._floor and what is not Heard.IDLE:
             self._ignored += 1
             return
@@ -173,6 +173,9 @@ class AvSyncMonitor:
         self._seen_ns = now_ns
         if kind is AUDIO:
             self._sources[0] = source
+            if duration_ns > UNIT_MAX_NS:  # a host that slept: such a silence is not believed to its end
+                duration_ns = UNIT_MAX_NS
+                presented = presented._replace(duration_ns=duration_ns)
             self._live.hear(what, epoch, at_ns, at_ns + duration_ns)
         else:
             self._sources[1] = source
@@ -324,7 +327,7 @@ class AvSyncMonitor:
         self._update("queue_video", self._queues[1], now_ns)
         if now_ns >= self._offset_at_ns:
             self._offset_at_ns = now_ns + OFFSET_CHECK_NS
-            lead_ns, lag_ns = self._windowed_p95_ns(now_ns)
+            lead_ns, lag_ns = self._trouble_ns(now_ns)
             for level in ("warn", "critical"):
                 self._update(f"offset_lead_{level}", lead_ns, now_ns)
                 self._update(f"offset_lag_{level}", lag_ns, now_ns)
@@ -341,16 +344,23 @@ class AvSyncMonitor:
         if alert is not None:
             self._alerts.append(alert)
 
-    def _windowed_p95_ns(self, now_ns: int) -> tuple[int | None, int | None]:
-        """(lead, lag) p95 over the last 10 s, exact; None below 20 samples."""
+    def _trouble_ns(self, now_ns: int) -> tuple[int | None, int | None]:
+        """(lead, lag) that is both usual and still going on; None below 20 samples.
+
+        Usual: the p95 of the last 10 s, exact. Still going on: the worst of the newest half dwell,
+        so that one short stall, long mended, is not told when its share has filled the window.
+        """
         window = self._window
         while window and window[0].at_ns < now_ns - WINDOW_NS:
             window.popleft()
         if len(window) < MIN_SAMPLES:
             return None, None
+        newest_ns = window[-1].at_ns - max(self.policy.alert_dwell_ns // 2, OFFSET_CHECK_NS)
+        newest = [sample.offset_ns for sample in window if sample.at_ns > newest_ns]
         offsets = sorted([sample.offset_ns for sample in window])
         index = rank(len(offsets), 95) - 1
-        return max(offsets[index], 0), max(-offsets[-1 - index], 0)
+        lead_ns, lag_ns = min(offsets[index], max(newest)), max(offsets[-1 - index], min(newest))
+        return max(lead_ns, 0), max(-lag_ns, 0)
 
     def _tell(self, now_ns: int, **values: int) -> None:
         self._now_ns = check_now(now_ns, self._now_ns)

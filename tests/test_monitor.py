@@ -394,3 +394,11 @@ def test_the_sound_decides_how_long_a_unit_lasts() -> None:
     watched.see([sound(0, 0, duration_ns=seconds(2)), sound(seconds(5), seconds(5))], lips(0, ms(5100), at_ns=0))
     watched.monitor.report(watched.now_ns)
     assert len(watched.offsets_ms(0, seconds(2))) == 100 and not watched.offsets_ms(seconds(2), seconds(3))
+
+
+def test_trap_26_a_silence_as_long_as_a_nap_is_bounded_work() -> None:
+    watched = Watched()
+    watched.see(voice(0, seconds(1), at_ns=0), lips(0, seconds(1), at_ns=0))
+    watched.see([sound(seconds(1), None, what=Heard.STOPPED, duration_ns=seconds(3600 * 8))])
+    watched.monitor.report(seconds(3600 * 8))
+    assert len(watched.samples) <= 50 + 50 * 60
