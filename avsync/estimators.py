@@ -50,9 +50,9 @@ WINDOW_NS = seconds(2)
 PERIOD_NS = ms(500)
 BUCKET_NS = ms(20)
 BUCKETS = 100
-FORGET_PERMILLE = 983
-SETTLED_SAMPLES = 1000 // (1000 - FORGET_PERMILLE)
-"""Until then a sample weighs 1/n (a plain histogram), later always 1.7 %: a memory of half a minute."""
+SETTLED_SAMPLES = 59
+"""The nth half second weighs 1/n (a plain histogram), from here on always 1/59: NetEq's forget factor
+of 0.983, a memory of half a minute."""
 _ONE = 1 << 30
 
 SHIFT_NS = ms(100)
@@ -90,7 +90,7 @@ class DelayTarget:
         # The open period.
         self._period_end_ns = -_FAR
         self._low_ns, self._high_ns = _FAR, -_FAR  # extremes of the delay since the period or the run began
-        self._units = 0  # compared with others, in this period since the run began
+        self._units = 0  # in this period, but for those that only began a run
         self._worst_ns = -1  # of runs that ended within this period
         # What delays are measured from.
         self._fresh = True  # the next unit begins a run: nothing before it is its yardstick
@@ -132,7 +132,6 @@ class DelayTarget:
     def _begin_run(self, arrival_ns: int, delay_ns: int) -> None:
         self._measure(arrival_ns)
         self._lows.clear()
-        self._units = 0
         self._low_ns = self._high_ns = self._reference_ns = delay_ns
         self._reference_at_ns = arrival_ns
 
@@ -158,8 +157,6 @@ class DelayTarget:
         self._measure(end_ns)
         if self._low_ns != _FAR:
             self._lows.append((end_ns, self._low_ns))
-        if arrival_ns - end_ns >= WINDOW_NS:
-            self._fresh = True  # nothing is left in the window to compare with
         self._shrink(arrival_ns)
         if self._worst_ns >= 0:
             self._learn(self._worst_ns)
@@ -169,9 +166,8 @@ class DelayTarget:
         self._period_end_ns = arrival_ns + PERIOD_NS
 
     def _learn(self, delay_ns: int) -> None:
-        self._samples = n = min(self._samples + 1, SETTLED_SAMPLES + 1)
-        keep, of = (n - 1, n) if n <= SETTLED_SAMPLES else (FORGET_PERMILLE, 1000)
-        histogram = [weight * keep // of for weight in self._histogram]
+        self._samples = n = min(self._samples + 1, SETTLED_SAMPLES)
+        histogram = [weight * (n - 1) // n for weight in self._histogram]
         histogram[min(delay_ns // BUCKET_NS, BUCKETS - 1)] += _ONE - sum(histogram)
         self._histogram = histogram
         wanted = _ONE * self._quantile_pct // 100
@@ -240,7 +236,6 @@ class DriftEstimator:
     def on_pause(self) -> None:
         """The content stands while time passes (between turns): nothing is compared across it."""
         self._end_bin()
-        self._bin_end_ns = -_FAR
         self._run += 1
 
     def ppm(self, now_ns: int) -> int | None:

@@ -207,7 +207,6 @@ class RtpNtpMap:
         suspects.clear()
         self._accepted_at_ns = now_ns
         self._fit()
-        self._misses_ns.clear()
         self._misses_ns.extend(abs(p.ntp_ns - (self.remote_ns(p.rtp) or 0)) for p in self._pairs)
         after_ns = self.remote_ns(pair.rtp)
         if before_ns is not None and after_ns is not None:

@@ -164,10 +164,10 @@ def learn(buffer: JitterBuffer, turns: int, gap_ns: int, *, epochs: bool = True,
 
 
 def test_a_new_turn_is_not_delay_and_neither_is_a_marked_pause(buffer: JitterBuffer) -> None:
-    learn(buffer, 20, ms(700))
+    learn(buffer, 20, ms(90))
     assert buffer.target_ns() == POLICY.jitter_min_ns
     paused = JitterBuffer(POLICY)
-    learn(paused, 20, ms(700), epochs=False, pause=True)
+    learn(paused, 20, ms(90), epochs=False, pause=True)
     assert paused.target_ns() == POLICY.jitter_min_ns
 
 
@@ -175,8 +175,26 @@ def test_a_turn_after_an_interrupt_is_not_delay(buffer: JitterBuffer) -> None:
     for turn in range(20):
         buffer.clear_before(turn)
         for n in range(50 * turn, 50 * turn + 50):
-            buffer.push(sound(n, epoch=turn), n * UNIT + turn * ms(600))
+            buffer.push(sound(n, epoch=turn), n * UNIT + turn * ms(90))
     assert buffer.target_ns() == POLICY.jitter_min_ns
+
+
+def test_a_turn_that_begins_with_a_pause_is_not_delay(buffer: JitterBuffer) -> None:
+    for n in range(2000):
+        turn = n // 100
+        buffer.push(sound(n, epoch=turn, pause=n % 100 == 0), n * UNIT + (ms(90) if n % 100 else 0))
+        buffer.pop()
+    assert buffer.target_ns() == POLICY.jitter_min_ns
+
+
+def test_trap_17_a_turns_first_unit_retransmitted_is_no_yardstick(buffer: JitterBuffer) -> None:
+    """Were it one, all that follows would look early and the jitter would go unseen."""
+    for n in range(2000):
+        first = n % 100 == 0
+        late_ns = ms(300) if first else ms(120) if n % 20 == 10 else 0
+        buffer.push(sound(n, epoch=n // 100), n * UNIT + late_ns, in_order=not first)
+        buffer.pop()
+    assert buffer.target_ns() >= ms(120)
 
 
 def test_late_units_in_order_raise_the_target(buffer: JitterBuffer) -> None:
