@@ -221,7 +221,7 @@ def _ping_log(source: Source, name: str) -> NetworkTrace:
     epoch, last = 0, 0
     for line, text in source.lines:
         found, took, stamp = _SEQ.search(text), _TIME.search(text), _STAMP.match(text)
-        if found is None or "DUP" in text:
+        if found is None:
             continue
         number = int(source.number(found[1], line, "icmp_seq", 0, 1 << 32)) + epoch
         if number < last - 32_768:  # 16 bits: it starts again
@@ -231,7 +231,7 @@ def _ping_log(source: Source, name: str) -> NetworkTrace:
         if took is not None:
             rtt_ns = round(source.number(took[1], line, "the round trip", 0, _MAX_MS) * 1e6)
             at_ns = source.time_ns(stamp[1], line) - rtt_ns if stamp is not None else None
-            answers.setdefault(number, (at_ns, rtt_ns // 2))
+            answers.setdefault(number, (at_ns, rtt_ns // 2))  # a duplicate comes second
     if len(answers) < 2:
         source.refuse("fewer than two answers in this log of pings")
     numbers = sorted(answers)

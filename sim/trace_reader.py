@@ -102,12 +102,9 @@ def _is_header(comment: str, first: str) -> bool:
 
 
 def _read_bytes(path: Path, file: str) -> bytes:
-    too_large = InputError(f"larger than {MAX_BYTES >> 20} MiB", file=file, remedy="cut out the part that matters")
     try:
         with path.open("rb") as opened:
             data = opened.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise too_large
         if data[:2] == _GZIP_MAGIC:
             with gzip.open(path) as packed:
                 data = packed.read(MAX_BYTES + 1)
@@ -116,5 +113,5 @@ def _read_bytes(path: Path, file: str) -> bytes:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", file=file) from None
     if len(data) > MAX_BYTES:
-        raise too_large
+        raise InputError(f"larger than {MAX_BYTES >> 20} MiB", file=file, remedy="cut out the part that matters")
     return data

@@ -147,10 +147,10 @@ def test_another_seed_is_another_weather_and_the_same_seed_the_same() -> None:
 
 
 def test_what_is_held_arrives_together_at_the_end_and_in_order() -> None:
-    tested = link(delay_ns=ms(50))
+    tested = link(delay_ns=ms(40))  # one would arrive just when it begins, one just when it ends
     tested.hold(seconds(1), seconds(2))
     times = [one[0] for one in fates(tested, 150)]
-    expected = [i * ms(20) + ms(50) for i in range(150)]
+    expected = [i * ms(20) + ms(40) for i in range(150)]
     assert times == [seconds(2) if seconds(1) <= at < seconds(2) else at for at in expected]
 
 
@@ -159,6 +159,14 @@ def test_overlapping_holds_are_one_long_hold() -> None:
     for from_ms, until_ms in ((500, 900), (100, 300), (250, 600)):
         tested.hold(ms(from_ms), ms(until_ms))
     assert tested.send(1, ms(120), AUDIO) == (ms(900),)
+
+
+def test_a_hold_that_ends_in_another_goes_on() -> None:
+    spec = {"hold_every_ns": seconds(2), "hold_for_ns": ms(300)}
+    held_until = next(at[0] for i, at in enumerate(fates(link(**spec), 300)) if at[0] > i * ms(20))
+    tested = link(**spec)
+    tested.hold(held_until - ms(1), held_until + ms(100))
+    assert tested.send(1, held_until - ms(100), AUDIO) == (held_until + ms(100),)
 
 
 def test_holds_recur_at_the_rate_and_length_that_was_said() -> None:
@@ -185,6 +193,14 @@ def test_trap_25_a_route_step_up_and_back_for_both_and_for_one_kind() -> None:
     assert tested.send(1, ms(300), AUDIO) == (ms(340),)
     assert tested.send(1, ms(300), VIDEO) == (ms(370),)
     assert tested.send(1, ms(310), AUDIO) == (ms(350),)  # the late picture does not hold up the sound
+
+
+def test_a_kind_treated_alone_still_follows_its_own_packets() -> None:
+    tested = link(delay_ns=ms(200))
+    tested.send(1, 0, VIDEO)
+    tested.set_only(VIDEO, delay_ns=ms(10))
+    assert tested.send(1, ms(20), VIDEO) == (ms(200),)
+    assert tested.send(1, ms(250), VIDEO) == (ms(260),)
 
 
 def test_changes_are_undone_by_their_token_in_any_order() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avsync.types import AUDIO, VIDEO
-from avsync.units import ms, seconds
+from avsync.units import ms, seconds, us
 from sim.link import MAX_WAIT_NS, Link
 from sim.link_spec import LinkSpec
 from sim.network_trace import NetworkTrace
@@ -20,7 +20,7 @@ def link(**fields: Any) -> Link:
     return Link(LinkSpec(**fields), seed=1, name="to_viewer")
 
 
-traffic = st.lists(st.tuples(st.integers(0, 3_000_000), st.integers(1, 2_000)), min_size=1, max_size=60)
+traffic = st.lists(st.tuples(st.integers(0, 3_000).map(us), st.integers(1, 2_000)), min_size=1, max_size=60)
 
 
 @settings(max_examples=60, deadline=None)
@@ -87,7 +87,11 @@ def test_changing_rate_conserves_work(rates: list[int], from_ms: int, traffic: l
 @given(
     times=st.lists(st.integers(0, 50), min_size=1, max_size=20).filter(any).map(sorted),
     from_ms=st.integers(0, 60),
-    traffic=st.lists(st.tuples(st.integers(0, 20_000_000), st.integers(1, 4_000)), min_size=1, max_size=30),
+    traffic=st.lists(
+        st.tuples(st.integers(0, 60).map(lambda thirds: thirds * ms(1) // 3), st.integers(1, 4_000)),
+        min_size=1,
+        max_size=30,
+    ),
 )
 def test_delivery_opportunities_are_used_one_by_one(
     times: list[int], from_ms: int, traffic: list[tuple[int, int]]
@@ -137,3 +141,17 @@ def test_sound_waits_behind_pictures_because_they_share_the_bottleneck() -> None
     tested = link(rate_bps=BYTE_US_BPS)
     tested.send_frame(10, 10_000, 0)
     assert tested.send(100, 0, AUDIO) == (10_100_000,)
+
+
+def test_a_packet_leaves_its_place_the_moment_it_has_left() -> None:
+    tested = link(rate_bps=BYTE_US_BPS, queue_packets=1)
+    assert tested.send(1_000, 0, VIDEO) == (ms(1),)
+    assert tested.send(1_000, ms(1) - 1, VIDEO) == ()
+    assert tested.send(1_000, ms(1), VIDEO) == (ms(2),)
+
+
+def test_a_packet_lost_behind_the_bottleneck_has_passed_it() -> None:
+    tested = link(rate_bps=BYTE_US_BPS)
+    tested.set_only(AUDIO, loss_ppm=1_000_000)
+    assert tested.send(1_000, 0, AUDIO) == ()
+    assert tested.send(1_000, 0, VIDEO) == (ms(2),)

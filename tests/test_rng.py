@@ -8,6 +8,7 @@ import sys
 import zlib
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from numpy.random import PCG64, SeedSequence
 
@@ -81,6 +82,23 @@ def test_answers_stay_in_their_bounds_and_are_ints() -> None:
     assert not any(draws.chance(0) for _ in range(200))
     assert all(draws.chance(MILLION) for _ in range(200))
     assert type(draws.gaussian(1000)) is int and type(draws.exponential(1000)) is int
+
+
+class Always:
+    """Raw bits that are always the same."""
+
+    def __init__(self, raw: int) -> None:
+        self._raw = raw
+
+    def random_raw(self, n: int) -> np.ndarray:
+        return np.full(n, self._raw, dtype=np.uint64)
+
+
+def test_chance_is_exact_at_both_ends() -> None:
+    lowest, highest = Draws(Always(0)), Draws(Always(2**64 - 1))  # type: ignore[arg-type]
+    assert not lowest.chance(0) and lowest.chance(1)
+    assert highest.chance(MILLION) and not highest.chance(MILLION - 1)
+    assert highest.below(7) == 6 and highest.between_ns(3, 9) == 9 and lowest.between_ns(3, 9) == 3
 
 
 def test_distributions_have_the_moments_they_promise() -> None:

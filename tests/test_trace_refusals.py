@@ -16,7 +16,7 @@ from avsync.units import seconds
 from sim import trace_reader
 from sim.link import Link
 from sim.link_spec import LinkSpec
-from sim.trace_clocks import above_floor
+from sim.trace_clocks import above_floor, line_at
 from sim.traces import load_trace
 
 RTT = "seq,t_s,rtt_ms\n1,0.0,40\n2,0.1,60\n"
@@ -159,6 +159,7 @@ def test_removing_a_clock_leaves_no_negative_delay_and_ignores_its_offset(
     skewed = [(at, delay + offset + at * ppm // 1_000_000) for at, delay in points]
     plain, line = above_floor(points)
     again, skewed_line = above_floor(skewed)
+    assert all(line_at(line, at) <= delay + 1 for at, delay in points)
     assert min(plain) >= 0 and min(again) >= 0 and min(again) <= 2
     if line[2] and abs(line[2]) < 700_000_000 and skewed_line[2]:  # both within what a clock can drift
         assert again == pytest.approx(plain, abs=100)
