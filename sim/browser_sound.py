@@ -268,11 +268,11 @@ class SoundBuffer:
             self._observe_hole()
         at_ns = at * _NS_PER_TICK // _SAMPLE_GRID + self._device_ns
         length_ns = (at + out) * _NS_PER_TICK // _SAMPLE_GRID + self._device_ns - at_ns
-        _, rtp, duration_ns, _, epoch, pts_ns, ref, pause, _ = packet
+        _, rtp, duration_ns, _, epoch, pts_ns, ref, pause, _, from_ns = packet
         self._epoch = epoch
         self.playing = (rtp, at_ns)
         if ref >= 0 and not pause:
-            self._heard(at_ns, length_ns, ref, 0, duration_ns)
+            self._heard(at_ns, length_ns, ref, from_ns, duration_ns)
         if self._observe is not None:
             if pause:
                 what = Heard.PASSING

@@ -200,7 +200,7 @@ class GlassOutput(Answers):
         duration = unit.duration_ns
         lasts = duration * 1_000_000 // (1_000_000 + stretch) if stretch else duration
         if packet.ref != IDLE:
-            self._glass.heard(answer.at_ns, lasts, packet.ref, 0, duration)
+            self._glass.heard(answer.at_ns, lasts, packet.ref, packet.from_ns, duration)
         self._epoch = max(packet.epoch, 0)
         if packet.pause:
             what = Heard.PASSING

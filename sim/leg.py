@@ -148,10 +148,11 @@ class RtpSender:
         ref: int,
         *,
         pause: bool = False,
+        from_ns: int = 0,
     ) -> None:
         rtp = self._stamp(0, stamp_ns, SOUND_RTP_HZ)
         seq = self._next_seq(0, 1)
-        self._leg.sound(SoundPacket(seq, rtp, duration_ns, size_bytes, epoch, pts_ns, ref, pause))
+        self._leg.sound(SoundPacket(seq, rtp, duration_ns, size_bytes, epoch, pts_ns, ref, pause, False, from_ns))
 
     def picture(
         self,

@@ -75,6 +75,32 @@ class Answers:
         self._last_stamp[kind] = stamp_ns
 
 
+class Cutter:
+    """Cuts sound into whole packets: an encoder takes 20 ms, whatever the rate correction made of a unit.
+
+    Output time is tiled by the engine's answers; packets follow each other on it without a gap as
+    long as something is sent, and begin anew where nothing was.
+    """
+
+    __slots__ = ("_next_ns", "slot_ns")
+
+    def __init__(self, slot_ns: int = ms(20)) -> None:
+        self.slot_ns = slot_ns
+        self._next_ns = -1
+
+    def packets(self, stamp_ns: int, lasts_ns: int, duration_ns: int) -> list[tuple[int, int]]:
+        """(stamp, position in the unit) of each packet that begins inside [stamp, stamp + lasts)."""
+        slot = min(self.slot_ns, duration_ns)
+        cut = max(self._next_ns, stamp_ns)  # behind: nothing was sent meanwhile
+        end = stamp_ns + lasts_ns
+        cuts = []
+        while cut < end:
+            cuts.append((cut, (cut - stamp_ns) * duration_ns // lasts_ns))
+            cut += slot
+        self._next_ns = cut
+        return cuts
+
+
 class RtpOutput(Answers):
     """The output of a sender or a bridge: it encodes, stamps and sends."""
 
@@ -99,6 +125,7 @@ class RtpOutput(Answers):
         self._key_wanted = True
         self._idle = True
         self._was_idle = False
+        self._cutter = Cutter()
 
     def want_key(self) -> None:
         """A viewer asked for a key frame: the next picture is one."""
@@ -148,7 +175,11 @@ class RtpOutput(Answers):
         ref = truth_of(unit.payload)
         if ref != IDLE:
             self._glass.heard(at, lasts, ref, 0, duration)
-        self._sender.sound(answer.stamp_ns, lasts, unit.size_bytes, unit.epoch, unit.pts_ns, ref, pause=unit.pause)
+        for cut, begins in self._cutter.packets(answer.stamp_ns, lasts, duration):
+            length = min(duration, self._cutter.slot_ns)
+            self._sender.sound(
+                cut, length, unit.size_bytes, unit.epoch, unit.pts_ns + begins, ref, pause=unit.pause, from_ns=begins
+            )
         what = Heard.PASSING if unit.pause else Heard.CONTENT
         self._observe(AUDIO, unit.epoch, unit.pts_ns, lasts, at, what)
 
@@ -165,7 +196,8 @@ class RtpOutput(Answers):
             if answer.duration_ns <= FRAME_NS:  # longer: the host slept, so nothing was sent
                 self.check_stamp(AUDIO, answer.stamp_ns)
                 epoch = -1 if what is Heard.IDLE else answer.epoch  # -1: whoever looks it up knows: no turn was on
-                self._sender.sound(answer.stamp_ns, answer.duration_ns, SILENCE_BYTES, epoch, None, IDLE)
+                for cut, _ in self._cutter.packets(answer.stamp_ns, answer.duration_ns, answer.duration_ns):
+                    self._sender.sound(cut, answer.duration_ns, SILENCE_BYTES, epoch, None, IDLE)
         if what is not Heard.IDLE or not self._was_idle:
             self._observe(AUDIO, max(answer.epoch, 0), None, answer.duration_ns, at, what)
         self._was_idle = what is Heard.IDLE

@@ -29,6 +29,7 @@ class SoundPacket(NamedTuple):
     ref: int
     pause: bool = False  # a DTX packet: nothing more until the next stamp
     retransmitted: bool = False
+    from_ns: int = 0  # where in the sound ``ref`` this packet begins: a resampler cuts anew
 
 
 class PictureFrame(NamedTuple):
