@@ -10,7 +10,7 @@ from typing import Any
 from avsync.units import NS_PER_S, ms
 from sim.network_trace import MAX_DELAY_NS, MAX_RATE_BPS, NetworkTrace
 from sim.trace_builders import Probe, build, from_distribution, from_probes, from_rates, spacing_ns
-from sim.trace_reader import MAX_RECORDS, Source
+from sim.trace_reader import MAX_RECORDS, Source, looks_like_json
 from sim.trace_tables import TABLE_READERS, detect_table, headed_histogram, read_table
 
 _MAX_MS = MAX_DELAY_NS / 1e6
@@ -39,7 +39,7 @@ def detect(source: Source) -> str:
     """The name of the format, or ``InputError``."""
     first_line, first = source.lines[0]
     head = [text for _, text in source.lines[:50]]
-    if first[0] in "{[" and not _STAMP.match(first):
+    if looks_like_json(source.text):
         return "onl-json"
     _refuse_other_things(source, head)
     if any(text.startswith("PING ") or _SEQ.search(text) for text in head):
@@ -338,10 +338,10 @@ def _onl(source: Source, leg: str | None) -> NetworkTrace:
         source.refuse(f"{side} has no capacity from start to end: nothing would ever arrive")
     about = f"OpenNetLab, {side}: ms and kbit/s" + ("; RTT halved" if any(delays) else "")
     middle = sorted(rates)[len(rates) // 2]
-    wrong = [rate for rate in rates if rate >= 1_000_000_000 and rate > 100 * middle]
-    if wrong:
-        rates = [rate // 1_000 if rate in wrong else rate for rate in rates]
-        about += f"; {len(wrong)} capacities of more than 1 Gbit/s read as bit/s, 100 times the median as they were"
+    slipped = [rate >= 1_000_000_000 and rate > 100 * middle for rate in rates]
+    if any(slipped):
+        rates = [rate // 1_000 if odd else rate for rate, odd in zip(rates, slipped, strict=True)]
+        about += f"; {sum(slipped)} above 1 Gbit/s and 100 times the median read as bit/s"
     return build(
         source,
         f"{about}; {times[-1] / NS_PER_S:.1f} s",

@@ -21,6 +21,7 @@ MAX_LINE_CHARS = 1 << 20
 MAX_RECORDS = 2_000_000
 
 NS_PER = {"s": NS_PER_S, "ms": 1_000_000, "us": 1_000, "ns": 1}
+_JSON = re.compile(r"\s*(?:\{|\[\s*(?:[\[{\]\"]|$))")
 _SEPARATORS = re.compile(r"[,;\s]+")
 _TIME_WORD = re.compile(r"^(t|time|timestamp)(_\w+)?$", re.IGNORECASE)
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -76,6 +77,8 @@ def read_source(path: str | Path) -> Source:
         raise InputError("this is not UTF-8 text", file=file, place=place, remedy="save it as UTF-8") from None
     if text.count("\n") + text.count("\r") > 2 * MAX_RECORDS:
         raise InputError(f"more than {MAX_RECORDS} lines", file=file, remedy="cut out the part that matters")
+    if looks_like_json(text):
+        return Source(file, text, ((1, text.lstrip()[0]),))
     lines: list[tuple[int, str]] = []
     comment = (0, "")
     for number, line in enumerate(text.splitlines(), 1):
@@ -93,6 +96,11 @@ def read_source(path: str | Path) -> Source:
     if not lines:
         raise InputError("nothing to read: the file is empty or holds only comments", file=file)
     return Source(file, text, tuple(lines))
+
+
+def looks_like_json(text: str) -> bool:
+    """Then it may well be a single long line. (A log of ping -D also starts with a bracket.)"""
+    return _JSON.match(text) is not None
 
 
 def _is_header(comment: str, first: str) -> bool:

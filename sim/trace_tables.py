@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,7 +65,7 @@ def read_table(source: Source) -> Table:
         except csv.Error as error:
             source.refuse(f"not a line of a table: {error}", line)
     names = [cell.strip().strip("\"'").lower().replace(" ", "_") for cell in rows[0][1]]
-    twice = next((name for name in names if name and names.count(name) > 1), None) if len(names) <= 1_000 else "(any)"
+    twice = next((name for name, count in Counter(filter(None, names)).items() if count > 1), None)
     if twice:
         source.refuse(f"the column {twice!r} comes twice", header_line)
     if len(rows) < 2:

@@ -216,6 +216,12 @@ def test_onl_json(write: Any) -> None:
     drives_a_link(trace)
 
 
+def test_onl_json_may_be_one_long_line(write: Any) -> None:
+    pattern = [{"duration": 1, "capacity": 1_000 + i} for i in range(40_000)]
+    trace = load_trace(write(json.dumps({"uplink": {"trace_pattern": pattern}})))
+    assert len(trace.rate_bps) == 40_000
+
+
 def test_onl_capacities_that_slipped_into_bits_are_read_as_such(write: Any) -> None:
     pattern = [{"duration": 200, "capacity": c} for c in (9_130, 8_240, 8_039_999)]
     trace = load_trace(write(json.dumps({"uplink": {"trace_pattern": pattern}})))
