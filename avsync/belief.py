@@ -6,8 +6,9 @@ in [s0, s1], between the last content that left and the next that will. Lips: v(
 min(t - shown_at, duration); the same picture again does not renew ``shown_at``. Offset:
 e = a - v, and in silence the signed distance of v from [s0, s1], 0 inside.
 
-So a sample in silence waits for the next sound, at most ``HOLD_NS``; then the voice is taken to
-stand (``STOPPED``) or to have passed on (``PASSING``) all that while. Every sample waits
+So a sample in silence waits for the next sound: where it passes (``PASSING``) at most ``HOLD_NS``,
+where it stopped (``STOPPED``) at most ``HOLD_STOPPED_NS``; then the voice is taken to have passed
+on, or to stand, all that while. Every sample waits
 ``SETTLE_LAG_NS``, because picture and sound are observed by different people and one of them is
 late. A sample depends only on observations at most that late, never on when ``settle`` ran.
 
@@ -29,10 +30,12 @@ GRID_NS = ms(20)
 """One sample per slot of sound. Multiples of it in the point's own time, so a freeze counts and grows."""
 HOLD_NS = seconds(2)
 """How long a sample waits for the sound that ends a silence, and how long lips may trail the voice."""
+HOLD_STOPPED_NS = seconds(10)
+"""The same where the voice stopped: only the next sound tells whether what was missing is said or lost."""
 SETTLE_LAG_NS = ms(100)
 """Picture and sound of the same moment are observed at most this far apart."""
 MAX_PENDING = 2_048
-"""Per stream; what waits is 2.1 s of observations, 420 at 5 ms per unit."""
+"""Per stream; what waits is at most 10.1 s of observations, 2 020 at 5 ms per unit."""
 
 _FOREVER = 1 << 62
 
@@ -66,12 +69,12 @@ class Belief:
         "_marks",
         "_next_pts_ns",
         "_over",
-        "_passing",
         "_picture_at_ns",
         "_picture_lasts_ns",
         "_picture_pts_ns",
         "_pictures",
         "_said_ns",
+        "_silence",
         "_sound_at_ns",
         "_sound_end_ns",
         "_sound_pts_ns",
@@ -94,7 +97,7 @@ class Belief:
         # The voice.
         self._sound_at_ns = self._sound_end_ns = -_FOREVER  # the stretch of output under the cursor
         self._sound_pts_ns: int | None = None  # None: it is silence
-        self._passing = False
+        self._silence: Heard | None = None  # of which kind
         self._said_ns: int | None = None  # s0
         self._next_pts_ns: int | None = None  # s1, once known
         self._voice_end_ns = -_FOREVER
@@ -193,13 +196,12 @@ class Belief:
                 self._voice_end_ns = at_ns + duration_ns
                 self._next_pts_ns = None
             # The tail of the last turn under this turn's first picture is heard all the same.
-            self._sound_pts_ns = pts_ns
+            self._sound_pts_ns, self._silence = pts_ns, None
             self._sound_at_ns, self._sound_end_ns = at_ns, at_ns + duration_ns
             return
         self._marks -= what is Heard.IDLE
-        self._sound_pts_ns = None
+        self._sound_pts_ns, self._silence = None, what
         self._sound_at_ns, self._sound_end_ns = at_ns, at_ns + duration_ns
-        self._passing = what is Heard.PASSING
         if (what is Heard.IDLE or epoch > self._epoch) and self._said_ns is not None:
             self._over = True
 
@@ -244,10 +246,12 @@ class Belief:
     def _know_silence(self, t: int, horizon_ns: int) -> bool:
         """Whether it is known what the silence at ``t`` ends with, or that nothing will; may end the turn."""
         if not self._over and self._next_pts_ns is None:
+            stopped = self._silence is Heard.STOPPED and self._said_ns is not None
+            until_ns = t + (HOLD_STOPPED_NS if stopped else HOLD_NS)
             if self._marks:
-                self._look_ahead(min(horizon_ns, t + HOLD_NS))
+                self._look_ahead(min(horizon_ns, until_ns))
             if not self._over and self._next_pts_ns is None:
-                if horizon_ns < t + HOLD_NS:
+                if horizon_ns < until_ns:
                     return False
                 observed = t < self._sound_end_ns or (self._sounds and self._sounds[0].at_ns <= t + HOLD_NS)
                 if self._said_ns is None or not observed:
@@ -312,7 +316,7 @@ class Belief:
             high_ns = _FOREVER
         elif high_ns is None:  # waited long enough; said is known, or the turn would have been closed
             assert low_ns is not None
-            high_ns = low_ns + (t - self._voice_end_ns + HOLD_NS if self._passing else 0)
+            high_ns = low_ns + (t - self._voice_end_ns + HOLD_NS if self._silence is Heard.PASSING else 0)
         if low_ns is None:
             low_ns = -_FOREVER
         elif low_ns > high_ns:  # content that jumps back is an interval all the same

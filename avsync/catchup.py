@@ -19,6 +19,8 @@ RATE_SHARE_PCT = 90  # of what it was measured to manage: 22 fps -> 20, as in th
 CATCH_UP_NS = seconds(3)  # a backlog that only a lower fps can work off should be gone in about this
 LOWEST_FPS = 8  # below 5 fps lip sync is meaningless (Perkins); stay clear of it
 BITRATE_SHARE_PCT = 70
+LESS_PCT = 8  # a new wish must be this much below the last one
+REFUSALS = 3  # skips asked for and not taken, until the source is believed not to be able to
 RESTORE_MAX_NS = seconds(120)
 LATENCY_MAX_NS = seconds(1)
 CREEP_NS = ms(15)  # late by this for as long as a relapse: a slow drift, not a stall
@@ -30,16 +32,17 @@ class CatchUp:
     __slots__ = (
         "_arrivals",
         "_asked_at_ns",
+        "_asked_value",
         "_clean_since_ns",
         "_creeping_since_ns",
         "_latency_ns",
         "_levers",
         "_lowered",
         "_policy",
+        "_refused",
         "_restore_after_ns",
         "_skip_done_ns",
         "_skip_target_ns",
-        "_unanswered",
     )
 
     def __init__(self, policy: AvSyncPolicy, levers: frozenset[Want]) -> None:
@@ -49,6 +52,7 @@ class CatchUp:
         self._arrivals: deque[tuple[int, int]] = deque(maxlen=512)  # (when, bytes)
         self._restore_after_ns = policy.recover_after_ns
         self._lowered: Want | None = None
+        self._asked_value = 0
         self.reset()
 
     def reset(self) -> None:
@@ -58,18 +62,27 @@ class CatchUp:
         self._skip_done_ns: int | None = None
         self._clean_since_ns: int | None = None
         self._creeping_since_ns: int | None = None
-        self._unanswered = 0
+        self._refused = 0
         self._arrivals.clear()
 
-    def on_arrival(self, pts_ns: int, size_bytes: int, now_ns: int) -> None:
+    def on_arrival(self, pts_ns: int, size_bytes: int, now_ns: int, position_ns: int | None) -> None:
         self._arrivals.append((now_ns, size_bytes))
-        target = self._skip_target_ns
-        if target is not None and pts_ns >= target - ms(50) and self._asked_at_ns is not None:
-            # Its first picture after the skip: this is how long it takes to obey.
-            self._latency_ns = min(LATENCY_MAX_NS, max(self._latency_ns, now_ns - self._asked_at_ns))
+        target, asked = self._skip_target_ns, self._asked_at_ns
+        if target is None or asked is None:
+            return
+        if pts_ns >= target - ms(50):
+            # Its first picture after the skip. Late: it takes longer to obey than was allowed for.
+            late = 0 if position_ns is None else position_ns - pts_ns
+            if late > 0:
+                self._latency_ns = min(LATENCY_MAX_NS, self._latency_ns + late)
             self._skip_target_ns = None
             self._skip_done_ns = now_ns
-            self._unanswered = 0
+            self._refused = 0
+        elif now_ns - asked > 2 * self._latency_ns + self._policy.skip_margin_ns:
+            # It makes pictures and goes on where it was: it does not skip, or not yet.
+            self._latency_ns = min(LATENCY_MAX_NS, 2 * self._latency_ns)
+            self._skip_target_ns = None
+            self._refused += 1
 
     def on_late(self, late_ns: int, position_ns: int, epoch: int, now_ns: int) -> Request | None:
         """A picture is ``late_ns`` behind the voice and nothing newer has come."""
@@ -83,15 +96,17 @@ class CatchUp:
                 self._creeping_since_ns = now_ns
             if now_ns - self._creeping_since_ns < policy.relapse_ns:
                 return None
-        asked = self._asked_at_ns
-        if asked is not None and now_ns - asked < max(policy.skip_again_after_ns, self._wait_for_answer()):
+        asked, target = self._asked_at_ns, self._skip_target_ns
+        if asked is not None and now_ns - asked < policy.skip_again_after_ns:
             return None
+        if target is not None and position_ns < target:
+            return None  # a skip is under way: asking again would only move its target
         self._asked_at_ns = now_ns
         self._creeping_since_ns = None
         done = self._skip_done_ns
         relapsed = done is not None and now_ns - done < policy.relapse_ns
-        can_skip = Want.SKIP_TO_PTS in self._levers and self._unanswered < 5
-        if self._lowered is None and (relapsed or not can_skip):
+        can_skip = Want.SKIP_TO_PTS in self._levers and self._refused < REFUSALS
+        if (self._lowered is None and relapsed) or not can_skip:
             request = self._ask_less(late_ns, epoch, now_ns)
             if request is not None:
                 # The backlog is still there: the next call may ask to skip over it at once.
@@ -99,9 +114,7 @@ class CatchUp:
                 return request
         if not can_skip:
             return None
-        self._unanswered += 1
-        target = position_ns + self._latency_ns * min(self._unanswered, 4) + policy.skip_margin_ns
-        self._skip_target_ns = target
+        self._skip_target_ns = target = position_ns + self._latency_ns + policy.skip_margin_ns
         return Request(Want.SKIP_TO_PTS, target, now_ns, epoch, Reason.BEHIND)
 
     def on_time(self, epoch: int, now_ns: int) -> Request | None:
@@ -118,15 +131,14 @@ class CatchUp:
         self._skip_done_ns = now_ns  # a relapse right after this is the rate's fault again
         return Request(want, 0, now_ns, epoch, Reason.RECOVERED)
 
-    def _wait_for_answer(self) -> int:
-        """While a skip is under way asking again would only move its target."""
-        return self._latency_ns if self._skip_target_ns is not None else 0
-
     def _ask_less(self, late_ns: int, epoch: int, now_ns: int) -> Request | None:
+        """Fewer frames, or smaller ones; again only where clearly less is needed than was asked for."""
         for want in (Want.FPS, Want.BITRATE):
             if want in self._levers:
-                self._lowered = want
                 value = self._manageable(want, late_ns, now_ns)
+                if self._lowered is want and value * 100 > self._asked_value * (100 - LESS_PCT):
+                    return None
+                self._lowered, self._asked_value = want, value
                 return Request(want, value, now_ns, epoch, Reason.SLOW)
         return None
 

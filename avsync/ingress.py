@@ -12,7 +12,7 @@ from typing import Any
 
 from avsync.epoch import Quarantine
 from avsync.estimators import DriftEstimator
-from avsync.policy import AvSyncPolicy
+from avsync.policy import AvSyncPolicy, Pacing
 from avsync.rtp_time import RtpNtpMap, Unwrapper
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
 from avsync.units import ms, seconds, ticks_to_ns
@@ -70,6 +70,7 @@ class Ingress:
         "_picture",
         "_policy",
         "_quarantine",
+        "_rebased",
         "_seq",
         "_slewed_at_ns",
         "_sound",
@@ -83,6 +84,8 @@ class Ingress:
         self._policy = policy
         self._sound = _Track(sound_hz)
         self._picture = _Track(picture_hz)
+        # What the baselines' receivers do: each stream from its own first packet, reports unread.
+        self._rebased = policy.pacing is not Pacing.CONTENT_CLOCK
         self._quarantine = Quarantine()
         self._drift = DriftEstimator()
         self._epoch = 0
@@ -144,7 +147,8 @@ class Ingress:
         media = track.media_ns(rtp)
         if in_order:
             track.observe(now_ns, media)
-        self._slew(now_ns)
+        if not self._rebased:
+            self._slew(now_ns)
         self._seq += 1
         unit = MediaUnit(
             VIDEO,
@@ -165,6 +169,8 @@ class Ingress:
         track = self._sound if kind is AUDIO else self._picture
         rtp = track.rtp.peek(rtp32) if track.rtp.started else track.rtp.unwrap(rtp32)
         self.report_at_ns = now_ns
+        if self._rebased:
+            return
         if track.reports.add(ntp_ns, rtp, now_ns) is None:
             self._place_by_reports(now_ns)
 

@@ -4,7 +4,7 @@ It believes ``Presented`` (what a sink did, in the sink's time) and nothing else
 engine are only counted, so a monitor fed with wishes knows nothing rather than "0". UNKNOWN is
 None, never 0: below 20 samples, and for current values once nothing has been seen for 2 s.
 
-Memory is bounded whatever comes: the last 2 s of observations, the last 10 s of samples, the
+Memory is bounded whatever comes: the last 10 s of observations at most, the last 10 s of samples, the
 last minute of seconds, and a histogram of fixed range.
 """
 
@@ -102,7 +102,7 @@ class AvSyncMonitor:
 
     ``observe`` each sound and picture when it is seen to leave; ``poll`` for alerts until None;
     ``report`` whenever somebody asks. ``on_sample`` gets every ``SyncSample`` once it is settled,
-    0.1 to 2.3 s after its moment. Also told: ``count`` (an engine's answers, as counters),
+    0.1 to 0.3 s after its moment, in silence up to 10.3 s. Also told: ``count`` (an engine's answers, as counters),
     ``on_buffer``, ``on_queue``, ``on_sender_report``, and ``interrupt`` of an older epoch.
     """
 

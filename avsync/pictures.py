@@ -31,6 +31,7 @@ from avsync.types import (
 from avsync.units import ms
 
 KEYFRAME_AGAIN_NS = ms(500)  # a key frame takes about an RTT and an encode to come
+NOMINAL_NS = ms(40)  # a frame that does not say how long it lasts (25 fps)
 
 
 class Verdict(Enum):
@@ -53,7 +54,10 @@ def judge(late_ns: int, *, newer_due: bool, idle: bool, policy: AvSyncPolicy) ->
 
 
 class Pictures:
-    """``push`` units, ``answer(now_ns)`` until None. Follows ``clock``; knows the playing ``epoch``."""
+    """``push`` units, ``answer(now_ns)`` until None. Follows ``clock``; knows the playing ``epoch``.
+
+    ``pending`` is the engine's: what is to be answered before anything else is decided.
+    """
 
     __slots__ = (
         "_alerted",
@@ -66,77 +70,112 @@ class Pictures:
         "_last_stamp_ns",
         "_level",
         "_levers",
+        "_lost_before_next",
+        "_missing_pts_ns",
         "_open_loop",
         "_pending",
         "_policy",
         "_queue",
-        "_repeat_stamp_ns",
         "_shown",
         "epoch",
         "finished_epoch",
         "shown_pts_ns",
+        "slot_came",
     )
 
-    def __init__(self, policy: AvSyncPolicy, clock: PlayoutClock, *, levers: frozenset[Want], tick_ns: int) -> None:
+    def __init__(
+        self,
+        policy: AvSyncPolicy,
+        clock: PlayoutClock,
+        pending: deque[Answer],
+        *,
+        levers: frozenset[Want],
+        tick_ns: int,
+    ) -> None:
         self._policy = policy
         self._clock = clock
         self._levers = levers
         self._half_tick_ns = tick_ns // 2
-        self._queue: deque[tuple[int, int, MediaUnit]] = deque()  # (pts, open-loop due, unit)
-        self._pending: deque[Answer] = deque()
+        # (pts, open-loop due, unit, whether a picture that it may need was lost before it came here)
+        self._queue: deque[tuple[int, int, MediaUnit, bool]] = deque()
+        self._pending = pending
         self._open_loop = None if policy.pacing is Pacing.CONTENT_CLOCK else OpenLoop(policy.pacing)
         self._catchup = CatchUp(policy, levers)
         self.epoch = -1
         self.finished_epoch = -1
         self.shown_pts_ns = -1
+        self.slot_came = False
+        """Told with each output slot of sound: what is missing is looked at once a slot, not at any time."""
         self._shown: MediaUnit | None = None
         self._last_stamp_ns = -1
         self._expected_pts_ns = 0
-        self._repeat_stamp_ns = 0
+        self._missing_pts_ns = 0  # the content whose place the next Repeat takes
         self._level = 0
         self._alerted = False
-        self._broken = False
+        self._broken = False  # a picture that others need was dropped: nothing but a key frame can be shown
+        self._lost_before_next = False
         self._key_asked_ns: int | None = None
 
     # ---- in
 
     def push(self, unit: MediaUnit, now_ns: int, sound_buffered_ns: int) -> DropReason | None:
         queue = self._queue
-        self._catchup.on_arrival(unit.pts_ns, unit.size_bytes, now_ns)
+        self._catchup.on_arrival(unit.pts_ns, unit.size_bytes, now_ns, self._clock.position_ns(now_ns))
         due = 0
         if self._open_loop is not None:
-            due = self._open_loop.due_ns(now_ns, unit.duration_ns, sound_buffered_ns)
+            due = self._open_loop.due_ns(now_ns, unit.pts_ns, unit.duration_ns, sound_buffered_ns)
         elif unit.pts_ns <= self.shown_pts_ns:
-            return DropReason.DUPLICATE if unit.pts_ns == self.shown_pts_ns else DropReason.LATE
-        entry = (unit.pts_ns, due, unit)
+            if unit.pts_ns == self.shown_pts_ns:
+                return DropReason.DUPLICATE
+            self._breaks(unit, now_ns)
+            return DropReason.LATE
+        entry = (unit.pts_ns, due, unit, self._lost_before_next)
         if not queue or unit.pts_ns > queue[-1][0] or self._open_loop is not None:
             queue.append(entry)
         else:
-            if any(unit.pts_ns == pts for pts, _, _ in queue):
+            if any(unit.pts_ns == other[0] for other in queue):
                 return DropReason.DUPLICATE
             ordered = list(queue)
             insort(ordered, entry, key=lambda item: item[0])
             self._queue = deque(ordered)
+        self._lost_before_next = False
         if len(self._queue) > self._policy.video_queue_units:
-            _, _, oldest = self._queue.popleft()
+            _, _, oldest, _ = self._queue.popleft()
             self._pending.append(self._drop(oldest, now_ns, DropReason.QUEUE_FULL))
         return None
 
-    def interrupt(self, epoch: int, now_ns: int) -> list[MediaUnit]:
+    def lost(self, unit: MediaUnit) -> None:
+        """``unit`` was refused before it came here; what is pushed from now on may need it."""
+        if not unit.droppable:
+            self._lost_before_next = True
+
+    def interrupt(self, epoch: int) -> list[MediaUnit]:
         """Forget every picture before ``epoch``, the one on screen included."""
-        stale = [unit for _, _, unit in self._queue if unit.epoch < epoch]
+        stale = [entry[2] for entry in self._queue if entry[2].epoch < epoch]
         self._queue = deque(entry for entry in self._queue if entry[2].epoch >= epoch)
         self._shown = None
-        self._broken = False
+        self._broken = self._lost_before_next = False
         self._catchup.reset()
         if self._open_loop is not None:
             self._open_loop.flush()
         return stale
 
-    def neutral(self, epoch: int, now_ns: int) -> Degrade:
-        """After an interrupt no mouth of the old turn stays: show the idle picture."""
-        self._level = 0
-        return Degrade(2, now_ns, epoch, Reason.INTERRUPTED)
+    def neutral(self, epoch: int, now_ns: int) -> None:
+        """After an interrupt no mouth of the old turn stays: show the idle picture until the next one."""
+        self._end_alert(epoch, now_ns)
+        self._level = 2
+        self._pending.append(Degrade(2, now_ns, epoch, Reason.INTERRUPTED))
+
+    def finish(self, epoch: int, now_ns: int) -> None:
+        """Nothing more comes in this turn: nothing is missing after its last picture."""
+        self.finished_epoch = max(self.finished_epoch, epoch)
+        if epoch >= self.epoch and not self._queue:
+            self._end_alert(epoch, now_ns)
+
+    def rebase(self) -> list[MediaUnit]:
+        """The timeline began again further back: what is queued belongs to the old one."""
+        self.shown_pts_ns = -1
+        return self.close()
 
     def start_turn(self, epoch: int) -> None:
         if epoch != self.epoch:
@@ -145,7 +184,7 @@ class Pictures:
             self._catchup.reset()
 
     def close(self) -> list[MediaUnit]:
-        units = [unit for _, _, unit in self._queue]
+        units = [entry[2] for entry in self._queue]
         self._queue.clear()
         return units
 
@@ -168,7 +207,7 @@ class Pictures:
         """When the head of the queue falls due, if that is known."""
         if not self._queue:
             return None
-        pts, due, unit = self._queue[0]
+        pts, due, unit, _ = self._queue[0]
         if self._open_loop is not None:
             return due
         if unit.epoch != self.epoch:
@@ -177,8 +216,6 @@ class Pictures:
         return None if leaves is None else leaves - self._half_tick_ns
 
     def answer(self, now_ns: int) -> Answer | None:
-        if self._pending:
-            return self._pending.popleft()
         if self._open_loop is not None:
             return self._answer_open_loop(now_ns)
         clock = self._clock
@@ -188,19 +225,26 @@ class Pictures:
         assert position is not None
         queue = self._queue
         while queue:
-            pts, _, unit = queue[0]
+            pts, _, unit, lost_before = queue[0]
             if unit.epoch != self.epoch:
                 if unit.epoch > self.epoch:
                     break  # the next turn's pictures wait for its voice
                 queue.popleft()
-                return self._drop(unit, now_ns, DropReason.LATE_NEWER)
+                return Drop(unit, now_ns, unit.epoch, DropReason.LATE_NEWER)
             late = position - pts
             if late < -self._half_tick_ns:
                 break
             queue.popleft()
+            if lost_before:
+                self._broken = True
             return self._decide(unit, late, position, now_ns)
-        if position - self._expected_pts_ns >= self._policy.late_video_ns and clock.state is not ClockState.STANDING:
-            return self._missing(position, now_ns)
+        if self.slot_came:
+            missing = position - self._expected_pts_ns
+            if missing >= self._policy.late_video_ns and clock.state is not ClockState.STANDING:
+                answer = self._missing(position, now_ns)
+                if answer is not None:
+                    return answer
+            self.slot_came = False
         return None
 
     def _decide(self, unit: MediaUnit, late: int, position: int, now_ns: int) -> Answer:
@@ -212,7 +256,10 @@ class Pictures:
         newer_due = bool(queue) and queue[0][0] <= position and queue[0][2].epoch == self.epoch
         if newer_due and not unit.droppable:
             # Others need it: it may only make way for a key frame that is due as well.
-            newer_due = any(pts <= position and later.is_key for pts, _, later in queue)
+            newer_due = any(
+                pts <= position and later.is_key and later.epoch == self.epoch and not lost
+                for pts, _, later, lost in queue
+            )
         verdict = judge(
             late, newer_due=newer_due, idle=self._level == 2 and self._shown is not None, policy=self._policy
         )
@@ -235,14 +282,9 @@ class Pictures:
         self._shown = unit
         self.shown_pts_ns = unit.pts_ns
         self._last_stamp_ns = stamp
-        self._expected_pts_ns = unit.pts_ns + unit.duration_ns
-        self._repeat_stamp_ns = stamp + unit.duration_ns
+        self._expected_pts_ns = self._missing_pts_ns = unit.pts_ns + (unit.duration_ns or NOMINAL_NS)
         present = Present(unit, now_ns, stamp, unit.epoch, reason)
-        if self._level == 0 and not self._alerted:
-            return present
-        if self._alerted:
-            self._alerted = False
-            self._pending.append(Alert("stall_video", False, now_ns, unit.epoch, 0))
+        self._end_alert(unit.epoch, now_ns)
         if self._level == 0:
             return present
         self._level = 0
@@ -268,31 +310,47 @@ class Pictures:
         if missing >= policy.idle_after_ns and self._level < 2:
             self._level = 2
             return Degrade(2, now_ns, self.epoch, Reason.MISSING)
-        if now_ns >= self._repeat_stamp_ns + policy.repeat_after_ns:
-            stamp = self._repeat_stamp_ns
-            self._last_stamp_ns = stamp
-            self._repeat_stamp_ns = stamp + shown.duration_ns
-            return Repeat(shown, now_ns, stamp, self.epoch, Reason.MISSING)
-        return None
+        return self._repeat(shown, position, now_ns)
+
+    def _repeat(self, shown: MediaUnit, position: int, now_ns: int) -> Repeat | None:
+        """The picture on screen in the place of a missing one: stamped where that one's sound left."""
+        width = shown.duration_ns or NOMINAL_NS
+        behind = position - self._missing_pts_ns - self._policy.repeat_after_ns
+        if behind < 0:
+            return None
+        if behind >= 2 * width:  # the content jumped, or the driver slept: no burst makes up for it
+            self._missing_pts_ns += behind // width * width
+        stamp = self._missing_pts_ns + self._clock.shift_at(self._missing_pts_ns)
+        self._missing_pts_ns += width
+        if stamp <= self._last_stamp_ns:
+            return None
+        self._last_stamp_ns = stamp
+        return Repeat(shown, now_ns, stamp, self.epoch, Reason.MISSING)
 
     def _answer_open_loop(self, now_ns: int) -> Answer | None:
         if not self._queue or self._queue[0][1] > now_ns:
             return None
-        _, _, unit = self._queue.popleft()
-        stamp = max(now_ns, self._last_stamp_ns + ms(1))
-        self._last_stamp_ns = stamp
-        self.shown_pts_ns = unit.pts_ns
-        return Present(unit, now_ns, stamp, unit.epoch, Reason.ON_ARRIVAL)
+        unit = self._queue.popleft()[2]
+        return self._show(unit, max(now_ns, self._last_stamp_ns + ms(1)), Reason.ON_ARRIVAL, now_ns)
 
     def _drop(self, unit: MediaUnit, now_ns: int, reason: DropReason) -> Drop:
-        drop = Drop(unit, now_ns, unit.epoch, reason)
-        if not unit.droppable and not self._broken:
-            self._broken = True
-            asked = self._key_asked_ns
-            if Want.KEYFRAME in self._levers and (asked is None or now_ns - asked >= KEYFRAME_AGAIN_NS):
-                self._key_asked_ns = now_ns
-                self._pending.append(Request(Want.KEYFRAME, 0, now_ns, unit.epoch, Reason.DEPENDENCY))
-        return drop
+        self._breaks(unit, now_ns)
+        return Drop(unit, now_ns, unit.epoch, reason)
+
+    def _breaks(self, unit: MediaUnit, now_ns: int) -> None:
+        """``unit`` is not shown: what depends on it cannot be, either. Ask for a key frame until one comes."""
+        if unit.droppable:
+            return
+        self._broken = True
+        asked = self._key_asked_ns
+        if Want.KEYFRAME in self._levers and (asked is None or now_ns - asked >= KEYFRAME_AGAIN_NS):
+            self._key_asked_ns = now_ns
+            self._pending.append(Request(Want.KEYFRAME, 0, now_ns, unit.epoch, Reason.DEPENDENCY))
+
+    def _end_alert(self, epoch: int, now_ns: int) -> None:
+        if self._alerted:
+            self._alerted = False
+            self._pending.append(Alert("stall_video", False, now_ns, epoch, 0))
 
     def _ask(self, request: Request | None) -> None:
         if request is not None:

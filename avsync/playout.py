@@ -2,8 +2,9 @@
 
 The content clock is the media time of the sample that leaves the output now. It runs while
 content leaves, *stands* while silence is inserted because nothing was there, and *passes* over
-loss, DTX and mute. Pictures follow it. It never steps except in silence; a small disagreement
-while content is leaving is slewed. Untold, it extrapolates a bounded time and then stands.
+loss, DTX and mute. Pictures follow it. It never steps except in silence and where the sound itself
+jumps; a small disagreement while content is leaving is slewed. Untold, it extrapolates a bounded
+time and then stands.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from enum import Enum
 from avsync.units import ms
 
 EXTRAPOLATE_NS = ms(40)  # two 20 ms slots; beyond that nobody is playing
+STEP_NS = ms(100)  # a disagreement beyond this is a new timeline, not drift; ffplay jumps here, too
 SEGMENTS_KEPT = 8  # shifts remembered, so that a late picture keeps the stamp its sound had
 
 
@@ -48,7 +50,7 @@ class PlayoutClock:
         """Content ``pts_ns`` starts to leave at ``at_ns`` and goes on for ``duration_ns``."""
         shift = at_ns - pts_ns
         if shift != self._shift_ns or self.state is ClockState.INVALID:
-            if self.state is ClockState.RUNNING:
+            if self.state is ClockState.RUNNING and -STEP_NS < shift - self._shift_ns < STEP_NS:
                 limit = (at_ns - self._at_ns) * self._slew_ppm // 1_000_000
                 shift = self._shift_ns + max(-limit, min(limit, shift - self._shift_ns))
             elif self.state is ClockState.INVALID:

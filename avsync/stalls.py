@@ -1,6 +1,6 @@
 """Stalls: how long voice or picture has been missing right now, as far as the sound was observed.
 
-Samples cannot say it: those of a silence are settled up to 2 s later. A turn without a fresh
+Samples cannot say it: those of a silence are settled up to 10 s later. A turn without a fresh
 picture stalls from that picture's end (or the turn's first sound), the voice from its last
 content. Marked pauses and concealed loss pass; they are no stall. While the voice stands the
 picture is right to hold, so that time is the voice's stall alone. Time in which nobody observed

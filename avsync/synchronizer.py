@@ -20,8 +20,10 @@ from avsync.policy import AvSyncPolicy, Master, Pacing
 from avsync.types import (
     AUDIO,
     MAX_PTS_NS,
+    VIDEO,
     Alert,
     Answer,
+    Degrade,
     Drop,
     DropReason,
     Heard,
@@ -30,6 +32,7 @@ from avsync.types import (
     Present,
     Presented,
     Reason,
+    Repeat,
     Want,
 )
 from avsync.units import seconds
@@ -38,7 +41,7 @@ from avsync.voice import Voice, VoiceState
 EVERY_LEVER = frozenset(Want)
 CONFIRM_UNITS = 5  # this many in a row on a far-away timeline are a new timeline, not a broken stamp
 CONTIGUOUS_NS = seconds(1)
-BAD_SEEN_MAX = 64
+MAX_UNIT_NS = seconds(10)  # no sound unit is longer: it could not be interrupted while it leaves
 
 
 class Interrupted(NamedTuple):
@@ -70,15 +73,18 @@ class AvSynchronizer:
         self._network = network
         self._now_ns = -(1 << 62)
         self._voice = Voice(policy, network=network)
-        self._pictures = Pictures(policy, self._voice.clock, levers=frozenset(levers), tick_ns=picture_tick_ns)
+        self._pending: deque[Answer] = deque()
+        self._pictures = Pictures(
+            policy, self._voice.clock, self._pending, levers=frozenset(levers), tick_ns=picture_tick_ns
+        )
         # What the pictures' arrivals need; begins at the least, grows from what is seen.
         self._picture_delay = DelayTarget(replace(policy, jitter_start_ns=policy.jitter_min_ns))
-        self._pending: deque[Answer] = deque()
         self._min_epoch = 0
         self._newest_epoch = -1
         self._pictured_epoch = -1  # the last epoch that had any picture
         self._voiced_epoch = -1
-        self._tail_pts_ns = [-1, -1]  # per kind: the newest accepted
+        self._tail_pts_ns = [-1, -1]  # per kind: the newest accepted, and when
+        self._tail_at_ns = [0, 0]
         self._suspects: list[list[MediaUnit]] = [[], []]
         self._sound_alert = False
         self._heard_pts_ns: int | None = None
@@ -89,34 +95,37 @@ class AvSynchronizer:
     def push(self, unit: MediaUnit, now_ns: int, *, in_order: bool = True) -> None:
         """Take one stamped unit. ``in_order`` False: retransmitted or reordered, says nothing of delay."""
         self._now_ns = check_now(now_ns, self._now_ns)
-        pts = unit.pts_ns
+        pts, lasts = unit.pts_ns, unit.duration_ns
         if (
             type(pts) is not int
             or not 0 <= pts <= MAX_PTS_NS
-            or type(unit.duration_ns) is not int
-            or unit.duration_ns < 0
+            or type(lasts) is not int
+            or (not 0 < lasts <= MAX_UNIT_NS and not _may_last(unit))
         ):
-            self._drop(unit, DropReason.BAD_PTS)
+            self._refuse(unit)
             return
         epoch = unit.epoch
         if epoch < self._min_epoch or self._closed:
             self._drop(unit, DropReason.CLOSED if self._closed else DropReason.STALE_EPOCH)
             return
         kind = 0 if unit.kind is AUDIO else 1
-        tail = self._tail_pts_ns[kind]
-        if (
-            tail >= 0
-            and epoch <= self._newest_epoch
-            and (pts - tail > self.policy.early_limit_ns or self._suspects[kind])
-        ):
-            self._maybe_new_timeline(unit, kind, tail)
-            return
+        if epoch <= self._newest_epoch and self._tail_pts_ns[kind] >= 0:
+            if self._suspects[kind] or self._is_far(pts, kind):
+                self._maybe_new_timeline(unit, kind)
+                return
         self._accept(unit, kind, in_order)
+
+    def _is_far(self, pts_ns: int, kind: int) -> bool:
+        """More than ``early_limit`` ahead of its own stream's pace, or as far back."""
+        ahead = pts_ns - self._tail_pts_ns[kind]
+        limit = self.policy.early_limit_ns
+        return ahead > limit + self._now_ns - self._tail_at_ns[kind] if ahead > 0 else ahead < -limit
 
     def _accept(self, unit: MediaUnit, kind: int, in_order: bool) -> None:
         now = self._now_ns
         if unit.pts_ns > self._tail_pts_ns[kind]:
             self._tail_pts_ns[kind] = unit.pts_ns
+            self._tail_at_ns[kind] = now
         if unit.epoch > self._newest_epoch:
             self._newest_epoch = unit.epoch
             self._picture_delay.on_discontinuity()
@@ -128,8 +137,7 @@ class AvSynchronizer:
             return
         if unit.epoch > self._pictured_epoch:
             self._pictured_epoch = unit.epoch
-            voice.picture_epoch = unit.epoch
-            voice.picture_shift_ns = now - unit.pts_ns
+            voice.picture_shifts[unit.epoch] = now - unit.pts_ns
         if in_order:
             self._picture_delay.add(now, unit.pts_ns)
         refused = self._pictures.push(unit, now, voice.buffer.depth_ns)
@@ -142,27 +150,22 @@ class AvSynchronizer:
         if kind is AUDIO:
             self._voice.finished_epoch = max(self._voice.finished_epoch, epoch)
         else:
-            self._pictures.finished_epoch = max(self._pictures.finished_epoch, epoch)
+            self._pictures.finish(epoch, now_ns)
 
     def interrupt(self, epoch: int, now_ns: int) -> Interrupted:
         """Barge-in: everything before ``epoch`` is stale from now on, wherever it is."""
         self._now_ns = check_now(now_ns, self._now_ns)
         if type(epoch) is not int or (self.policy.epochs and epoch <= self._min_epoch and epoch <= self._newest_epoch):
-            raise UsageError(
-                f"interrupt needs an epoch above {max(self._min_epoch, self._newest_epoch)}, got {epoch!r}"
-            )
+            raise UsageError(f"interrupt needs a new epoch, above {self._min_epoch}, got {epoch!r}")
         played = self._voice.played_pts_ns if self._heard_pts_ns is None else self._heard_pts_ns
-        stale = self._voice.interrupt(epoch) + self._pictures.interrupt(epoch, now_ns)
-        for suspects in self._suspects:
-            stale += suspects
-            suspects.clear()
+        stale = self._voice.interrupt(epoch) + self._pictures.interrupt(epoch) + self._unanswered(epoch)
         for unit in stale:
             self._drop(unit, DropReason.STALE_EPOCH)
         if self.policy.epochs:
             self._min_epoch = epoch
             self._newest_epoch = max(self._newest_epoch, epoch)
             self._voice.epoch = self._pictures.epoch = epoch - 1
-            self._pending.append(self._pictures.neutral(epoch, now_ns))
+            self._pictures.neutral(epoch, now_ns)
         self._end_sound_alert(now_ns)
         return Interrupted(epoch, played, len(stale))
 
@@ -176,10 +179,8 @@ class AvSynchronizer:
         """No more output. What is still queued is dropped, each unit with its reason."""
         self._now_ns = check_now(now_ns, self._now_ns)
         self._closed = True
-        left = self._voice.buffer.clear_before(1 << 62) + self._pictures.close()
-        for suspects in self._suspects:
-            left += suspects
-            suspects.clear()
+        everything = 1 << 62
+        left = self._voice.buffer.clear_before(everything) + self._pictures.close() + self._unanswered(everything)
         for unit in left:
             self._drop(unit, DropReason.CLOSED)
 
@@ -197,10 +198,13 @@ class AvSynchronizer:
         if slot is None or now_ns >= slot:
             if voice.state is not VoiceState.SPEAKING:
                 self._prepare_turn(now_ns)
+            head = pictures.head()
+            voice.pictures_left = head is not None and head.epoch <= voice.epoch
             if self.policy.master is Master.VIDEO:
                 voice.hold = pictures.missing(now_ns)
             answer = voice.answer(now_ns)
             if answer is not None:
+                pictures.slot_came = True
                 if type(answer) is Present and answer.reason is Reason.FIRST:
                     pictures.start_turn(voice.epoch)
                 if self._sound_alert or voice.stall_since_ns is not None:
@@ -256,31 +260,49 @@ class AvSynchronizer:
             head is not None
             and policy.pacing is Pacing.CONTENT_CLOCK
             and head.epoch > max(voice.epoch, self._voiced_epoch)
-            and voice.state is VoiceState.IDLE
-            and now_ns - (head.pts_ns + voice.picture_shift_ns) >= policy.start_wait_video_ns
+            and voice.state in (VoiceState.IDLE, VoiceState.PAUSED)
+            and now_ns - head.pts_ns - voice.picture_shifts.get(head.epoch, 0) >= policy.start_wait_video_ns
         ):
             voice.begin_silent(head.epoch, head.pts_ns, now_ns)
             self._pictures.start_turn(head.epoch)
 
-    def _maybe_new_timeline(self, unit: MediaUnit, kind: int, tail: int) -> None:
+    def _maybe_new_timeline(self, unit: MediaUnit, kind: int) -> None:
         """One far-away stamp is a broken source's; several in a row are a discontinuity."""
         suspects = self._suspects[kind]
-        if unit.pts_ns - tail <= self.policy.early_limit_ns:
+        far = self._is_far(unit.pts_ns, kind)
+        if suspects and not (far and 0 < unit.pts_ns - suspects[-1].pts_ns <= CONTIGUOUS_NS):
             for suspect in suspects:
-                self._drop(suspect, DropReason.BAD_PTS)
+                self._refuse(suspect)
             suspects.clear()
+        if not far:
             self._accept(unit, kind, True)
             return
-        if suspects and not 0 < unit.pts_ns - suspects[-1].pts_ns <= CONTIGUOUS_NS:
-            for suspect in suspects:
-                self._drop(suspect, DropReason.BAD_PTS)
-            suspects.clear()
         suspects.append(unit)
-        if len(suspects) >= CONFIRM_UNITS:
-            confirmed = suspects[:]
-            suspects.clear()
-            for each in confirmed:
-                self._accept(each, kind, False)
+        if len(suspects) < CONFIRM_UNITS:
+            return
+        if unit.pts_ns < self._tail_pts_ns[kind]:
+            self._tail_pts_ns[kind] = -1
+            for old in self._voice.rebase() if kind == 0 else self._pictures.rebase():
+                self._drop(old, DropReason.DISCONTINUITY)
+        confirmed = suspects[:]
+        suspects.clear()
+        for each in confirmed:
+            self._accept(each, kind, False)
+
+    def _unanswered(self, epoch: int) -> list[MediaUnit]:
+        """Units before ``epoch`` that are in no queue any more, and not answered yet; nor will they be."""
+        units = []
+        for kind, suspects in enumerate(self._suspects):
+            units += [unit for unit in suspects if unit.epoch < epoch]
+            self._suspects[kind] = [unit for unit in suspects if unit.epoch >= epoch]
+        pending = list(self._pending)
+        self._pending.clear()
+        for answer in pending:
+            if answer.epoch >= epoch or not isinstance(answer, Present | Repeat | Degrade):
+                self._pending.append(answer)
+            elif isinstance(answer, Present):
+                units.append(answer.unit)
+        return units
 
     def _watch_sound(self, now_ns: int) -> None:
         since = self._voice.stall_since_ns
@@ -295,5 +317,15 @@ class AvSynchronizer:
             self._sound_alert = False
             self._pending.append(Alert("stall_audio", False, now_ns, self._voice.epoch, 0))
 
+    def _refuse(self, unit: MediaUnit) -> None:
+        self._drop(unit, DropReason.BAD_PTS)
+        if unit.kind is VIDEO:
+            self._pictures.lost(unit)
+
     def _drop(self, unit: MediaUnit, reason: DropReason) -> None:
         self._pending.append(Drop(unit, self._now_ns, unit.epoch, reason))
+
+
+def _may_last(unit: MediaUnit) -> bool:
+    """Only sound fills output time: a picture or a mark may last for nothing, or very long."""
+    return (unit.kind is VIDEO or unit.pause) and 0 <= unit.duration_ns <= MAX_PTS_NS

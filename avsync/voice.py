@@ -32,11 +32,11 @@ class Voice:
     """``answer(now_ns)`` once per slot. ``content_ns``: the content that leaves at ``slot_ns``."""
 
     __slots__ = (
-        "_first_arrival_ns",
-        "_first_epoch",
+        "_first_arrivals",
         "_last_was_pause",
         "_network",
         "_open_loop",
+        "_origin_ns",
         "_policy",
         "_slack_ns",
         "_stood_ns",
@@ -48,9 +48,9 @@ class Voice:
         "epoch",
         "finished_epoch",
         "hold",
-        "picture_epoch",
-        "picture_shift_ns",
+        "picture_shifts",
         "picture_wait_ns",
+        "pictures_left",
         "played_pts_ns",
         "slot_ns",
         "stall_since_ns",
@@ -71,16 +71,16 @@ class Voice:
         self.played_pts_ns: int | None = None
         self.stall_since_ns: int | None = None
         # What the engine tells: the common delay a new turn gets, how long its first sound may
-        # wait for its first picture, that picture's (arrival - PTS), and whether the picture
-        # is master and missing.
+        # wait for its first picture, that picture's (arrival - PTS) by epoch, whether the turn
+        # being played has pictures left, and whether the picture is master and missing.
         self.delay_ns = policy.playout_delay_ns
         self.picture_wait_ns = policy.start_wait_video_ns
-        self.picture_epoch = -1
-        self.picture_shift_ns = 0
+        self.picture_shifts: dict[int, int] = {}
+        self.pictures_left = False
         self.hold = False
+        self._origin_ns: int | None = None  # of an open loop's own clock
         self._open_loop = policy.pacing is not Pacing.CONTENT_CLOCK
-        self._first_epoch = -1  # of which turn the first arrival is known
-        self._first_arrival_ns = 0
+        self._first_arrivals: dict[int, int] = {}  # by epoch, of turns that have not begun
         self._stood_ns = 0
         self._last_was_pause = False
         self._slack_ns: int | None = None
@@ -89,9 +89,8 @@ class Voice:
     # ---- in
 
     def push(self, unit: MediaUnit, now_ns: int, in_order: bool) -> list[tuple[MediaUnit, DropReason]]:
-        if unit.epoch > self._first_epoch:
-            self._first_epoch = unit.epoch
-            self._first_arrival_ns = now_ns
+        if unit.epoch > self.epoch and unit.epoch not in self._first_arrivals:
+            self._first_arrivals[unit.epoch] = now_ns
         if self._network and self.state is VoiceState.SPEAKING and unit.epoch == self.epoch:
             slack = unit.pts_ns - self.content_ns + (self.slot_ns or now_ns) - now_ns
             old = self._slack_ns
@@ -106,6 +105,13 @@ class Voice:
         self._last_was_pause = False
         return self.buffer.clear_before(epoch)
 
+    def rebase(self) -> list[MediaUnit]:
+        """The timeline began again further back: what is queued belongs to the old one."""
+        old, self.buffer = self.buffer, JitterBuffer(self._policy)
+        self.buffer.delay = old.delay
+        old.delay.on_discontinuity()
+        return old.clear_before(1 << 62)
+
     # ---- out
 
     def answer(self, now_ns: int) -> Present | InsertSilence | Drop | None:
@@ -118,31 +124,32 @@ class Voice:
         width = self._policy.slot_ns
         if now_ns - slot >= width:
             # The driver slept through whole slots: they were silent, and no burst makes up for it.
-            return self._silence(slot, (now_ns - slot) // width * width, Reason.UNDERRUN)
+            width *= (now_ns - slot) // width
+            if len(self.buffer):
+                return self._silence(slot, width, Reason.IDLE if self.state is VoiceState.IDLE else Reason.UNDERRUN)
         unit = self.buffer.peek()
         if unit is None:
-            return self._nothing(slot)
+            return self._nothing(slot, width)
         if self._open_loop:
-            self.epoch = unit.epoch
-            return self._play(unit, slot, Reason.ON_ARRIVAL)
+            return self._by_own_clock(unit, slot)
         if unit.epoch != self.epoch or self.state is VoiceState.IDLE:
             return self._begin(unit, slot)
         if self.hold:
             return self._silence(slot, width, Reason.HOLD)
         return self._go_on(unit, slot)
 
-    def _nothing(self, slot: int) -> InsertSilence:
-        width = self._policy.slot_ns
+    def _nothing(self, slot: int, width: int) -> InsertSilence:
         state = self.state
         if state is VoiceState.IDLE:
             return self._silence(slot, width, Reason.IDLE)
         if self._last_was_pause and self._policy.pause_passes:
             return self._silence(slot, width, Reason.PAUSE)
+        if state is VoiceState.STALLED and self.stall_since_ns is not None and slot - self.stall_since_ns > GIVE_UP_NS:
+            self.finished_epoch = max(self.finished_epoch, self.epoch)
         if self.finished_epoch >= self.epoch:
             self.state = VoiceState.PAUSED  # the pictures' tail passes
+            self.stall_since_ns = None
             return self._silence(slot, width, Reason.IDLE, passes=True)
-        if state is VoiceState.STALLED and self.stall_since_ns is not None and slot - self.stall_since_ns > GIVE_UP_NS:
-            self.finished_epoch = self.epoch
         return self._silence(slot, width, Reason.UNDERRUN)
 
     def begin_silent(self, epoch: int, pts_ns: int, at_ns: int) -> None:
@@ -159,22 +166,24 @@ class Voice:
         policy = self._policy
         width = policy.slot_ns
         starts_ns = slot
-        if unit.epoch == self._first_epoch:
-            ready_ns = self._first_arrival_ns
+        ready_ns = self._first_arrivals.get(unit.epoch)
+        if ready_ns is not None:
             give_up_ns = ready_ns + self.picture_wait_ns
-            if self.picture_epoch == unit.epoch:
-                ready_ns = max(ready_ns, min(unit.pts_ns + self.picture_shift_ns, give_up_ns))
-            else:
-                ready_ns = give_up_ns
-            starts_ns = ready_ns + self.delay_ns
+            shift_ns = self.picture_shifts.get(unit.epoch)
+            picture_ns = give_up_ns if shift_ns is None else min(unit.pts_ns + shift_ns, give_up_ns)
+            starts_ns = max(ready_ns, picture_ns) + self.delay_ns
         talking = self.state is not VoiceState.IDLE
-        if talking and 0 < unit.pts_ns - self.content_ns < policy.late_limit_ns and self.finished_epoch < self.epoch:
-            starts_ns = max(starts_ns, slot + unit.pts_ns - self.content_ns)
+        tail = unit.pts_ns - self.content_ns
+        if talking and 0 < tail < policy.late_limit_ns and (self.pictures_left or self.finished_epoch < self.epoch):
+            starts_ns = max(starts_ns, slot + tail)
         if slot + width // 2 <= starts_ns and slot < starts_ns:
             if not talking:
                 return self._silence(slot, width, Reason.WAITING)
             return self._silence(slot, width, Reason.IDLE, passes=True)
         self.epoch = unit.epoch
+        for known in (self._first_arrivals, self.picture_shifts):
+            for epoch in [epoch for epoch in known if epoch <= unit.epoch]:
+                del known[epoch]
         self._slack_ns = None
         self._stretch_ppm = 0
         self.state = VoiceState.SPEAKING
@@ -184,7 +193,7 @@ class Voice:
     def _go_on(self, unit: MediaUnit, slot: int) -> Present | InsertSilence | Drop:
         gap = unit.pts_ns - self.content_ns
         if gap <= 0:
-            if self._policy.master is Master.VIDEO and gap < -unit.duration_ns:
+            if self._policy.master is Master.VIDEO and -self._policy.late_limit_ns < gap < -unit.duration_ns:
                 return self._drop_late(unit, slot)
             return self._play(unit, slot, Reason.DUE)
         if self.state is VoiceState.STALLED:
@@ -199,7 +208,8 @@ class Voice:
         if gap < width // 2 or gap > self._policy.early_limit_ns:
             return self._play(unit, slot, Reason.DUE)
         reason = Reason.PAUSE if self._last_was_pause and self._policy.pause_passes else Reason.LOSS
-        return self._silence(slot, width, reason, passes=True)
+        # Never longer than what is missing: else each loss of a short unit would leave some latency behind.
+        return self._silence(slot, min(gap, width), reason, passes=True)
 
     def _resized_pause(self, unit: MediaUnit, gap: int) -> int:
         """In silence a grown delay is brought back down, whole slots at a time: the pause ends sooner."""
