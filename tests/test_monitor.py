@@ -105,13 +105,15 @@ def test_inserted_silence_is_settled_by_the_sound_that_ends_it() -> None:
 
 
 def test_long_silence_stops_or_passes() -> None:
-    """After 2 s nobody waits: stopped, the voice is where it was; passing, it is anywhere up to now and beyond."""
-    for what, expected in ((Heard.STOPPED, -1000), (Heard.PASSING, 0)):
+    """Nobody waits for ever: stopped, the voice is where it was; passing, it is anywhere up to beyond now."""
+    for what, wait_s, expected in ((Heard.STOPPED, 10, -1000), (Heard.PASSING, 2, 0)):
         watched = Watched()
-        silence = voice(0, seconds(5), at_ns=seconds(1), what=what)
-        watched.see(voice(0, seconds(1), at_ns=0), silence, lips(0, seconds(4), at_ns=0))
+        silence = voice(0, seconds(15), at_ns=seconds(1), what=what)
+        watched.see(voice(0, seconds(1), at_ns=0), silence, lips(0, seconds(9), at_ns=0))
         assert watched.offsets_ms(seconds(2), ms(2001)) == [expected]
-        assert max(s.at_ns for s in watched.samples) <= watched.now_ns - seconds(2)
+        newest_ns = max(s.at_ns for s in watched.samples)
+        assert newest_ns <= watched.now_ns - seconds(wait_s) - ms(100)
+        assert newest_ns >= watched.now_ns - seconds(wait_s) - ms(400)
 
 
 def test_lips_that_stay_behind_in_a_silence_are_late() -> None:
@@ -375,30 +377,14 @@ def test_an_observation_that_comes_far_too_late_does_not_turn_time_back() -> Non
     assert times == sorted(set(times)) and {s.epoch for s in watched.samples} == {0, 1}
 
 
-def test_a_freeze_is_one_run_of_samples() -> None:
-    """400 ms frozen, an idle picture, the same again for 400 ms: two freezes."""
+def test_late_lips_after_an_idle_picture_still_belong_to_the_turn() -> None:
     watched = Watched()
     watched.see(
-        voice(0, seconds(2), at_ns=0),
-        lips(0, ms(400), at_ns=0),
-        [picture(ms(800), None, what=Heard.IDLE), picture(ms(1200), ms(360), what=Heard.REPEAT)],
-        lips(ms(1600), seconds(2), at_ns=ms(1600)),
+        voice(0, seconds(1), at_ns=0),
+        voice(0, seconds(4), at_ns=seconds(1), what=Heard.IDLE),
+        lips(0, ms(800), at_ns=0),
+        [picture(ms(1200), None, what=Heard.IDLE), picture(ms(1400), ms(960))],
     )
-    report = watched.monitor.report(watched.now_ns)
-    assert (report.freeze_longest_ns, report.freeze_total_ns) == (ms(400), ms(780))
-
-
-def test_the_sound_decides_how_long_a_unit_lasts() -> None:
-    """A single 2 s unit is 100 samples; what a hole in the observations covers is not believed."""
-    watched = Watched()
-    watched.see([sound(0, 0, duration_ns=seconds(2)), sound(seconds(5), seconds(5))], lips(0, ms(5100), at_ns=0))
     watched.monitor.report(watched.now_ns)
-    assert len(watched.offsets_ms(0, seconds(2))) == 100 and not watched.offsets_ms(seconds(2), seconds(3))
-
-
-def test_trap_26_a_silence_as_long_as_a_nap_is_bounded_work() -> None:
-    watched = Watched()
-    watched.see(voice(0, seconds(1), at_ns=0), lips(0, seconds(1), at_ns=0))
-    watched.see([sound(seconds(1), None, what=Heard.STOPPED, duration_ns=seconds(3600 * 8))])
-    watched.monitor.report(seconds(3600 * 8))
-    assert len(watched.samples) <= 50 + 50 * 60
+    assert len(watched.offsets_ms(seconds(1), ms(1200))) == 10 and not watched.offsets_ms(ms(1200), ms(1400))
+    assert watched.offsets_ms(ms(1400)) == [40, 20, 0]

@@ -50,9 +50,38 @@ def test_trap_26_a_clock_that_jumps_by_hours_costs_nothing() -> None:
     assert len(watched.samples) - before <= 6
 
 
+def test_trap_26_a_silence_as_long_as_a_nap_is_bounded_work() -> None:
+    watched = Watched()
+    watched.see(voice(0, seconds(1), at_ns=0), lips(0, seconds(1), at_ns=0))
+    watched.see([sound(seconds(1), None, what=Heard.STOPPED, duration_ns=seconds(3600 * 8))])
+    watched.monitor.report(seconds(3600 * 8))
+    assert len(watched.samples) <= 50 + 50 * 60
+
+
+def test_a_freeze_is_one_run_of_samples() -> None:
+    """400 ms frozen, an idle picture, the same again for 400 ms: two freezes."""
+    watched = Watched()
+    watched.see(
+        voice(0, seconds(2), at_ns=0),
+        lips(0, ms(400), at_ns=0),
+        [picture(ms(800), None, what=Heard.IDLE), picture(ms(1200), ms(360), what=Heard.REPEAT)],
+        lips(ms(1600), seconds(2), at_ns=ms(1600)),
+    )
+    report = watched.monitor.report(watched.now_ns)
+    assert (report.freeze_longest_ns, report.freeze_total_ns) == (ms(400), ms(780))
+
+
+def test_the_sound_decides_how_long_a_unit_lasts() -> None:
+    """A single 2 s unit is 100 samples; what a hole in the observations covers is not believed."""
+    watched = Watched()
+    watched.see([sound(0, 0, duration_ns=seconds(2)), sound(seconds(5), seconds(5))], lips(0, ms(5100), at_ns=0))
+    watched.monitor.report(watched.now_ns)
+    assert len(watched.offsets_ms(0, seconds(2))) == 100 and not watched.offsets_ms(seconds(2), seconds(3))
+
+
 # ------------------------------------------------------------------------- against brute force
 
-HOLD = seconds(2)
+HOLD, HOLD_STOPPED = seconds(2), seconds(10)
 
 
 def brute_force(history: list[Presented]) -> list[tuple[int, int]]:
@@ -90,7 +119,9 @@ def _offset_at(t: int, turn: int, sounds: list[Presented], pictures: list[Presen
         return heard[-1].pts_ns + t - heard[-1].at_ns - lips_ns
     mine = [p for p in heard if p.what is Heard.CONTENT and p.epoch == turn]
     s0 = (mine[-1].pts_ns or 0) + mine[-1].duration_ns if mine else None
-    soon = [p for p in sounds if t < p.at_ns <= t + HOLD]
+    stopped = s0 is not None and heard[-1].what is Heard.STOPPED
+    wait = HOLD_STOPPED if stopped else HOLD
+    soon = [p for p in sounds if t < p.at_ns <= t + wait]
     ends = [
         p for p in soon if (p.what is Heard.CONTENT and p.epoch >= turn) or (p.what is Heard.IDLE and s0 is not None)
     ]
@@ -107,7 +138,7 @@ def _offset_at(t: int, turn: int, sounds: list[Presented], pictures: list[Presen
         return max(s0 - lips_ns, 0) if not late or fresh else None
     if ends:
         low, high = sorted((s0, ends[0].pts_ns or 0))
-    elif soon or t < heard[-1].at_ns + heard[-1].duration_ns:
+    elif (soon and soon[0].at_ns <= t + HOLD) or t < heard[-1].at_ns + heard[-1].duration_ns:
         low, high = s0, s0 + (t - voice_end + HOLD if heard[-1].what is Heard.PASSING else 0)
     else:
         return None
@@ -127,7 +158,7 @@ def histories(draw: st.DrawFn) -> list[Presented]:
             history += voice(pts, pts + length, at_ns=at, epoch=epoch)
             at, pts = at + length, pts + length
             what = draw(st.sampled_from([Heard.STOPPED, Heard.PASSING]))
-            gap = SLOT * draw(st.sampled_from([0, 1, 7, 30, 130]))
+            gap = SLOT * draw(st.sampled_from([0, 1, 7, 30, 130, 520]))
             if draw(st.booleans()) or gap > ms(600):  # else nobody reports it
                 history += voice(0, gap, at_ns=at, epoch=epoch, what=what)
             again = history[-1].what is Heard.CONTENT or draw(st.booleans())
