@@ -7,6 +7,7 @@ handed over when it wakes. Everything here takes true time (``env.now``) and giv
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import simpy
 
@@ -14,12 +15,21 @@ from avsync.synchronizer import AvSynchronizer
 from avsync.types import Answer
 
 
+class VirtualTime(simpy.Environment):
+    """SimPy's environment in whole ns: ``now`` is an int, as long as nobody schedules a float (``simulate`` checks)."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def now(self) -> int: ...
+
+
 class Host:
     """Local time of one machine, and whether it is awake. ``ppm`` > 0: its clock runs fast."""
 
     __slots__ = ("_late", "asleep_until_ns", "env", "ppm")
 
-    def __init__(self, env: simpy.Environment, ppm: int = 0) -> None:
+    def __init__(self, env: VirtualTime, ppm: int = 0) -> None:
         self.env, self.ppm = env, ppm
         self.asleep_until_ns = 0
         self._late: list[Callable[[], None]] = []
@@ -34,8 +44,7 @@ class Host:
         return -(-local_ns * 1_000_000 // (1_000_000 + self.ppm))
 
     def now_ns(self) -> int:
-        now: int = self.env.now
-        return self.local_ns(now)
+        return self.local_ns(self.env.now)
 
     def sleep(self, for_ns: int) -> None:
         self.asleep_until_ns = self.env.now + for_ns
@@ -69,14 +78,14 @@ class Timer:
         if local_ns is None:
             return
         env = self._host.env
-        now: int = env.now
+        now = env.now
         at = max(self._host.true_ns(local_ns), now)
         armed = self._at_ns
         if armed is not None and now < armed <= at:
             return  # the one that is set fires first and arms again
         self._at_ns = at
         self._token += 1
-        env.timeout(at - now, self._token).callbacks.append(self._fire)  # type: ignore[union-attr]
+        env.timeout(at - now, self._token).callbacks.append(self._fire)
 
     def _fire(self, event: simpy.Event) -> None:
         if event.value != self._token:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any, NamedTuple
 
 import simpy
@@ -17,6 +18,7 @@ import simpy
 from avsync.types import AUDIO, VIDEO, Kind, Request, Want
 from avsync.units import Rate, ms, ns_to_ticks, seconds, ticks_to_ns
 from sim.clip import Clip
+from sim.drive import VirtualTime
 from sim.packets import IDLE
 from sim.rng import substream
 from sim.scenario_source import MediaSource
@@ -137,7 +139,7 @@ class Stream:
         turn = self.turn
         if event.value != self._token or turn is None:
             return
-        now: int = self.speaker.env.now
+        now = self.speaker.env.now
         if turn.stop_at_ns is not None and now >= turn.stop_at_ns:
             self.turn = None
             return
@@ -186,7 +188,7 @@ class Speaker:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: VirtualTime,
         source: MediaSource,
         seed: int,
         log: SourceLog,
@@ -225,7 +227,7 @@ class Speaker:
 
     def start_turn(self, length_ns: int, backlog_ns: int = 0) -> Turn:
         """A new turn begins now, where the later of both streams stopped. Of a backlog all is there already."""
-        now: int = self.env.now
+        now = self.env.now
         self._close_turn()
         content = max(self.sound.content_ns, self.pictures.content_ns)
         turn = self.turn = Turn(self._turns, now - backlog_ns, content, length_ns)
@@ -279,10 +281,9 @@ class Speaker:
         if stream.kind is AUDIO:
             size = int(self.source.audio.bitrate_kbps * duration) // 8_000_000
             ref = self.log.sound(content, duration, turn.index, now)
+            rate, ticks = stream.rate, stream.step
             self._hand_over(
-                Made(
-                    AUDIO, turn.index, content, duration, ref, size, True, False, plan, jumped, stream.rate, stream.step
-                )
+                Made(AUDIO, turn.index, content, duration, ref, size, True, False, plan, jumped, rate, ticks)
             )
             return
         ref = self.log.picture(content, duration, turn.index, now)
@@ -331,31 +332,19 @@ class Speaker:
             for offset in range(0, stream.content_ns - start, DTX_EVERY_NS):
                 self._after(
                     max(0, stream.plan_ns(start + offset) + stream.late_ns - now),
-                    lambda at=start + offset: self._mark(turn, at),
+                    partial(self._mark, turn, start + offset),
                 )
         stream.arm()
 
     def _mark(self, turn: Turn, content: int) -> None:
         if self.turn is turn and (turn.stop_at_ns is None or self.env.now < turn.stop_at_ns):
-            plan = self.sound.plan_ns(content) if self.sound.turn is turn else self.env.now
-            duration = self.sound.nominal_ns
+            sound = self.sound
+            plan = sound.plan_ns(content) if sound.turn is turn else self.env.now
+            lasts, rate, ticks = sound.nominal_ns, sound.rate, sound.step
             self._hand_over(
-                Made(
-                    AUDIO,
-                    turn.index,
-                    content,
-                    duration,
-                    IDLE,
-                    DTX_BYTES,
-                    True,
-                    True,
-                    plan,
-                    True,
-                    self.sound.rate,
-                    self.sound.step,
-                )
+                Made(AUDIO, turn.index, content, lasts, IDLE, DTX_BYTES, True, True, plan, True, rate, ticks)
             )
-            self.sound.jumped = True
+            sound.jumped = True
 
     def change_fps(self, fps: Rate) -> None:
         self.pictures.nominal_ns = ticks_to_ns(1, fps)

@@ -7,14 +7,13 @@ packets over a ``Link``; lost packets of a picture are asked for again (NACK), l
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import simpy
 
 from avsync.types import AUDIO, VIDEO, Kind
 from avsync.units import ms, ns_to_ticks, seconds
-from sim.drive import Host
+from sim.drive import Host, VirtualTime
 from sim.link import Link
 from sim.packets import MTU_BYTES, PICTURE_RTP_HZ, SOUND_RTP_HZ, PictureFrame, SenderReport, SoundPacket
 from sim.rng import substream
@@ -42,7 +41,7 @@ class Leg:
 
     __slots__ = ("_env", "_receiver", "link", "lost_sounds", "resent_packets")
 
-    def __init__(self, env: simpy.Environment, link: Link) -> None:
+    def __init__(self, env: VirtualTime, link: Link) -> None:
         self._env, self.link = env, link
         self._receiver: Receiver | None = None
         self.lost_sounds = 0
@@ -53,7 +52,7 @@ class Leg:
 
     def sound(self, packet: SoundPacket) -> None:
         env = self._env
-        now: int = env.now
+        now = env.now
         arrivals = self.link.send(packet.size_bytes + HEADER_BYTES, now, AUDIO)
         if not arrivals:
             self.lost_sounds += 1
@@ -61,7 +60,7 @@ class Leg:
             env.timeout(at - now, packet).callbacks.append(self._sound_arrives)
 
     def picture(self, frame: PictureFrame) -> None:
-        now: int = self._env.now
+        now = self._env.now
         fate = self.link.send_frame(frame.packets, frame.size_bytes + HEADER_BYTES * frame.packets, now)
         if fate.lost:
             seen = fate.first_ns if fate.first_ns is not None else now + HIDDEN_GAP_NS // 4
@@ -71,7 +70,7 @@ class Leg:
             self._env.timeout(fate.last_ns - now, frame).callbacks.append(self._picture_arrives)
 
     def report(self, report: SenderReport, later_ns: int = 0) -> None:
-        now: int = self._env.now
+        now = self._env.now
         for at in self.link.send(REPORT_BYTES, now, report.kind):
             self._env.timeout(at - now + later_ns, report).callbacks.append(self._report_arrives)
 
@@ -80,7 +79,7 @@ class Leg:
         wait = rtt_ns + RESEND_WAIT_NS
 
         def resend(_event: simpy.Event) -> None:
-            now: int = self._env.now
+            now = self._env.now
             self.resent_packets += lost
             size = min(MTU_BYTES, frame.size_bytes) + HEADER_BYTES
             fates = [self.link.send(size, now, VIDEO) for _ in range(lost)]
@@ -95,13 +94,13 @@ class Leg:
         self._env.timeout(wait).callbacks.append(resend)
 
     def _sound_arrives(self, event: simpy.Event) -> None:
-        self._receiver.on_sound(event.value)  # type: ignore[union-attr]
+        self._receiver.on_sound(event.value)  # type: ignore[union-attr, arg-type]
 
     def _picture_arrives(self, event: simpy.Event) -> None:
-        self._receiver.on_picture(event.value)  # type: ignore[union-attr]
+        self._receiver.on_picture(event.value)  # type: ignore[union-attr, arg-type]
 
     def _report_arrives(self, event: simpy.Event) -> None:
-        self._receiver.on_report(event.value)  # type: ignore[union-attr]
+        self._receiver.on_report(event.value)  # type: ignore[union-attr, arg-type]
 
 
 class RtpSender:

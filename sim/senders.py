@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import simpy
-
 from avsync.clock import AvSyncClock
 from avsync.monitor import AvSyncMonitor
 from avsync.synchronizer import AvSynchronizer
 from avsync.types import AUDIO, Kind, MediaUnit
 from avsync.units import Rate, ms
-from sim.drive import EngineDriver, Host
+from sim.drive import EngineDriver, Host, VirtualTime
 from sim.ends import EngineEnd
 from sim.generator import Made, Speaker, Turn
 from sim.leg import Leg, RtpSender
@@ -24,7 +22,7 @@ from sim.truth import ArrivalLog
 class HandOver:
     """The way from the generator to whoever takes its units: usually none, sometimes jittery."""
 
-    def __init__(self, env: simpy.Environment, scenario: Scenario, seed: int, take: Callable[[Made], None]) -> None:
+    def __init__(self, env: VirtualTime, scenario: Scenario, seed: int, take: Callable[[Made], None]) -> None:
         self._env, self._take = env, take
         audio, video = scenario.source.audio, scenario.source.video
         self.link = Link(LinkSpec(), seed=seed, name="source")
@@ -45,7 +43,7 @@ class HandOver:
         if self._direct:
             self._take(made)
             return
-        now: int = self._env.now
+        now = self._env.now
         for at in self.link.send(1, now, made.kind):
             self._env.timeout(at - now, made).callbacks.append(lambda event: self._take(event.value))
 
@@ -150,7 +148,7 @@ class LocalSender:
 class Provider:
     """provider_bridge: somebody else's service sends us its media by RTP, stamped by its own clock."""
 
-    def __init__(self, env: simpy.Environment, scenario: Scenario, seed: int, leg: Leg, bridge: EngineEnd) -> None:
+    def __init__(self, env: VirtualTime, scenario: Scenario, seed: int, leg: Leg, bridge: EngineEnd) -> None:
         clock = scenario.clocks.provider
         self.host = Host(env, int(clock.ppm))
         self.leg = leg

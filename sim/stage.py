@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
-
-import simpy
 
 from avsync.types import AUDIO, VIDEO, Kind, Reason, Request, Want
 from avsync.units import ms, seconds
-from sim.drive import Host
+from sim.drive import Host, VirtualTime
 from sim.generator import Speaker
 from sim.leg import Leg, RtpSender
 from sim.legs import impairment
@@ -39,7 +38,7 @@ KIND_OF = {"audio": AUDIO, "video": VIDEO, None: None}
 class Stage:
     """Built first, because the engine's requests need somewhere to go; ``direct`` gives it the actors."""
 
-    def __init__(self, env: simpy.Environment, scenario: Scenario, seed: int) -> None:
+    def __init__(self, env: VirtualTime, scenario: Scenario, seed: int) -> None:
         self._env, self._scenario, self._seed = env, scenario, seed
         self._planned_end_ns = 0
 
@@ -59,9 +58,9 @@ class Stage:
         scenario = self._scenario
         for index, (start_s, end_s) in enumerate(scenario.source.turns.plan(scenario.duration_s)):
             backlog = seconds(scenario.source.backlog_s) if index == 0 else 0
-            self._at(seconds(start_s), lambda end=seconds(end_s), late=backlog: self._begin(end, late))
+            self._at(seconds(start_s), partial(self._begin, seconds(end_s), backlog))
         for step in scenario.steps:
-            self._at(seconds(step.at_s), lambda step=step: self._perform(step))
+            self._at(seconds(step.at_s), partial(self._perform, step))
 
     # ---- turns
 
@@ -144,10 +143,10 @@ class Stage:
             assert kind is not None
             sender.report_fault[kind] = (step.mode, ms(step.by_ms or 0))
             if step.for_s is not None:
-                self._at(self._env.now + seconds(step.for_s), lambda kind=kind: sender.report_fault.pop(kind, None))
+                self._at(self._env.now + seconds(step.for_s), partial(sender.report_fault.pop, kind, None))
 
     def _worsen(self, step: Impair | HoldOnce | RouteStep) -> None:
-        now: int = self._env.now
+        now = self._env.now
         link = self._link(step.leg)
         if isinstance(step, HoldOnce):
             link.hold(now, now + ms(step.for_ms))
@@ -163,7 +162,8 @@ class Stage:
         if step.delay_ms:
             tokens.append(link.add_delay(ms(step.delay_ms), kind))
         if step.for_s is not None:
-            self._at(now + seconds(step.for_s), lambda: [link.restore(token) for token in tokens])
+            for token in tokens:
+                self._at(now + seconds(step.for_s), partial(link.restore, token))
 
     def _link(self, leg: str) -> Link:
         if leg == "source":

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -116,14 +117,14 @@ def plan(
         own_seeds = tuple(seeds) if seeds else scenario.seeds
         for who in viewers:
             for seed in own_seeds:
-                base = {"file": file, "viewer": who, "seed": seed, "networks": tuple(networks), "clip": clip}
+                base = partial(Spec, file=file, viewer=who, seed=seed, networks=tuple(networks), clip=clip)
                 shown = with_series and seed == own_seeds[0]
-                specs.append(Spec(**base, policy=policy, record_to=record_to, with_series=shown))
-                specs += [Spec(**base, role="compare", policy=name, with_series=shown) for name in compare]
+                specs.append(base(policy=policy, record_to=record_to, with_series=shown))
+                specs += [base(role="compare", policy=name, with_series=shown) for name in compare]
                 if baselines and scenario.baseline is not None and not compare:
                     named = scenario.baseline.policy
                     table = named if isinstance(named, str) else tuple(sorted(named.items()))
-                    specs.append(Spec(**base, role="baseline", policy=table))
+                    specs.append(base(role="baseline", policy=table))
     return Plan(tuple(specs), scenarios)
 
 

@@ -19,7 +19,7 @@ from avsync.types import Alert, Heard, Presented, Want
 from avsync.units import ms, seconds
 from sim.browser import BrowserViewer
 from sim.clip import Clip
-from sim.drive import Host, Timer
+from sim.drive import Host, Timer, VirtualTime
 from sim.ends import EngineEnd, GlassOutput
 from sim.generator import Speaker
 from sim.leg import Leg, RtpSender
@@ -120,7 +120,7 @@ def simulate(
     ``networks``: a network trace per leg instead of the scenario's own. ``output_sink``: how the
     device at our output misbehaves (tests). ``wrap_engine``: a recorder around each engine.
     """
-    env = simpy.Environment(0)
+    env = VirtualTime(0)
     run = Run(scenario, policy, viewer, seed)
     wrap = wrap_engine or _plain
     clocks, network = scenario.clocks, scenario.network
@@ -201,7 +201,7 @@ def simulate(
 
 
 def _viewer(
-    env: simpy.Environment,
+    env: VirtualTime,
     run: Run,
     client: Host,
     policy: AvSyncPolicy,
