@@ -105,9 +105,11 @@ class PlayoutClock:
 
     def shift_at(self, pts_ns: int) -> int:
         """local - pts for this content, also where it left before the clock last stood."""
-        shift = self._shift_ns
+        shift = result = self._shift_ns
         for first_pts, before in reversed(self._segments):
             if pts_ns >= first_pts:
                 break
+            # What was skipped over never left; it counts as gone when the content after it left.
+            result = min(before, first_pts + shift - pts_ns)
             shift = before
-        return shift
+        return result

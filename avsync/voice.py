@@ -138,6 +138,16 @@ class Voice:
             return self._silence(slot, width, Reason.HOLD)
         return self._go_on(unit, slot)
 
+    def _by_own_clock(self, unit: MediaUnit, slot: int) -> Present | InsertSilence:
+        """Baselines: first come, first played; with two clocks not before its own stamp says so."""
+        if unit.epoch != self.epoch or self._origin_ns is None:
+            self.epoch = unit.epoch
+            self._origin_ns = slot - unit.pts_ns
+        width = self._policy.slot_ns
+        if self._policy.pacing is Pacing.TWO_CLOCKS and self._origin_ns + unit.pts_ns - slot >= width:
+            return self._silence(slot, width, Reason.UNDERRUN)
+        return self._play(unit, slot, Reason.ON_ARRIVAL)
+
     def _nothing(self, slot: int, width: int) -> InsertSilence:
         state = self.state
         if state is VoiceState.IDLE:
