@@ -16,12 +16,19 @@ from avsync.types import Answer
 
 
 class VirtualTime(simpy.Environment):
-    """SimPy's environment in whole ns: ``now`` is an int, as long as nobody schedules a float (``simulate`` checks)."""
+    """SimPy's environment in whole ns: ``now`` is an int, as long as nobody schedules a float."""
 
     if TYPE_CHECKING:
 
         @property
         def now(self) -> int: ...
+
+    def is_whole(self) -> bool:
+        """Whether all that is still to come lies at a whole ns: whoever schedules a float passes it on to what follows.
+
+        ``now`` at a run's end says nothing: ``run(until=...)`` puts its own int there.
+        """
+        return all(type(entry[0]) is int for entry in self._queue)
 
 
 class Host:

@@ -27,10 +27,11 @@ from avsync.types import (
     Want,
 )
 from avsync.units import ms
+from sim.browser_sound import Glass
 from sim.drive import EngineDriver, Host
 from sim.output import Answers, truth_of
 from sim.packets import IDLE, PictureFrame, SenderReport, SoundPacket
-from sim.truth import ArrivalLog, GlassLog
+from sim.truth import ArrivalLog
 
 GIVE_UP_NS = ms(500)  # a picture missing for this long is not coming: ask for a key frame
 KEY_AGAIN_NS = ms(500)
@@ -160,11 +161,17 @@ class EngineEnd:
 
 
 class GlassOutput(Answers):
-    """The viewer ``avsync``: a speaker and a screen that do what our engine says, at once."""
+    """The viewer ``avsync``: a speaker and a screen that do what our engine says. ``observe``: who watches them."""
 
-    def __init__(self, host: Host, glass: GlassLog, monitor: AvSyncMonitor, ask_key: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        glass: Glass,
+        monitor: AvSyncMonitor,
+        observe: Callable[[Presented], None],
+        ask_key: Callable[[], None],
+    ) -> None:
         super().__init__(monitor)
-        self._host, self._glass = host, glass
+        self._glass, self._observe = glass, observe
         self._ask_key = ask_key
         self._epoch = 0
 
@@ -172,16 +179,16 @@ class GlassOutput(Answers):
         match answer:
             case Present(unit=unit):
                 if unit.kind is AUDIO:
-                    self._sound(answer, unit.payload, now_ns)
+                    self._sound(answer, unit.payload)
                 else:
-                    self._picture(answer, unit.payload, now_ns)
+                    self._picture(answer, unit.payload)
             case InsertSilence():
                 self.note(answer)
                 passes = answer.reason in (Reason.LOSS, Reason.PAUSE)
                 what = Heard.PASSING if passes else Heard.STOPPED
                 if answer.reason is Reason.UNDERRUN or passes:
                     self._observe(
-                        Presented(AUDIO, self._epoch, None, answer.duration_ns, answer.at_ns, Source.SIM, what), now_ns
+                        Presented(AUDIO, self._epoch, None, answer.duration_ns, answer.at_ns, Source.SIM, what)
                     )
             case Request():
                 self.note(answer)
@@ -191,10 +198,7 @@ class GlassOutput(Answers):
             case _:
                 self.note(answer)  # a viewer has no idle picture of its own: Degrade shows nothing else
 
-    def _observe(self, presented: Presented, now_ns: int) -> None:
-        self.monitor.observe(presented, now_ns)
-
-    def _sound(self, answer: Present, packet: SoundPacket, now_ns: int) -> None:
+    def _sound(self, answer: Present, packet: SoundPacket) -> None:
         unit, stretch = answer.unit, answer.stretch_ppm
         self.check_stamp(AUDIO, answer.stamp_ns)
         duration = unit.duration_ns
@@ -209,9 +213,9 @@ class GlassOutput(Answers):
         else:
             what = Heard.STOPPED if packet.epoch >= 0 else Heard.IDLE
         pts = packet.pts_ns if what is Heard.CONTENT else None
-        self._observe(Presented(AUDIO, self._epoch, pts, lasts, answer.at_ns, Source.SIM, what), now_ns)
+        self._observe(Presented(AUDIO, self._epoch, pts, lasts, answer.at_ns, Source.SIM, what))
 
-    def _picture(self, answer: Present, frame: PictureFrame, now_ns: int) -> None:
+    def _picture(self, answer: Present, frame: PictureFrame) -> None:
         self.check_stamp(VIDEO, answer.stamp_ns)
         if answer.reason is Reason.LATE:
             self.late_pictures += 1
@@ -221,6 +225,5 @@ class GlassOutput(Answers):
         if frame.pts_ns is None:
             what = Heard.IDLE
         self._observe(
-            Presented(VIDEO, max(frame.epoch, 0), frame.pts_ns, frame.duration_ns, answer.at_ns, Source.SIM, what),
-            now_ns,
+            Presented(VIDEO, max(frame.epoch, 0), frame.pts_ns, frame.duration_ns, answer.at_ns, Source.SIM, what)
         )

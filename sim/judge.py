@@ -47,12 +47,14 @@ class Limit(NamedTuple):
         if got is None:
             return False
         if self.at_least is not None:
-            return (
-                100 - got >= MISS_FACTOR * (100 - self.at_least)
-                if self.metric.endswith("_pct")
-                else got < self.at_least / MISS_FACTOR
-            )
-        return got >= max(MISS_FACTOR * self.value, 1 if self.value == 0 else 0) and got > self.value
+            if not self.metric.endswith("_pct"):
+                return got < self.at_least / MISS_FACTOR
+            return _clearly_above(100 - got, 100 - self.at_least)
+        return _clearly_above(got, self.value)
+
+
+def _clearly_above(got: float, limit: float) -> bool:
+    return got > limit and got >= (MISS_FACTOR * limit if limit else 1)
 
 
 class Check(NamedTuple):

@@ -123,8 +123,9 @@ class RtpSender:
     ) -> None:
         draws = substream(seed, f"{name}.rtp")
         given = (start.audio_rtp, start.video_rtp)
-        self._base = [value if value is not None else draws.below(1 << 32) for value in given]
-        first_seq = start.seq if start.seq is not None else draws.below(1 << 16)
+        chance, first_seq = [draws.below(1 << 32) for _ in given], draws.below(1 << 16)  # drawn, even if not used
+        self._base = [ours if value is None else value for value, ours in zip(given, chance, strict=True)]
+        first_seq = first_seq if start.seq is None else start.seq
         self._seq = [first_seq, first_seq]
         self._host, self._leg = host, leg
         self._label_ppm = label_ppm

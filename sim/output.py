@@ -1,12 +1,13 @@
 """Output: where an engine's answers become facts: RTP on the wire, truth in a log, observations.
 
 The sink does what it is told, when it can: it may be slow by a constant (a device), and it may lie
-about it; both exist so that tests can tell truth from belief.
+about it (``sim.sink``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from avsync.monitor import AvSyncMonitor
 from avsync.types import (
@@ -31,20 +32,13 @@ from sim.drive import Host
 from sim.generator import Made
 from sim.leg import RtpSender, idle_picture_bytes
 from sim.packets import IDLE, PictureFrame, SoundPacket
+from sim.sink import Sink
 from sim.truth import GlassLog
 
 SILENCE_BYTES = 12  # Opus codes digital silence in a handful of bytes
 FRAME_NS = ms(40)
+_Shown = TypeVar("_Shown", Present, InsertSilence, Repeat, Degrade)
 ALERTS_KEPT = 10_000
-
-
-class Sink:
-    """What a sink does besides obeying: it may be late, and it may say that it was not."""
-
-    __slots__ = ("lies", "picture_late_ns", "sound_late_ns")
-
-    def __init__(self, *, sound_late_ns: int = 0, picture_late_ns: int = 0, lies: bool = False) -> None:
-        self.sound_late_ns, self.picture_late_ns, self.lies = sound_late_ns, picture_late_ns, lies
 
 
 class Answers:
@@ -134,41 +128,45 @@ class RtpOutput(Answers):
     def __call__(self, answer: Answer, now_ns: int) -> None:
         match answer:
             case Present(unit=unit):
-                sound = unit.kind is AUDIO
                 if answer.reason is Reason.LATE:
                     self.late_pictures += 1
                     self.note(answer)
-                obey = self._sound if sound else self._picture
-                late_ns = self._sink.sound_late_ns if sound else self._sink.picture_late_ns
-                if late_ns:
-                    self._host.env.timeout(late_ns).callbacks.append(lambda _event: obey(answer))
+                if unit.kind is AUDIO:
+                    self._do(self._sound, answer, self._sink.sound_late_ns)
                 else:
-                    obey(answer)
+                    self._do(self._picture, answer, self._sink.picture_late_ns)
             case InsertSilence():
-                self._silence(answer)
+                self._do(self._silence, answer, self._sink.sound_late_ns)
             case Repeat():
-                self._repeat(answer)
+                self.note(answer)
+                self._do(self._repeat, answer, self._sink.picture_late_ns)
             case Request():
                 self.note(answer)
                 self.requests.append(answer)
                 self._on_request(answer)
             case Degrade():
                 self.note(answer)
-                self._degrade(answer)
+                self._do(self._degrade, answer, self._sink.picture_late_ns)
             case _:
                 self.note(answer)
 
+    def _do(self, obey: Callable[[_Shown], None], answer: _Shown, late_ns: int) -> None:
+        """Now, or later by a constant: what one device does stays in its order."""
+        if late_ns:
+            answer = answer._replace(at_ns=answer.at_ns + late_ns)
+            self._host.env.timeout(late_ns).callbacks.append(lambda _event: obey(answer))
+        else:
+            obey(answer)
+
     def _observe(self, kind: Kind, epoch: int, pts_ns: int | None, duration_ns: int, at_ns: int, what: Heard) -> None:
-        if self._sink.lies:
-            at_ns -= self._sink.sound_late_ns if kind is AUDIO else self._sink.picture_late_ns
+        at_ns += self._sink.sound_lie_ns if kind is AUDIO else self._sink.picture_lie_ns
         presented = Presented(kind, epoch, pts_ns, duration_ns, at_ns, Source.SIM, what)
         self.monitor.observe(presented, self._host.now_ns())
         if self._on_presented is not None:
             self._on_presented(presented, self._host.now_ns())
 
     def _sound(self, answer: Present) -> None:
-        unit = answer.unit
-        at = answer.at_ns + self._sink.sound_late_ns
+        unit, at = answer.unit, answer.at_ns
         duration, stretch = unit.duration_ns, answer.stretch_ppm
         lasts = duration * 1_000_000 // (1_000_000 + stretch) if stretch else duration
         self.check_stamp(AUDIO, answer.stamp_ns)
@@ -184,8 +182,7 @@ class RtpOutput(Answers):
         self._observe(AUDIO, unit.epoch, unit.pts_ns, lasts, at, what)
 
     def _silence(self, answer: InsertSilence) -> None:
-        reason = answer.reason
-        at = answer.at_ns + self._sink.sound_late_ns
+        reason, at = answer.reason, answer.at_ns
         if reason is Reason.PAUSE:
             what = Heard.PASSING  # DTX: nothing is sent
         else:
@@ -203,8 +200,7 @@ class RtpOutput(Answers):
         self._was_idle = what is Heard.IDLE
 
     def _picture(self, answer: Present) -> None:
-        unit = answer.unit
-        at = answer.at_ns + self._sink.picture_late_ns
+        unit, at = answer.unit, answer.at_ns
         self.check_stamp(VIDEO, answer.stamp_ns)
         # Raw frames are coded here: a key frame for each new turn and when asked for. Coded ones stay as they are.
         is_key = self._key_wanted or unit.epoch != self._epoch if unit.droppable else unit.is_key
@@ -217,7 +213,6 @@ class RtpOutput(Answers):
         self._observe(VIDEO, unit.epoch, unit.pts_ns, unit.duration_ns, at, Heard.CONTENT)
 
     def _repeat(self, answer: Repeat) -> None:
-        self.note(answer)
         unit = answer.unit
         self.check_stamp(VIDEO, answer.stamp_ns)
         size = idle_picture_bytes(unit.duration_ns, self._video_kbps)

@@ -24,10 +24,11 @@ from sim.ends import EngineEnd, GlassOutput
 from sim.generator import Speaker
 from sim.leg import Leg, RtpSender
 from sim.legs import link_of
-from sim.output import Answers, RtpOutput, Sink
+from sim.output import Answers, RtpOutput
 from sim.packets import PictureFrame, SenderReport, SoundPacket
 from sim.scenario import Scenario
 from sim.senders import LocalSender, Provider
+from sim.sink import LateGlass, Observer, Sink
 from sim.stage import Stage
 from sim.truth import ArrivalLog, GlassLog, SourceLog
 
@@ -70,7 +71,6 @@ class Run:
     output_host: Host | None = None
     network_about: tuple[str, ...] = ()
     end_ns: int = 0
-    events: int = 0
 
 
 class BrowserEnd:
@@ -113,12 +113,14 @@ def simulate(
     clip: Clip | None = None,
     networks: dict[str, Path] | None = None,
     output_sink: Sink | None = None,
+    viewer_sink: Sink | None = None,
     wrap_engine: WrapEngine | None = None,
 ) -> Run:
     """Run one scenario once. Same arguments and versions, same ``Run``, on any machine.
 
     ``networks``: a network trace per leg instead of the scenario's own. ``output_sink``: how the
-    device at our output misbehaves (tests). ``wrap_engine``: a recorder around each engine.
+    device at our output misbehaves (tests), ``viewer_sink``: the one at the viewer. ``wrap_engine``: a recorder
+    around each engine.
     """
     env = VirtualTime(0)
     run = Run(scenario, policy, viewer, seed)
@@ -168,7 +170,7 @@ def simulate(
     def key_wanted() -> None:
         env.timeout(back_ns).callbacks.append(lambda _event: stage.key_from_viewer(output))
 
-    probe_viewer = _viewer(env, run, client, policy, wrap, to_viewer, view_monitor, key_wanted)
+    probe_viewer = _viewer(run, client, policy, wrap, to_viewer, view_monitor, key_wanted, viewer_sink or Sink())
     stage.direct(speaker=speaker, origin=origin, us=us, client=client, to_viewer=to_viewer, sender=sender)
     run.network_about = about
 
@@ -183,7 +185,7 @@ def simulate(
     probe(None)
     end = seconds(scenario.duration_s)
     env.run(until=end)
-    if type(env.now) is not int:
+    if not env.is_whole():
         raise AssertionError("virtual time became a float: somebody scheduled one")
     run.end_ns = end
     # A report settles everything that the monitors still hold back.
@@ -201,7 +203,6 @@ def simulate(
 
 
 def _viewer(
-    env: VirtualTime,
     run: Run,
     client: Host,
     policy: AvSyncPolicy,
@@ -209,11 +210,15 @@ def _viewer(
     to_viewer: Leg,
     monitor: AvSyncMonitor,
     key_wanted: Callable[[], None],
+    sink: Sink,
 ) -> Callable[[], None]:
     """Put the viewer at the end of the leg; returns its probe."""
+    observer = Observer(monitor, sink, run.seed, client.now_ns)
+    late = sink.sound_late_ns or sink.picture_late_ns
+    glass = LateGlass(run.viewer_glass, sink) if late else run.viewer_glass
     if run.viewer == "avsync":
         engine = wrap(AvSynchronizer(policy, network=True, levers={Want.KEYFRAME}), "viewer")
-        output = GlassOutput(client, run.viewer_glass, monitor, key_wanted)
+        output = GlassOutput(glass, monitor, observer, key_wanted)
         end = EngineEnd(client, engine, monitor, output, ask_key=key_wanted)
         to_viewer.to(end)
         run.viewer_answers = output
@@ -231,9 +236,9 @@ def _viewer(
     def observe(presented: Presented) -> None:
         if presented.epoch < 0:  # our server knows that it had nothing to say under that stamp
             presented = presented._replace(epoch=0, what=Heard.IDLE)
-        monitor.observe(presented, client.now_ns())
+        observer(presented)
 
-    browser = BrowserViewer(run.viewer_glass, observe, lambda _what, _numbers, _now: key_wanted())
+    browser = BrowserViewer(glass, observe, lambda _what, _numbers, _now: key_wanted())
     browser_end = BrowserEnd(client, browser)
     to_viewer.to(browser_end)
 
