@@ -125,7 +125,6 @@ class AsyncioDriver:
         if self._closed:
             return
         self._closed = True
-        self._disarm()
         self._wake()
         if self._failure is None:
             self._engine.close(self._tell())
@@ -242,7 +241,7 @@ class AsyncioDriver:
             self._disarm()  # the next pull goes on
             return
         if self._timer is not None:
-            if self._now_ns < self._armed_ns <= wake_ns:
+            if self._armed_ns <= wake_ns:
                 return
             self._timer.cancel()
         self._armed_ns = wake_ns
