@@ -30,6 +30,7 @@ class CatchUp:
     """``on_arrival`` for each picture pushed; ``on_late`` / ``on_time`` as they fall due."""
 
     __slots__ = (
+        "_alive_since_ns",
         "_arrivals",
         "_asked_at_ns",
         "_asked_value",
@@ -38,11 +39,13 @@ class CatchUp:
         "_latency_ns",
         "_levers",
         "_lowered",
+        "_newest_pts_ns",
         "_policy",
         "_refused",
         "_restore_after_ns",
         "_skip_done_ns",
         "_skip_target_ns",
+        "_step_ns",
     )
 
     def __init__(self, policy: AvSyncPolicy, levers: frozenset[Want]) -> None:
@@ -53,11 +56,14 @@ class CatchUp:
         self._restore_after_ns = policy.recover_after_ns
         self._lowered: Want | None = None
         self._asked_value = 0
+        self._newest_pts_ns = -1
+        self._step_ns = ms(50)
         self.reset()
 
     def reset(self) -> None:
         """A new turn: nobody is behind yet. What was learned about the source stays."""
         self._asked_at_ns: int | None = None
+        self._alive_since_ns: int | None = None  # first arrival since it was last asked
         self._skip_target_ns: int | None = None
         self._skip_done_ns: int | None = None
         self._clean_since_ns: int | None = None
@@ -67,10 +73,17 @@ class CatchUp:
 
     def on_arrival(self, pts_ns: int, size_bytes: int, now_ns: int, position_ns: int | None) -> None:
         self._arrivals.append((now_ns, size_bytes))
-        target, asked = self._skip_target_ns, self._asked_at_ns
-        if target is None or asked is None:
+        if self._alive_since_ns is None:
+            self._alive_since_ns = now_ns
+        step = pts_ns - self._newest_pts_ns
+        if step <= 0:
             return
-        if pts_ns >= target - ms(50):
+        self._newest_pts_ns = pts_ns
+        skipped = step > 2 * self._step_ns  # else it only went on until it came here
+        if not skipped:
+            self._step_ns = step
+        target = self._skip_target_ns
+        if target is not None and skipped and pts_ns >= target - ms(50):
             # Its first picture after the skip. Late: it takes longer to obey than was allowed for.
             late = 0 if position_ns is None else position_ns - pts_ns
             if late > 0:
@@ -78,11 +91,6 @@ class CatchUp:
             self._skip_target_ns = None
             self._skip_done_ns = now_ns
             self._refused = 0
-        elif now_ns - asked > 2 * self._latency_ns + self._policy.skip_margin_ns:
-            # It makes pictures and goes on where it was: it does not skip, or not yet.
-            self._latency_ns = min(LATENCY_MAX_NS, 2 * self._latency_ns)
-            self._skip_target_ns = None
-            self._refused += 1
 
     def on_late(self, late_ns: int, position_ns: int, epoch: int, now_ns: int) -> Request | None:
         """A picture is ``late_ns`` behind the voice and nothing newer has come."""
@@ -101,7 +109,14 @@ class CatchUp:
             return None
         if target is not None and position_ns < target:
             return None  # a skip is under way: asking again would only move its target
+        alive = self._alive_since_ns
+        may_skip = self._refused < REFUSALS
+        if may_skip and target is not None and alive is not None and now_ns - alive > self._latency_ns:
+            # It made pictures for long enough and went on where it was: it does not skip, or not yet.
+            self._latency_ns = min(LATENCY_MAX_NS, 2 * self._latency_ns)
+            self._refused += 1
         self._asked_at_ns = now_ns
+        self._alive_since_ns = None
         self._creeping_since_ns = None
         done = self._skip_done_ns
         relapsed = done is not None and now_ns - done < policy.relapse_ns
@@ -110,11 +125,14 @@ class CatchUp:
             request = self._ask_less(late_ns, epoch, now_ns)
             if request is not None:
                 # The backlog is still there: the next call may ask to skip over it at once.
-                self._asked_at_ns = None if can_skip else now_ns
+                if can_skip:
+                    self._asked_at_ns = self._skip_target_ns = None
                 return request
         if not can_skip:
-            return None
-        self._skip_target_ns = target = position_ns + self._latency_ns + policy.skip_margin_ns
+            return None  # should the last skip come after all, it is believed again
+        # A creeping source is nearly there: a margin would only tear a larger hole.
+        margin = policy.skip_margin_ns if late_ns > policy.late_video_ns else 0
+        self._skip_target_ns = target = position_ns + self._latency_ns + margin
         return Request(Want.SKIP_TO_PTS, target, now_ns, epoch, Reason.BEHIND)
 
     def on_time(self, epoch: int, now_ns: int) -> Request | None:

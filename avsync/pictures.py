@@ -298,9 +298,11 @@ class Pictures:
             return None
         policy = self._policy
         missing = position - self._expected_pts_ns
-        request = self._catchup.on_late(missing, position, self.epoch, now_ns)
-        if request is not None:
-            return request
+        if not self._queue or self._queue[0][2].epoch != self.epoch:
+            # Else the source is ahead again, and the gap is what it skipped (or lost).
+            request = self._catchup.on_late(missing, position, self.epoch, now_ns)
+            if request is not None:
+                return request
         if missing >= policy.degrade_after_ns and self._level < 1:
             self._level = 1
             return Degrade(1, now_ns, self.epoch, Reason.MISSING)

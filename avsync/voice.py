@@ -103,6 +103,7 @@ class Voice:
         self.clock.invalidate()
         self.stall_since_ns = None
         self._last_was_pause = False
+        self._forget_up_to(epoch - 1)
         return self.buffer.clear_before(epoch)
 
     def rebase(self) -> list[MediaUnit]:
@@ -142,6 +143,7 @@ class Voice:
         """Baselines: first come, first played; with two clocks not before its own stamp says so."""
         if unit.epoch != self.epoch or self._origin_ns is None:
             self.epoch = unit.epoch
+            self._forget_up_to(unit.epoch)
             self._origin_ns = slot - unit.pts_ns
         width = self._policy.slot_ns
         if self._policy.pacing is Pacing.TWO_CLOCKS and self._origin_ns + unit.pts_ns - slot >= width:
@@ -191,14 +193,17 @@ class Voice:
                 return self._silence(slot, width, Reason.WAITING)
             return self._silence(slot, width, Reason.IDLE, passes=True)
         self.epoch = unit.epoch
-        for known in (self._first_arrivals, self.picture_shifts):
-            for epoch in [epoch for epoch in known if epoch <= unit.epoch]:
-                del known[epoch]
+        self._forget_up_to(unit.epoch)
         self._slack_ns = None
         self._stretch_ppm = 0
         self.state = VoiceState.SPEAKING
         self.clock.stand(slot)  # between turns the clock may step
         return self._play(unit, slot, Reason.FIRST)
+
+    def _forget_up_to(self, begun: int) -> None:
+        for known in (self._first_arrivals, self.picture_shifts):
+            for epoch in [epoch for epoch in known if epoch <= begun]:
+                del known[epoch]
 
     def _go_on(self, unit: MediaUnit, slot: int) -> Present | InsertSilence | Drop:
         gap = unit.pts_ns - self.content_ns

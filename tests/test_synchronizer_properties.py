@@ -159,7 +159,7 @@ def test_each_unit_ends_once_stamps_increase_slots_tile_and_timers_are_honest(
 ) -> None:
     # The player itself checks stamps, slots and timers after every poll.
     player, cuts = play(policy, steps, network=network, encoded=encoded, paced=paced, tick=tick)
-    ended = Counter(id(each.unit) for each in player.of(Present) + player.of(Drop))  # type: ignore[operator]
+    ended = Counter(id(each.unit) for each in player.of(Present) + player.of(Drop))
     assert ended == Counter(id(unit) for unit in player.pushed)
     assert player.engine.queued_units == 0 and player.engine.poll(player.now) is None
     if policy.epochs:
