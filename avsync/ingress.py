@@ -15,7 +15,7 @@ from avsync.estimators import DriftEstimator
 from avsync.policy import AvSyncPolicy, Pacing
 from avsync.rtp_time import RtpNtpMap, Unwrapper
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
-from avsync.units import ms, seconds, ticks_to_ns
+from avsync.units import ms, ns_to_ticks, seconds, ticks_to_ns
 
 ORIGIN_NS = seconds(1)  # pictures may be older than the first sound
 WINDOW_NS = seconds(2)  # arrival minima are taken over this long
@@ -29,7 +29,7 @@ DEADBAND_NS = ms(1)
 class _Track:
     """One stream's stamps: unwrapped, nominal ticks from its first one, and its reports."""
 
-    __slots__ = ("first", "hz", "last", "low_ns", "low_until_ns", "next_low_ns", "reports", "rtp", "shift_ns")
+    __slots__ = ("at_ns", "first", "hz", "last", "low_ns", "low_until_ns", "next_low_ns", "reports", "rtp", "shift_ns")
 
     def __init__(self, hz: int) -> None:
         self.hz = hz
@@ -37,11 +37,25 @@ class _Track:
         self.reports = RtpNtpMap(hz)
         self.first: int | None = None
         self.last = 0
+        self.at_ns = 0  # when the last one came
         self.shift_ns = 0  # PTS of the first stamp
         # Smallest (arrival - PTS without shift): over the last window, and over the one under way.
         self.low_ns: int | None = None
         self.next_low_ns: int | None = None
         self.low_until_ns = 0
+
+    def follow(self, rtp: int, now_ns: int, limit_ns: int) -> None:
+        """Stamps that jump are a source that began again (a new SSRC, a reconnect): its content goes on here."""
+        ahead_ns = ticks_to_ns(rtp - self.last, self.hz)
+        elapsed_ns = now_ns - self.at_ns
+        if ahead_ns < -limit_ns or ahead_ns > limit_ns + elapsed_ns:
+            going_on = self.last - (self.first or 0) + ns_to_ticks(max(elapsed_ns, ms(1)), self.hz)
+            self.first = rtp - going_on
+            self.last = rtp
+            self.reports = RtpNtpMap(self.hz)  # its reports begin anew, too
+        if rtp >= self.last:
+            self.last = rtp
+            self.at_ns = now_ns
 
     def media_ns(self, rtp: int) -> int:
         """Nominal media time of an unwrapped stamp since the first."""
@@ -114,8 +128,7 @@ class Ingress:
         rtp = track.rtp.unwrap(rtp32)
         if track.first is None:
             self._first(track, rtp, now_ns)
-        if rtp > track.last:
-            track.last = rtp
+        track.follow(rtp, now_ns, self._policy.early_limit_ns)
         pts = track.media_ns(rtp) + track.shift_ns
         track.observe(now_ns, pts - track.shift_ns)
         if pause:
@@ -142,8 +155,7 @@ class Ingress:
         rtp = track.rtp.unwrap(rtp32)
         if track.first is None:
             self._first(track, rtp, now_ns)
-        if rtp > track.last:
-            track.last = rtp
+        track.follow(rtp, now_ns, self._policy.early_limit_ns)
         media = track.media_ns(rtp)
         if in_order:
             track.observe(now_ns, media)
@@ -202,6 +214,7 @@ class Ingress:
 
     def _first(self, track: _Track, rtp: int, now_ns: int) -> None:
         track.first = track.last = rtp
+        track.at_ns = now_ns
         if self._started_ns is None:
             self._started_ns = now_ns
         # By arrival, until something better is known.
@@ -262,7 +275,9 @@ class Ingress:
             return
         off = target - picture.shift_ns
         limit = (now_ns - self._slewed_at_ns) * self._policy.slew_ppm // 1_000_000
-        if -DEADBAND_NS < off < DEADBAND_NS or limit <= 0:
+        if limit <= 0:
             return
         self._slewed_at_ns = now_ns
+        if -DEADBAND_NS < off < DEADBAND_NS:
+            return
         picture.shift_ns += max(-limit, min(limit, off))
