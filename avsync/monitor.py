@@ -53,6 +53,7 @@ FAR_NS = seconds(10)
 """An observation dated further from its arrival is of another clock; it is counted, not believed."""
 UNIT_MAX_NS = seconds(60)
 
+_CONTENT, _IDLE = Heard.CONTENT, Heard.IDLE  # looking a member up in its Enum takes 50 ns
 _ON_PURPOSE = frozenset((DropReason.STALE_EPOCH, DropReason.QUARANTINE, DropReason.CLOSED))
 _TRUST = {source: order for order, source in enumerate(Source)}
 
@@ -158,13 +159,13 @@ class AvSyncMonitor:
         if type(at_ns) is not int or type(duration_ns) is not int or type(epoch) is not int:
             raise UsageError(f"at_ns, duration_ns and epoch must be ints, got {presented!r}")
         if pts_ns is None:
-            if what is Heard.CONTENT:
+            if what is _CONTENT:
                 raise UsageError(f"content has a pts_ns, got {presented!r}")
         elif type(pts_ns) is not int or not 0 <= pts_ns <= MAX_PTS_NS:
             raise UsageError(f"pts_ns must be an int from 0 to a year, got {presented!r}")
-        if duration_ns < 0 or (duration_ns > UNIT_MAX_NS and kind is AUDIO and what is Heard.CONTENT):
+        if duration_ns < 0 or (duration_ns > UNIT_MAX_NS and kind is AUDIO and what is _CONTENT):
             raise UsageError(f"duration_ns must be >= 0 and a unit of sound at most a minute, got {presented!r}")
-        if epoch < self._floor and what is not Heard.IDLE:
+        if epoch < self._floor and what is not _IDLE:
             self._ignored += 1
             return
         if not -FAR_NS <= at_ns - now_ns <= FAR_NS:
@@ -179,7 +180,7 @@ class AvSyncMonitor:
             self._live.hear(what, epoch, at_ns, at_ns + duration_ns)
         else:
             self._sources[1] = source
-            if what is not Heard.IDLE and pts_ns is not None:
+            if what is not _IDLE and pts_ns is not None:
                 self._live.see(pts_ns, at_ns + duration_ns)
         self._belief.add(presented)
         if now_ns >= self._settle_at_ns:
@@ -282,23 +283,24 @@ class AvSyncMonitor:
             return
         self._histogram.add_all([sample.offset_ns for sample in samples])
         self._window.extend(samples)
-        last, ewma, trend, tell = self._last, self._ewma, self._trend, self._on_sample
+        last, ewma, trend, tell = self._last, self._ewma, self._trend.add, self._on_sample
+        last_ns = -(1 << 62) if last is None else last.at_ns
         for sample in samples:
             at_ns, offset_ns, epoch, frozen, exact = sample
-            following = last is not None and at_ns - last.at_ns == GRID_NS and epoch == last.epoch
-            if last is None or at_ns - last.at_ns > 5 * EWMA_SAMPLES * GRID_NS:
+            if at_ns - last_ns > 5 * EWMA_SAMPLES * GRID_NS:
                 ewma = offset_ns * EWMA_SAMPLES
             else:
                 ewma += offset_ns - ewma // EWMA_SAMPLES
             if exact:
-                trend.add(at_ns, offset_ns, epoch)
+                trend(at_ns, offset_ns, epoch)
             if frozen:
+                following = last is not None and at_ns - last_ns == GRID_NS and epoch == last.epoch
                 self._frozen_run = self._frozen_run + 1 if following else 1
                 self._frozen_longest = max(self._frozen_longest, self._frozen_run)
                 self._frozen_total += 1
             else:
                 self._frozen_run = 0
-            last = sample
+            last, last_ns = sample, at_ns
             if tell is not None:
                 tell(sample)
         self._last, self._ewma = last, ewma
@@ -356,8 +358,8 @@ class AvSyncMonitor:
         if len(window) < MIN_SAMPLES:
             return None, None
         newest_ns = window[-1].at_ns - max(self.policy.alert_dwell_ns // 2, OFFSET_CHECK_NS)
-        newest = [sample.offset_ns for sample in window if sample.at_ns > newest_ns]
-        offsets = sorted([sample.offset_ns for sample in window])
+        newest = [sample[1] for sample in window if sample[0] > newest_ns]
+        offsets = sorted([sample[1] for sample in window])
         index = rank(len(offsets), 95) - 1
         lead_ns, lag_ns = min(offsets[index], max(newest)), max(offsets[-1 - index], min(newest))
         return max(lead_ns, 0), max(-lag_ns, 0)

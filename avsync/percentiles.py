@@ -36,17 +36,18 @@ class OffsetHistogram:
 
     def add_all(self, offsets_ns: Iterable[int]) -> None:
         """Count each offset (ns, signed)."""
-        counts = self._counts
+        counts, samples, lead_ns, lag_ns = self._counts, self.samples, self.max_lead_ns, self.max_lag_ns
         for offset_ns in offsets_ns:
-            self.samples += 1
-            if offset_ns > self.max_lead_ns:
-                self.max_lead_ns = offset_ns
-            elif -offset_ns > self.max_lag_ns:
-                self.max_lag_ns = -offset_ns
+            samples += 1
+            if offset_ns > lead_ns:
+                lead_ns = offset_ns
+            elif -offset_ns > lag_ns:
+                lag_ns = -offset_ns
             number = (offset_ns + BIN_NS // 2) // BIN_NS
             if not -LIMIT_BINS < number < LIMIT_BINS:
                 number = LIMIT_BINS if number > 0 else -LIMIT_BINS
             counts[number] = counts.get(number, 0) + 1
+        self.samples, self.max_lead_ns, self.max_lag_ns = samples, lead_ns, lag_ns
 
     def abs_percentiles_ns(self, *pcts: int) -> tuple[int | None, ...]:
         """Percentiles of |offset|."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from avsync.types import Heard
 
+_CONTENT, _STOPPED = Heard.CONTENT, Heard.STOPPED
+
 
 class Stalls:
     """``hear`` and ``see`` what a sink did; ``lengths_ns`` says how long each stream has been missing."""
@@ -30,18 +32,18 @@ class Stalls:
         if end_ns < self._heard_until_ns:
             return  # late; what came after it is known
         self._heard_until_ns = end_ns
-        self._stopped = what is Heard.STOPPED
-        if self._stopped:
+        self._stopped = what is _STOPPED
+        if what is _CONTENT:
+            if not self.in_turn or epoch > self.epoch:
+                self.in_turn, self.epoch = True, epoch
+                self._voice_ns[0] = at_ns
+            self._voice_ns[1] = end_ns
+        elif self._stopped:
             self._voice_ns[0] += end_ns - at_ns
             if self._fresh_until_ns is not None:
                 self._fresh_until_ns += end_ns - at_ns
         elif what is Heard.IDLE:
             self.in_turn = False
-        elif what is Heard.CONTENT:
-            if not self.in_turn or epoch > self.epoch:
-                self.in_turn, self.epoch = True, epoch
-                self._voice_ns[0] = at_ns
-            self._voice_ns[1] = end_ns
         elif what is Heard.PASSING:
             self._voice_ns[1] = end_ns
 
