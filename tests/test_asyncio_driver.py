@@ -62,8 +62,8 @@ def test_there_is_one_timer_and_none_after_close() -> None:
                 assert len(loop.timers(driver)) == 1
             for number in range(100, 150):
                 await until(loop, number * ms(13) - seconds(1))
-                # Due between two slots: the timer that is set would be too late for it.
-                driver.push(MediaUnit(VIDEO, number, 0, loop.now_ns + ms(3), ms(1)))
+                # The voice is 40 ms behind the push: this is due in 3 ms, before the slot that is waited for.
+                driver.push(MediaUnit(VIDEO, number, 0, loop.now_ns - ms(37), ms(1)))
                 assert len(loop.timers(driver)) == 1
         assert loop.timers(driver) == []
 

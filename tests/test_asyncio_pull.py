@@ -91,8 +91,9 @@ def test_short_units_each_get_a_pull_of_their_own_however_late() -> None:
         async with AsyncioDriver(AvSynchronizer(), on_answer=sink, pull_sound=True) as driver:
             for number in range(100):
                 driver.push(MediaUnit(AUDIO, number, 0, number * ms(10), ms(10)))
+            await play(driver, sink, 1)
             for number in range(80):
-                await until(loop, number * SLOT + ms(15))
+                await until(loop, seconds(1) + number * SLOT + ms(15))
                 await play(driver, sink, 2)
 
     run(story)
