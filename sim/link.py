@@ -21,7 +21,7 @@ from sim.rng import Draws, substream
 from sim.trace_weather import TraceWeather
 from sim.weather import HALF_NORMAL_MILLIONTHS, SLOT_NS, JitterLevel, Loss, Recurring, end_of, recurring
 
-__all__ = ["FrameFate", "Link", "LinkSpec"]
+__all__ = ["FrameFate", "Link", "LinkSpec", "trace_start_ns"]
 
 MAX_WAIT_NS = seconds(10)
 """No packet waits longer in any queue, however large; a router would have dropped it. It keeps
@@ -331,7 +331,7 @@ class Link:
             if trace is not None:
                 from_ns = spec.trace_from_ns
                 if from_ns is None:
-                    from_ns = substream(self._seed, f"{self.name}.trace").below(trace.duration_ns)
+                    from_ns = trace_start_ns(trace, self._seed, self.name)
                 if trace.rate_bps:
                     self._server = RateSchedule(trace, from_ns)
                 elif trace.opportunities_ns:
@@ -389,6 +389,11 @@ class Link:
         if self._weather is not None and self._weather.jitters:
             jitter_ns += self._weather.jitter_ns(level, now_ns)
         return jitter_ns
+
+
+def trace_start_ns(trace: NetworkTrace, seed: int, name: str) -> int:
+    """Where in its trace the link of this name begins, unless its spec says: each seed sees another part."""
+    return substream(seed, f"{name}.trace").below(trace.duration_ns)
 
 
 _ORDER_FIELDS = PATH_FIELDS - {"loss_ppm", "burst_packets", "duplicate_ppm", "outage_every_ns", "outage_for_ns"}
