@@ -123,7 +123,7 @@ class Pictures:
         self._catchup.on_arrival(unit.pts_ns, unit.size_bytes, now_ns, self._clock.position_ns(now_ns))
         due = 0
         if self._open_loop is not None:
-            due = self._open_loop.due_ns(now_ns, unit.pts_ns, unit.duration_ns, sound_buffered_ns)
+            due = self._open_loop.due_ns(now_ns, unit.pts_ns, self._policy.nominal_frame_ns, sound_buffered_ns)
         elif unit.pts_ns <= self.shown_pts_ns:
             if unit.pts_ns == self.shown_pts_ns:
                 return DropReason.DUPLICATE

@@ -49,6 +49,9 @@ class AvSyncPolicy:
     pause_passes: bool = True
     """False: a marked pause (DTX) is taken for a stall, as engines without the mark do."""
 
+    nominal_frame_ns: int = ms(40)
+    """The frame period that an open loop was configured for; the content clock needs none."""
+
     # Delay.
     slot_ns: int = ms(20)
     """One output slot of sound. Origin: Opus and aiortc, 20 ms."""

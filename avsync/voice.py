@@ -34,6 +34,7 @@ class Voice:
     __slots__ = (
         "_first_arrivals",
         "_last_was_pause",
+        "_lost_until_ns",
         "_network",
         "_open_loop",
         "_origin_ns",
@@ -83,6 +84,7 @@ class Voice:
         self._first_arrivals: dict[int, int] = {}  # by epoch, of turns that have not begun
         self._stood_ns = 0
         self._last_was_pause = False
+        self._lost_until_ns = -1  # content up to here was given up as lost
         self._slack_ns: int | None = None
         self._stretch_ppm = 0
 
@@ -108,6 +110,7 @@ class Voice:
 
     def rebase(self) -> list[MediaUnit]:
         """The timeline began again further back: what is queued belongs to the old one."""
+        self._lost_until_ns = -1
         old, self.buffer = self.buffer, JitterBuffer(self._policy)
         self.buffer.delay = old.delay
         old.delay.on_discontinuity()
@@ -210,6 +213,9 @@ class Voice:
         if gap <= 0:
             if self._policy.master is Master.VIDEO and -self._policy.late_limit_ns < gap < -unit.duration_ns:
                 return self._drop_late(unit, slot)
+            if unit.pts_ns + unit.duration_ns <= self._lost_until_ns:
+                # It comes after all. Played now, it would leave its length behind as latency.
+                return self._drop_late(unit, slot)
             return self._play(unit, slot, Reason.DUE)
         if self.state is VoiceState.STALLED:
             # The silence already inserted covered (part of) what is missing: it passed then.
@@ -224,7 +230,10 @@ class Voice:
             return self._play(unit, slot, Reason.DUE)
         reason = Reason.PAUSE if self._last_was_pause and self._policy.pause_passes else Reason.LOSS
         # Never longer than what is missing: else each loss of a short unit would leave some latency behind.
-        return self._silence(slot, min(gap, width), reason, passes=True)
+        width = min(gap, width)
+        if reason is Reason.LOSS:
+            self._lost_until_ns = self.content_ns + width
+        return self._silence(slot, width, reason, passes=True)
 
     def _resized_pause(self, unit: MediaUnit, gap: int) -> int:
         """In silence a grown delay is brought back down, whole slots at a time: the pause ends sooner."""

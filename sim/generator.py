@@ -30,7 +30,7 @@ KEY_FRAME_TIMES = 4  # a key frame is about this much larger than the others
 
 
 class Made(NamedTuple):
-    """One unit as the generator hands it over. ``plan_ns``: when a generator on time would have."""
+    """One unit as the generator hands it over, ``since_ns`` of content into the turn that began at ``turn_ns``."""
 
     kind: Kind
     turn: int
@@ -40,7 +40,8 @@ class Made(NamedTuple):
     size_bytes: int
     is_key: bool
     pause: bool
-    plan_ns: int
+    turn_ns: int
+    since_ns: int
     jumped: bool  # content before it was left out
     rate: Rate
     ticks: int  # of ``rate``
@@ -79,6 +80,8 @@ class Stream:
         self.jumped = False
         self._origin_ns = 0  # content of tick 0 at the present rate
         self._ticks = 0
+        self._made_ns = 0  # how much of this turn was made
+        self._on_time_ns = 0  # content from which its own pace (ppm) has run
         self._token = 0
         self._loop_end_ns: int | None = None
 
@@ -89,6 +92,8 @@ class Stream:
         self.free_ns = now_ns
         self.jump_to(turn.content_ns)
         self.jumped = False
+        self._on_time_ns = turn.content_ns
+        self._made_ns = 0
         loop = self.speaker.loop_ns(self.kind)
         self._loop_end_ns = None if loop is None else turn.content_ns + loop
         self.arm()
@@ -107,6 +112,11 @@ class Stream:
         self.content_ns = self._origin_ns + ticks_to_ns(self._ticks, self.rate)
         self.jumped = True
 
+    def catch_up_to(self, content_ns: int) -> None:
+        """Skip as asked: from there on it is on time again, at its own pace."""
+        self.skip_units_to(content_ns)
+        self._on_time_ns = self.content_ns
+
     def set_rate(self, rate: Rate, step: int) -> None:
         self._origin_ns, self._ticks = self.content_ns, 0
         self.rate, self.step = rate, step
@@ -114,13 +124,20 @@ class Stream:
     def plan_ns(self, content_ns: int) -> int:
         """When a generator on time hands this content over."""
         assert self.turn is not None
-        lead = content_ns - self.turn.content_ns
-        if self.ppm:
-            lead = lead * 1_000_000 // (1_000_000 + self.ppm)
-        return self.turn.start_ns + lead
+        if self._loop_end_ns is not None:
+            return self.turn.start_ns + self._made_ns  # a looping source plays on, whatever the other stream does
+        on_time = self.turn.start_ns + content_ns - self.turn.content_ns
+        if not self.ppm:
+            return on_time
+        since = content_ns - self._on_time_ns
+        return on_time - since + since * 1_000_000 // (1_000_000 + self.ppm)
 
     def _ready_ns(self, now_ns: int) -> int:
-        work_ns = self.nominal_ns * self.speed.denominator // self.speed.numerator if self._ticks or self.jumped else 0
+        work_ns = 0
+        if self._ticks or self.jumped:
+            work_ns = self.nominal_ns * self.speed.denominator // self.speed.numerator
+            if self.ppm > 0:
+                work_ns = work_ns * 1_000_000 // (1_000_000 + self.ppm)
         earliest_ns = self.plan_ns(self.content_ns) + self.late_ns - self.ahead_ns
         return max(self.free_ns + work_ns, earliest_ns, now_ns, self.not_before_ns)
 
@@ -174,9 +191,10 @@ class Stream:
             return
         self._ticks += self.step
         after = self._origin_ns + ticks_to_ns(self._ticks, self.rate)
-        plan, jumped = self.plan_ns(content), self.jumped
+        jumped = self.jumped
+        self._made_ns += after - content
         self.free_ns, self.content_ns, self.jumped = now_ns, after, False
-        self.speaker.make(self, turn, content, after - content, plan, jumped, now_ns)
+        self.speaker.make(self, turn, content, after - content, jumped, now_ns)
         if self._loop_end_ns is not None and self.content_ns >= self._loop_end_ns:
             period = self.speaker.loop_period_ns()
             self.jump_to(self._loop_end_ns - (self.speaker.loop_ns(self.kind) or 0) + period)
@@ -184,7 +202,10 @@ class Stream:
 
 
 class Speaker:
-    """Both streams of one source. ``hand_over`` gets every unit, ``on_turn`` each new turn first."""
+    """Both streams of one source. ``hand_over`` gets every unit, ``on_turn`` each new turn first.
+
+    ``pace_ppm``: how fast the generator's own clock runs.
+    """
 
     def __init__(
         self,
@@ -197,6 +218,7 @@ class Speaker:
         on_turn: Callable[[int], None],
         on_done: Callable[[Kind, int], None],
         clip: Clip | None = None,
+        pace_ppm: int = 0,
     ) -> None:
         self.env, self.source, self.log, self.clip = env, source, log, clip
         self._hand_over, self._on_turn, self._on_done = hand_over, on_turn, on_done
@@ -204,13 +226,13 @@ class Speaker:
         self.audio_rate: Rate = audio.rate_hz
         self.sound = Stream(
             self, AUDIO, rate=audio.rate_hz, step=audio.rate_hz * int(audio.unit_ms) // 1000,
-            speed=audio.speed, ahead_ns=seconds(audio.ahead_s), ppm=int(audio.real_rate_ppm),
+            speed=audio.speed, ahead_ns=seconds(audio.ahead_s), ppm=pace_ppm + int(audio.real_rate_ppm),
         )  # fmt: skip
         self.sound.late_ns = -ms(audio.lead_ms)
         self.pictures = Stream(
             self, VIDEO, rate=clip.fps if clip else _rate(video.fps), step=1,
             speed=video.blocks.speed if video.blocks else video.speed,
-            ahead_ns=0 if video.blocks else seconds(video.ahead_s), ppm=int(video.real_rate_ppm),
+            ahead_ns=0 if video.blocks else seconds(video.ahead_s), ppm=pace_ppm + int(video.real_rate_ppm),
         )  # fmt: skip
         self.pictures.late_ns = ms(video.delay_ms)
         self._sizes = substream(seed, "source.video.size")
@@ -277,13 +299,28 @@ class Speaker:
 
     # ---- one unit
 
-    def make(self, stream: Stream, turn: Turn, content: int, duration: int, plan: int, jumped: bool, now: int) -> None:
+    def make(self, stream: Stream, turn: Turn, content: int, duration: int, jumped: bool, now: int) -> None:
+        since = content - turn.content_ns
         if stream.kind is AUDIO:
             size = int(self.source.audio.bitrate_kbps * duration) // 8_000_000
             ref = self.log.sound(content, duration, turn.index, now)
             rate, ticks = stream.rate, stream.step
             self._hand_over(
-                Made(AUDIO, turn.index, content, duration, ref, size, True, False, plan, jumped, rate, ticks)
+                Made(
+                    AUDIO,
+                    turn.index,
+                    content,
+                    duration,
+                    ref,
+                    size,
+                    True,
+                    False,
+                    turn.start_ns,
+                    since,
+                    jumped,
+                    rate,
+                    ticks,
+                )
             )
             return
         ref = self.log.picture(content, duration, turn.index, now)
@@ -293,7 +330,21 @@ class Speaker:
             self._key_wanted, self._last_key_ns = False, content
         size = self._frame_bytes(duration, is_key)
         self._hand_over(
-            Made(VIDEO, turn.index, content, duration, ref, size, is_key, False, plan, jumped, stream.rate, stream.step)
+            Made(
+                VIDEO,
+                turn.index,
+                content,
+                duration,
+                ref,
+                size,
+                is_key,
+                False,
+                turn.start_ns,
+                since,
+                jumped,
+                stream.rate,
+                stream.step,
+            )
         )
         self._next_in_block(turn)
         if self.source.video.variable_fps is not None:
@@ -339,10 +390,24 @@ class Speaker:
     def _mark(self, turn: Turn, content: int) -> None:
         if self.turn is turn and (turn.stop_at_ns is None or self.env.now < turn.stop_at_ns):
             sound = self.sound
-            plan = sound.plan_ns(content) if sound.turn is turn else self.env.now
+            since = content - turn.content_ns
             lasts, rate, ticks = sound.nominal_ns, sound.rate, sound.step
             self._hand_over(
-                Made(AUDIO, turn.index, content, lasts, IDLE, DTX_BYTES, True, True, plan, True, rate, ticks)
+                Made(
+                    AUDIO,
+                    turn.index,
+                    content,
+                    lasts,
+                    IDLE,
+                    DTX_BYTES,
+                    True,
+                    True,
+                    turn.start_ns,
+                    since,
+                    True,
+                    rate,
+                    ticks,
+                )
             )
             sound.jumped = True
 
@@ -358,7 +423,7 @@ class Speaker:
         """Do what was asked, if this source can. ``content_ns``: a skip's target, in its own content."""
         video = self.source.video
         if request.want is Want.SKIP_TO_PTS and video.can_skip:
-            self.pictures.skip_units_to(content_ns)
+            self.pictures.catch_up_to(content_ns)
         elif request.want is Want.FPS and video.can_fps:
             # It works as hard as before on each picture, there are only fewer of them.
             self.pictures.set_rate(request.value or _rate(video.fps), 1)

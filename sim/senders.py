@@ -182,7 +182,7 @@ class Provider:
         return pts_ns - self.bridge.pts_minus_content_ns
 
     def push(self, made: Made) -> None:
-        stamp = self.host.local_ns(made.plan_ns)
+        stamp = self.host.local_ns(made.turn_ns) + made.since_ns  # by count, in the provider's own time
         if made.kind is AUDIO:
             self.sender.sound(
                 stamp, made.duration_ns, made.size_bytes, made.turn, made.content_ns, made.ref, pause=made.pause

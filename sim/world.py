@@ -165,6 +165,7 @@ def simulate(
     speaker = Speaker(
         env, scenario.source, seed, run.source,
         hand_over=origin.hand_over, on_turn=origin.on_turn, on_done=origin.on_done, clip=clip,
+        pace_ppm=int(clocks.provider.ppm) if bridged else 0,
     )  # fmt: skip
 
     def key_wanted() -> None:
