@@ -40,6 +40,8 @@ class Voice:
         "_origin_ns",
         "_policy",
         "_slack_ns",
+        "_slack_units",
+        "_steady_slack_ns",
         "_stood_ns",
         "_stretch_ppm",
         "buffer",
@@ -49,6 +51,7 @@ class Voice:
         "epoch",
         "finished_epoch",
         "hold",
+        "owed_ns",
         "picture_shifts",
         "picture_wait_ns",
         "pictures_left",
@@ -85,7 +88,12 @@ class Voice:
         self._stood_ns = 0
         self._last_was_pause = False
         self._lost_until_ns = -1  # content up to here was given up as lost
+        # How long a unit waits here, smoothed; and what it was when the turn had settled (or
+        # was changed to on purpose): the rate correction takes drift away, not what the pictures need.
         self._slack_ns: int | None = None
+        self._slack_units = 0
+        self._steady_slack_ns: int | None = None
+        self.owed_ns = 0
         self._stretch_ppm = 0
 
     # ---- in
@@ -97,6 +105,9 @@ class Voice:
             slack = unit.pts_ns - self.content_ns + (self.slot_ns or now_ns) - now_ns
             old = self._slack_ns
             self._slack_ns = slack if old is None else old + (slack - old) // SLACK_SMOOTHING
+            self._slack_units += 1
+            if self._slack_units == SLACK_SMOOTHING:
+                self._steady_slack_ns = self._slack_ns
         return self.buffer.push(unit, now_ns, in_order=in_order)
 
     def interrupt(self, epoch: int) -> list[MediaUnit]:
@@ -140,7 +151,21 @@ class Voice:
             return self._begin(unit, slot)
         if self.hold:
             return self._silence(slot, width, Reason.HOLD)
+        if self.owed_ns > 0:
+            self.owed_ns -= width
+            return self._silence(slot, width, Reason.HOLD)
         return self._go_on(unit, slot)
+
+    def wait_for_pictures(self, by_ns: int) -> None:
+        """Every picture comes this late, and nobody can be asked: the voice waits once, then both go on together.
+
+        Silence in the middle of a word is the smaller evil: the other is lips that never fit again.
+        """
+        if self.owed_ns <= 0 and self.delay_ns + by_ns <= self._policy.playout_delay_max_ns:
+            self.owed_ns = by_ns
+            self.delay_ns += by_ns  # until the next turn
+            if self._steady_slack_ns is not None:
+                self._steady_slack_ns += by_ns
 
     def _by_own_clock(self, unit: MediaUnit, slot: int) -> Present | InsertSilence:
         """Baselines: first come, first played; with two clocks not before its own stamp says so."""
@@ -197,7 +222,8 @@ class Voice:
             return self._silence(slot, width, Reason.IDLE, passes=True)
         self.epoch = unit.epoch
         self._forget_up_to(unit.epoch)
-        self._slack_ns = None
+        self._slack_ns = self._steady_slack_ns = None
+        self._slack_units = self.owed_ns = 0
         self._stretch_ppm = 0
         self.state = VoiceState.SPEAKING
         self.clock.stand(slot)  # between turns the clock may step
@@ -275,11 +301,11 @@ class Voice:
 
     def _rate_ppm(self) -> int:
         """d(error)/dt = -rate: a rate of error / rate_recovery fades it with that time constant (mpv)."""
-        slack = self._slack_ns
-        if slack is None:
+        slack, steady = self._slack_ns, self._steady_slack_ns
+        if slack is None or steady is None:
             return 0
         policy = self._policy
-        error = slack - max(self.buffer.target_ns(), policy.playout_delay_ns)
+        error = slack - max(self.buffer.target_ns(), steady)
         if -RATE_DEADBAND_NS < error < RATE_DEADBAND_NS:
             self._stretch_ppm = 0
         else:

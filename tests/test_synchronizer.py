@@ -207,6 +207,20 @@ def test_trap_41_lost_sound_costs_what_was_lost_and_leaves_no_latency(count: int
     assert set(player.offsets()) == {0}
 
 
+def test_trap_41_what_was_given_up_as_lost_and_comes_after_all_leaves_no_latency() -> None:
+    player = Player()
+    player.picture(0)
+    for n in range(100):
+        player.advance_to(n * SLOT)
+        if n % 10 != 5:
+            player.sound(n * SLOT)
+        if n % 10 == 8:
+            player.sound((n - 3) * SLOT)  # retransmitted, 20 ms after its slot
+    last = player.presents(AUDIO)[-1]
+    assert last.at_ns - last.unit.pts_ns == left_at(player, 0)
+    assert player.drops() == {"late": 10}
+
+
 @pytest.mark.parametrize("lasts", [ms(10), ms(30), ms(60)])
 def test_trap_41_lost_units_of_any_length_leave_no_latency(lasts: int) -> None:
     """Trap 53, too: sound does not always come in units of 20 ms."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsync.policy import AvSyncPolicy, Master
+from avsync.policy import AvSyncPolicy, Master, Pacing
 from avsync.types import AUDIO, MAX_PTS_NS, VIDEO, Drop, Kind, MediaUnit, Present, Repeat
 from avsync.units import ms, seconds
 from tests.engine_driver import Player
@@ -169,3 +170,83 @@ def test_each_unit_ends_once_stamps_increase_slots_tile_and_timers_are_honest(
             oldest = max(oldest, oldest_since.get(index, 0))
             if isinstance(answer, Present | Repeat):
                 assert answer.epoch >= oldest and answer.unit.epoch == answer.epoch
+
+
+def sane(steps: list[tuple[str, Any, Any]]) -> list[tuple[str, Any, Any]]:
+    """Without what breaks the PTS contract: then the sound itself says which content leaves when."""
+    return [step for step in steps if step[0] not in ("far", "odd", "again", "bad")]
+
+
+@HISTORY
+def test_no_picture_leaves_before_the_sound_of_the_same_content(
+    policy: AvSyncPolicy, steps: list[tuple[str, Any, Any]], network: bool, encoded: bool, paced: bool, tick: int
+) -> None:
+    if policy.pacing is not Pacing.CONTENT_CLOCK:
+        policy = AvSyncPolicy()
+    player, _ = play(policy, sane(steps), network=network, encoded=encoded, paced=paced, tick=tick)
+    # Ahead by half a tick, and by what the clock may be off while less than half a slot is slewed.
+    assert all(offset >= -(tick // 2) - policy.slot_ns // 2 for offset in player.offsets())
+    for present in player.presents(VIDEO):
+        assert present.at_ns >= present.stamp_ns - tick // 2 - policy.slot_ns // 2
+
+
+@HISTORY
+def test_queues_never_hold_more_than_the_policy_allows(
+    policy: AvSyncPolicy, steps: list[tuple[str, Any, Any]], network: bool, encoded: bool, paced: bool, tick: int
+) -> None:
+    policy = replace(policy, audio_queue_units=5, video_queue_units=3)
+    player = Player(policy, network=network, picture_tick_ns=tick)
+    history = History(player, encoded=encoded, paced=paced)
+    for what, first, second in steps:
+        history.step(what, first, second)
+        assert player.engine.queued_units <= 8 and player.engine.queued_pictures <= 3
+
+
+@given(
+    kind=st.sampled_from([AUDIO, VIDEO]),
+    at=st.integers(0, 99),
+    far=st.integers(-(10**18), 10**18) | st.integers(-seconds(12), seconds(12)),
+    network=st.booleans(),
+)
+def test_one_stamp_anywhere_never_derails_the_rest(kind: Kind, at: int, far: int, network: bool) -> None:
+    player = Player(network=network)
+    for n in range(200):
+        player.advance_to(n * ms(20))
+        player.sound(n * ms(20))
+        if n % 2 == 0:
+            player.picture(n * ms(20))
+        if n == at:
+            player.push(MediaUnit(kind, 0, 0, n * ms(20) + far, ms(20)))
+    player.advance_to(seconds(8))
+    late = {p.unit.pts_ns: p.at_ns - p.unit.pts_ns for p in player.presents(AUDIO) if p.unit.seq}
+    assert abs(late[199 * ms(20)] - late[0]) <= ms(21), "at most its own length"
+    offsets = {p.unit.pts_ns: p.at_ns - p.unit.pts_ns - late.get(p.unit.pts_ns, 0) for p in player.presents(VIDEO)}
+    assert abs(offsets[198 * ms(20)]) <= ms(21)
+
+
+@given(
+    st.lists(st.integers(0, 60), min_size=20, max_size=200),
+    st.integers(2, 30),
+    st.lists(st.booleans(), min_size=20, max_size=200),
+)
+def test_coded_pictures_are_never_shown_without_what_they_depend_on(
+    late: list[int], group: int, droppable: list[bool]
+) -> None:
+    player = Player(levers=())
+    for n, later in enumerate(late):
+        if later < 30:  # those that are not on time come with the next one that is
+            player.advance_to(player.now + ms(40))
+        player.burst([(AUDIO, n * ms(40)), (AUDIO, n * ms(40) + ms(20))])
+        key = n % group == 0
+        raw = droppable[n % len(droppable)] and not key
+        player.push(MediaUnit(VIDEO, n, 0, n * ms(40), ms(40), 100, key, raw), pump=later < 30)
+    player.advance_to(player.now + seconds(30))
+    player.close()
+    fate = {answer.unit.seq: type(answer) for answer in player.of(Present) if answer.unit.kind is VIDEO}
+    whole = False
+    for unit in (unit for unit in player.pushed if unit.kind is VIDEO):
+        whole = whole or unit.is_key
+        shown = unit.seq in fate
+        assert whole or not shown
+        if not shown and not unit.droppable:
+            whole = False
