@@ -20,6 +20,7 @@ CATCH_UP_NS = seconds(3)  # a backlog that only a lower fps can work off should 
 LOWEST_FPS = 8  # below 5 fps lip sync is meaningless (Perkins); stay clear of it
 BITRATE_SHARE_PCT = 70
 LESS_PCT = 8  # a new wish must be this much below the last one
+IN_VAIN = 2  # skips in a row after which it was late again within a relapse
 REFUSALS = 3  # skips asked for and not taken, until the source is believed not to be able to
 RESTORE_MAX_NS = seconds(120)
 LATENCY_MAX_NS = seconds(1)
@@ -36,6 +37,7 @@ class CatchUp:
         "_asked_value",
         "_clean_since_ns",
         "_creeping_since_ns",
+        "_in_vain",
         "_latency_ns",
         "_levers",
         "_lowered",
@@ -69,6 +71,7 @@ class CatchUp:
         self._clean_since_ns: int | None = None
         self._creeping_since_ns: int | None = None
         self._refused = 0
+        self._in_vain = 0
         self._arrivals.clear()
 
     def on_arrival(self, pts_ns: int, size_bytes: int, now_ns: int, position_ns: int | None) -> None:
@@ -130,10 +133,16 @@ class CatchUp:
                 return request
         if not can_skip:
             return None  # should the last skip come after all, it is believed again
+        self._in_vain = self._in_vain + 1 if relapsed else 0
         # A creeping source is nearly there: a margin would only tear a larger hole.
         margin = policy.skip_margin_ns if late_ns > policy.late_video_ns else 0
         self._skip_target_ns = target = position_ns + self._latency_ns + margin
         return Request(Want.SKIP_TO_PTS, target, now_ns, epoch, Reason.BEHIND)
+
+    def helpless(self) -> bool:
+        """Nothing the source can do helps: it has no lever, or it skipped and was as late again at once."""
+        can_skip = Want.SKIP_TO_PTS in self._levers and self._refused < REFUSALS
+        return self._in_vain >= IN_VAIN or not (can_skip or Want.FPS in self._levers)
 
     def on_time(self, epoch: int, now_ns: int) -> Request | None:
         """A picture was on time. After long enough a lowered rate is given back."""

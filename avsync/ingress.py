@@ -81,6 +81,7 @@ class Ingress:
         "_drift",
         "_epoch",
         "_far",
+        "_joined_ns",
         "_picture",
         "_policy",
         "_quarantine",
@@ -105,6 +106,7 @@ class Ingress:
         self._epoch = 0
         self._seq = 0
         self._started_ns: int | None = None
+        self._joined_ns = 0  # when the later of both streams began
         self._target_ns: int | None = None  # where the pictures' shift should be
         self._slewed_at_ns = 0
         self._far: list[int] = []
@@ -214,7 +216,7 @@ class Ingress:
 
     def _first(self, track: _Track, rtp: int, now_ns: int) -> None:
         track.first = track.last = rtp
-        track.at_ns = now_ns
+        track.at_ns = self._joined_ns = now_ns
         if self._started_ns is None:
             self._started_ns = now_ns
         # By arrival, until something better is known.
@@ -233,12 +235,7 @@ class Ingress:
         sound_pts = sound.media_ns(sound.last) + sound.shift_ns
         target = sound_pts + (picture_ntp - sound_ntp) - picture.media_ns(picture.last)
         off = target - picture.shift_ns
-        if (
-            not self.synced
-            and self._started_ns is not None
-            and now_ns - self._started_ns < SETTLE_NS
-            and abs(off) < FAR_NS
-        ):
+        if not self.synced and now_ns - self._joined_ns < SETTLE_NS and abs(off) < FAR_NS:
             self._step(target)
         elif abs(off) > FAR_NS and not self._persists(target):
             return

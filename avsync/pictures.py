@@ -30,6 +30,7 @@ from avsync.types import (
 )
 from avsync.units import ms
 
+LATE_RUN = 12  # about half a second of pictures
 KEYFRAME_AGAIN_NS = ms(500)  # a key frame takes about an RTT and an encode to come
 NOMINAL_NS = ms(40)  # a frame that does not say how long it lasts (25 fps)
 
@@ -68,6 +69,8 @@ class Pictures:
         "_half_tick_ns",
         "_key_asked_ns",
         "_last_stamp_ns",
+        "_late_low_ns",
+        "_late_run",
         "_level",
         "_levers",
         "_lost_before_next",
@@ -77,6 +80,7 @@ class Pictures:
         "_policy",
         "_queue",
         "_shown",
+        "behind_ns",
         "epoch",
         "finished_epoch",
         "shown_pts_ns",
@@ -111,6 +115,9 @@ class Pictures:
         self._expected_pts_ns = 0
         self._missing_pts_ns = 0  # the content whose place the next Repeat takes
         self._level = 0
+        self.behind_ns = 0  # all pictures come at least this late, and the source cannot help it
+        self._late_run = 0
+        self._late_low_ns = 0
         self._alerted = False
         self._broken = False  # a picture that others need was dropped: nothing but a key frame can be shown
         self._lost_before_next = False
@@ -269,6 +276,7 @@ class Pictures:
                 if late >= CREEP_NS
                 else self._catchup.on_time(unit.epoch, now_ns)
             )
+        self._note_lateness(late)
         if verdict is Verdict.MAKE_WAY:
             return self._drop(unit, now_ns, DropReason.LATE_NEWER)
         if verdict is Verdict.TOO_LATE:
@@ -277,6 +285,18 @@ class Pictures:
         if stamp <= self._last_stamp_ns:
             return self._drop(unit, now_ns, DropReason.STAMP_ORDER)
         return self._show(unit, stamp, Reason.LATE if verdict is Verdict.SHOW_LATE else Reason.DUE, now_ns)
+
+    def _note_lateness(self, late: int) -> None:
+        """All of the last pictures came late by at least ``low``: no stall and no jitter, but their way."""
+        if late < CREEP_NS:
+            self._late_run = 0
+            return
+        self._late_low_ns = min(late, self._late_low_ns) if self._late_run else late
+        self._late_run += 1
+        if self._late_run >= LATE_RUN:
+            self._late_run = 0
+            if self._catchup.helpless():
+                self.behind_ns = self._late_low_ns
 
     def _show(self, unit: MediaUnit, stamp: int, reason: Reason, now_ns: int) -> Answer:
         self._shown = unit

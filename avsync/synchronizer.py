@@ -200,6 +200,9 @@ class AvSynchronizer:
                 self._prepare_turn(now_ns)
             head = pictures.head()
             voice.pictures_left = head is not None and head.epoch <= voice.epoch
+            if pictures.behind_ns:
+                voice.wait_for_pictures(pictures.behind_ns)
+                pictures.behind_ns = 0
             if self.policy.master is Master.VIDEO:
                 voice.hold = pictures.missing(now_ns)
             answer = voice.answer(now_ns)
