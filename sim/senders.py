@@ -11,11 +11,12 @@ from avsync.types import AUDIO, Kind, MediaUnit
 from avsync.units import Rate, ms
 from sim.drive import EngineDriver, Host, VirtualTime
 from sim.ends import EngineEnd
-from sim.generator import Made, Speaker, Turn
+from sim.generator import Made, Speaker
 from sim.leg import Leg, RtpSender
 from sim.link import Link, LinkSpec
 from sim.output import RtpOutput
 from sim.scenario import Scenario
+from sim.stream import Turn
 from sim.truth import ArrivalLog
 
 
