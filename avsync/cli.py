@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = _parser()
     args = parser.parse_args(argv)
+    args.words = list(sys.argv[1:] if argv is None else argv)
     if args.command is None:
         parser.print_help()
         return BAD_INPUT

@@ -11,14 +11,15 @@ import json
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from avsync.errors import InputError
 from avsync.policy import AvSyncPolicy
@@ -30,19 +31,20 @@ from sim.table import print_results
 from sim.traces import load_trace
 
 LEGS = ("to_viewer", "to_bridge")
+PIPE_WIDTH = 160
 
 
 def run_command(args: argparse.Namespace) -> bool:
     """True if every limit was met and every baseline missed. Bad input raises before anything runs."""
-    out = Console(stderr=args.json, highlight=False)
+    out = _console(stderr=args.json)
     files = _files(args.scenarios, slow=args.slow)
     for name in [*args.compare, *([args.policy] if args.policy else [])]:
         AvSyncPolicy.preset(name)
     networks = [_network(text) for text in args.network]
     for leg, path in networks:
-        out.print(f"{path}@{leg}: {load_trace(Path(path), leg=leg).about}")
+        _say(out, f"{path}@{leg}: {load_trace(Path(path), leg=leg).about}")
     if args.clip is not None:
-        out.print(load_clip(args.clip).about)
+        _say(out, load_clip(args.clip).about)
     if args.jobs is not None and args.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {args.jobs}")
     _check_out(args.out)
@@ -61,6 +63,8 @@ def run_command(args: argparse.Namespace) -> bool:
             # A policy, a network or a clip of your own: the baseline was named for the scenario's.
             baselines=not (args.no_baselines or args.policy or networks or args.clip),
         )
+        if not args.no_plots:
+            wanted = _with_baselines_drawn(wanted)
         results = _run_with_bar(wanted, args.jobs, out)
         passed = all(result.passed for result in results if result.spec.role != "compare")
         folder = args.out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
@@ -69,21 +73,50 @@ def run_command(args: argparse.Namespace) -> bool:
             for result in results:
                 print(json.dumps(result.flat()))
         _write(aside, wanted, results, args, out)
+        aside.chmod(0o777 & ~_umask())
         aside.rename(folder)
-        out.print(f"results: {folder}{os.sep}")
+        _say(out, f"results: {folder}{os.sep}")
         if not args.no_plots:
-            out.print(f"report:  {folder / 'report.html'}")
+            _say(out, f"report:  {folder / 'report.html'}")
         return passed
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
 def list_command() -> None:
-    out = Console(highlight=False)
+    out = _console()
     for path in resolve([str(shipped())]):
         scenario = load_scenario(path)
         tags = f" [{', '.join(scenario.tags)}]" if scenario.tags else ""
-        out.print(f"[bold]{scenario.name}[/]{tags}\n    {scenario.about}", soft_wrap=True)
+        out.print(Text.assemble((scenario.name, "bold"), f"{tags}\n    {scenario.about}"), soft_wrap=True)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """A pipe or a log has no width of its own: wide enough there for every table."""
+    out = Console(stderr=stderr, highlight=False)
+    if out.is_terminal or "COLUMNS" in os.environ:
+        return out
+    return Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+
+
+def _say(out: Console, text: str) -> None:
+    """A line as it is: no markup in it, and no break, so that paths can be copied."""
+    out.print(Text(text), soft_wrap=True)
+
+
+def _umask() -> int:
+    """The mask can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _with_baselines_drawn(wanted: Plan) -> Plan:
+    """Pictures show the baseline behind the policy under test, in the same seeds."""
+    drawn = {(spec.file, spec.viewer, spec.seed) for spec in wanted.specs if spec.with_series}
+    return wanted._replace(
+        specs=tuple(replace(spec, with_series=(spec.file, spec.viewer, spec.seed) in drawn) for spec in wanted.specs)
+    )
 
 
 def _files(words: Sequence[str], *, slow: bool) -> list[Path]:
@@ -126,7 +159,7 @@ def _made(out: Path) -> Path:
 def _run_with_bar(wanted: Plan, jobs: int | None, out: Console) -> list[Result]:
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-        console=out, transient=True,
+        console=out, transient=True, disable=not out.is_terminal,
     )  # fmt: skip
     results: list[Result] = []
     with bar:
@@ -140,4 +173,4 @@ def _run_with_bar(wanted: Plan, jobs: int | None, out: Console) -> list[Result]:
 def _write(aside: Path, wanted: Plan, results: list[Result], args: argparse.Namespace, out: Console) -> None:
     from sim.report import write_report
 
-    write_report(aside, wanted, results, command=["avsync", *sys.argv[1:]], plots=not args.no_plots, console=out)
+    write_report(aside, wanted, results, command=["avsync", *args.words], plots=not args.no_plots, console=out)

@@ -1,123 +1,187 @@
-"""Table: what ``avsync run`` prints: one row per scenario and viewer, then each miss with its remedy."""
+"""Table: what ``avsync run`` prints: one row per scenario and viewer, then each miss with its remedy.
+
+Names and numbers are never cut: where a screen is too narrow for the wide table there is a tighter
+one that says the same with less. A pipe gets plain text, wide enough for everything.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
-from sim.judge import Check
+from sim.summary import BROWSER_NOTE, Group, Miss, baseline_words, cell, groups_of, missed, seed_words
 from sim.sweep import Plan, Result
 
-BROWSER_NOTE = "browser: a model of Chromium, not yet checked against it"
-MISSES_SHOWN = 40
+SHOWN = 40
+"""So many scenarios' misses are printed; the rest is in the summary."""
+
+
+class Column(NamedTuple):
+    """``of`` gives the text of one group."""
+
+    header: str
+    of: Callable[[Group], str]
+    justify: JustifyMethod = "right"
+
+
+def _of(*names: str) -> Callable[[Group], str]:
+    return lambda group: "/".join(cell(group, group.main, name) for name in names)
+
+
+def _seeds(group: Group) -> str:
+    return f"{group.good}/{len(group.main)}"
+
+
+def _verdict(group: Group) -> str:
+    return "pass" if group.passed else "FAIL"
+
+
+def _baseline_short(group: Group) -> str:
+    words = baseline_words(group)
+    return words if words == "-" else "misses" if words.endswith(" misses") else "HOLDS"
+
+
+_SCENARIO = Column("scenario", lambda group: group.label, "left")
+_VIEWER = Column("viewer", lambda group: group.viewer, "left")
+_VERDICT = Column("verdict", _verdict, "left")
+
+WIDE = (
+    _SCENARIO,
+    _VIEWER,
+    Column("seeds", _seeds),
+    Column("output\ntruth", _of("output_offset_abs_p95_ms")),
+    Column("\nbelief", _of("believed_output_offset_abs_p95_ms")),
+    Column("viewer\ntruth", _of("offset_abs_p95_ms")),
+    Column("\nbelief", _of("believed_offset_abs_p95_ms")),
+    Column("away from\nfaults", _of("offset_abs_p95_ms@clear")),
+    Column("recovery", _of("recovery_ms")),
+    Column("baseline", baseline_words, "left"),
+    _VERDICT,
+)
+TIGHT = (
+    _SCENARIO,
+    _VIEWER,
+    Column("seeds", _seeds),
+    Column("output", _of("output_offset_abs_p95_ms", "believed_output_offset_abs_p95_ms")),
+    Column("at viewer", _of("offset_abs_p95_ms", "believed_offset_abs_p95_ms")),
+    Column("recov", _of("recovery_ms")),
+    Column("basel.", _baseline_short, "left"),
+    Column("", _verdict, "left"),
+)
+WIDE_TITLE = "p95 of |offset| at our output and at the viewer, and recovery: ms, worst of all seeds"
+TIGHT_TITLE = "p95 of |offset| (truth/belief) and recovery: ms, worst of all seeds"
+
+_COLOURS = {"pass": "green", "FAIL": "bold red", "HOLDS": "red"}
 
 
 def print_results(out: Console, plan: Plan, results: Sequence[Result]) -> None:
     """Truth next to belief, worst seed of each; then what was missed and how to see it again."""
     for line in sorted({line for result in results for line in result.network_about}):
-        out.print(line, style="dim")
-    if any(result.spec.role == "compare" for result in results):
-        _compare(out, results)
-        return
-    table = Table(title="worst of all seeds, ms", title_justify="left", header_style="bold")
-    for name, justify in _COLUMNS:
-        table.add_column(name, justify=justify, no_wrap=name in ("scenario", "verdict"))
-    for key, group in _groups(results):
-        table.add_row(*_row(key, group))
-    out.print(table)
-    out.print(BROWSER_NOTE, style="dim")
-    _misses(out, results)
+        out.print(Text(line, style="dim"), soft_wrap=True)
+    groups = groups_of(plan, results)
+    if any(group.compare for group in groups):
+        _print_compared(out, groups)
+    else:
+        _print_groups(out, groups)
+    if any(group.viewer == "browser" for group in groups):
+        out.print(Text(BROWSER_NOTE, style="dim"), soft_wrap=True)
+    _print_missed(out, groups)
+    good = sum(group.passed for group in groups)
+    style = "bold green" if good == len(groups) else "bold red"
+    out.print(Text(f"{good} of {len(groups)} passed (a scenario at a viewer each)", style=style), soft_wrap=True)
 
 
-_COLUMNS = (
-    ("scenario", "left"), ("viewer", "left"), ("seeds", "right"), ("output p95", "right"), ("viewer p95", "right"),
-    ("believed", "right"), ("clear p95", "right"), ("recovery", "right"), ("baseline", "left"), ("verdict", "left"),
-)  # fmt: skip
+def _print_groups(out: Console, groups: Sequence[Group]) -> None:
+    table = _table(WIDE, groups, padding=1)
+    title = WIDE_TITLE
+    if _width(out, table) > out.width:
+        table, title = _table(TIGHT, groups, padding=0), TIGHT_TITLE
+    out.print(Text(title, style="italic"), soft_wrap=True)
+    _print_whole(out, table)
 
 
-def _groups(results: Sequence[Result]) -> list[tuple[tuple[str, str], list[Result]]]:
-    groups: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
-        groups.setdefault((result.scenario, result.spec.viewer), []).append(result)
-    return list(groups.items())
+def _table(columns: Sequence[Column], groups: Sequence[Group], *, padding: int) -> Table:
+    table = _plain_table(padding)
+    for column in columns:
+        table.add_column(column.header, justify=column.justify, no_wrap=True)
+    for group in groups:
+        table.add_row(*(_coloured(column.of(group)) for column in columns))
+    return table
 
 
-def _row(key: tuple[str, str], group: Sequence[Result]) -> list[str]:
-    main = [result for result in group if result.spec.role == "main"]
-    base = [result for result in group if result.spec.role == "baseline"]
-    good = sum(result.passed for result in main)
-    passed = good == len(main) and all(result.passed for result in base)
-    return [
-        key[0],
-        key[1],
-        f"{good}/{len(main)}",
-        worst(main, "output_offset_abs_p95_ms"),
-        worst(main, "offset_abs_p95_ms"),
-        worst(main, "believed_offset_abs_p95_ms"),
-        worst(main, "offset_abs_p95_ms@clear"),
-        worst(main, "recovery_ms"),
-        _baseline(base),
-        "[green]pass[/]" if passed else "[red]FAIL[/]",
-    ]
+def _plain_table(padding: int) -> Table:
+    """No frame but a line under the header: nothing to get in the way of copying, in a log as on a screen."""
+    if padding:
+        return Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, padding))
+    return Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=0)
 
 
-def _baseline(base: Sequence[Result]) -> str:
-    if not base:
-        return "-"
-    missed = all(result.passed for result in base)
-    return f"{base[0].policy} {'misses' if missed else '[red]does not miss[/]'}"
+def _print_whole(out: Console, table: Table) -> None:
+    """On a screen that is too narrow even so, lines may wrap; names and numbers stay whole."""
+    need = _width(out, table)
+    out.print(table, width=max(out.width, need), soft_wrap=need > out.width, crop=False, no_wrap=True)
 
 
-def worst(results: Sequence[Result], name: str) -> str:
-    """The largest value of a column; UNKNOWN only if it is so everywhere."""
-    values = [value for result in results if (value := result.row.get(name)) is not None]
-    return number(max(values)) if values else "-"
+def _width(out: Console, table: Table) -> int:
+    """What the table needs if nothing is cut."""
+    return out.measure(table, options=out.options.update(width=1000)).maximum
 
 
-def number(value: float | None) -> str:
-    if value is None:
-        return "UNKNOWN"
-    if math.isinf(value):
-        return "never"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}"
+def _coloured(text: str) -> Text:
+    style = _COLOURS.get(text, "")
+    if text.endswith("DOES NOT MISS"):
+        style = "red"
+    if "UNKNOWN" in text or "never" in text:
+        style = "yellow"
+    return Text(text, style=style)
 
 
-def _compare(out: Console, results: Sequence[Result]) -> None:
-    """Policies side by side, on the same weather: p95 |offset| at our output and at the viewer."""
-    names = list(dict.fromkeys(result.policy for result in results if result.spec.role != "baseline"))
-    table = Table(title="p95 |offset| in ms, output / viewer, worst of all seeds", title_justify="left")
-    table.add_column("scenario", no_wrap=True)
-    table.add_column("viewer")
-    for name in names:
-        table.add_column(name, justify="right")
-    for (scenario, viewer), group in _groups(results):
-        cells = []
-        for name in names:
-            mine = [result for result in group if result.policy == name]
-            cells.append(f"{worst(mine, 'output_offset_abs_p95_ms')} / {worst(mine, 'offset_abs_p95_ms')}")
-        table.add_row(scenario, viewer, *cells)
-    out.print(table)
-    out.print(BROWSER_NOTE, style="dim")
+def _print_compared(out: Console, groups: Sequence[Group]) -> None:
+    """One row per policy, so that the eye compares down a column. All policies met the same weather."""
+    out.print(Text("p95 of |offset|, recovery, added delay: ms, worst of all seeds", style="italic"), soft_wrap=True)
+    table = _plain_table(1 if out.width >= 110 else 0)
+    for header in ("scenario", "viewer", "policy"):
+        table.add_column(header, no_wrap=True)
+    for header in ("output", "viewer", "recov", "delay", "limits met"):
+        table.add_column(header, justify="right", no_wrap=True)
+    names = ("output_offset_abs_p95_ms", "offset_abs_p95_ms", "recovery_ms", "output_added_latency_p95_ms")
+    for group in groups:
+        head = [group.label, group.viewer]
+        for policy, results in group.policies.items():
+            numbers = [cell(group, results, name) for name in names]
+            table.add_row(*(_coloured(text) for text in (*head, policy, *numbers, _limits_met(results))))
+            head = ["", ""]
+        table.add_section()
+    _print_whole(out, table)
 
 
-def _misses(out: Console, results: Sequence[Result]) -> None:
-    failed = [result for result in results if not result.passed and result.spec.role != "compare"]
-    for result in failed[:MISSES_SHOWN]:
-        out.print(f"[red]{result.scenario}[/] {result.spec.viewer} seed {result.spec.seed} {result.policy}")
-        if result.spec.role == "baseline":
-            kept = ", ".join(name for name, missed in result.misses.items() if not missed)
-            out.print(f"  the baseline does not miss {kept} by 1.5 times: the scenario proves nothing")
-        for one in result.checks:
-            if not one.passed:
-                out.print(f"  {miss_words(one)}")
-        out.print(f"  again: {result.spec.reproduce()}", style="dim", soft_wrap=True)
-    if len(failed) > MISSES_SHOWN:
-        out.print(f"... and {len(failed) - MISSES_SHOWN} more; all of them are in runs.jsonl")
+def _limits_met(results: Sequence[Result]) -> str:
+    """In the seed that met the fewest."""
+    met = min(sum(one.passed for one in result.checks) for result in results)
+    return f"{met}/{len(results[0].checks)}"
 
 
-def miss_words(one: Check) -> str:
-    guard = " (guard)" if one.limit.guard else ""
-    return f"wanted {one.limit.words}{guard}, got {number(one.got)}"
+def _print_missed(out: Console, groups: Sequence[Group]) -> None:
+    failed = missed(groups)
+    for block in failed[:SHOWN]:
+        out.print()
+        out.print(Text(block.label, style="bold red"), soft_wrap=True)
+        for miss in block.misses:
+            out.print(Text(f"  {miss_words(miss)}"), soft_wrap=True)
+        for command in block.again:
+            out.print(Text(f"  again: {command}", style="dim"), soft_wrap=True)
+    if len(failed) > SHOWN:
+        out.print(f"... and {len(failed) - SHOWN} more; all of them are in summary.md")
+    if failed:
+        out.print()
+
+
+def miss_words(miss: Miss) -> str:
+    """``browser, avsync: wanted recovery_ms <= 1000, got 1430 (seeds 1-3, worst 2)``."""
+    more = f", worst {miss.seed}" if len(miss.seeds) > 1 else ""
+    return f"{', '.join(miss.viewers)}: wanted {miss.wanted}, got {miss.got} ({seed_words(miss.seeds)}{more})"
