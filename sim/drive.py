@@ -7,12 +7,28 @@ handed over when it wakes. Everything here takes true time (``env.now``) and giv
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import simpy
+from simpy.events import NORMAL
 
 from avsync.synchronizer import AvSynchronizer
 from avsync.types import Answer
+
+
+class Call(simpy.Event):
+    """What happens to one ``item`` at one time: a ``Timeout`` without the fields that nobody here asks for."""
+
+    _ok = True
+    _value = None
+
+    def __init__(self, calls: Calls, item: Any) -> None:
+        self.callbacks = calls  # type: ignore[assignment]
+        self.item = item
+
+
+Calls = tuple[Callable[[Call], None], ...]
+"""Made once by whoever calls: a list and a bound method per event cost as much as the event."""
 
 
 class VirtualTime(simpy.Environment):
@@ -22,6 +38,10 @@ class VirtualTime(simpy.Environment):
 
         @property
         def now(self) -> int: ...
+
+    def after(self, delay_ns: int, calls: Calls, item: Any = None) -> None:
+        """For what happens per packet: half the price of ``timeout``. ``delay_ns`` is at least 0."""
+        self.schedule(Call(calls, item), NORMAL, delay_ns)
 
     def is_whole(self) -> bool:
         """Whether all that is still to come lies at a whole ns: whoever schedules a float passes it on to what follows.
@@ -51,7 +71,8 @@ class Host:
         return -(-local_ns * 1_000_000 // (1_000_000 + self.ppm))
 
     def now_ns(self) -> int:
-        return self.local_ns(self.env.now)
+        now = self.env.now
+        return self.local_ns(now) if self.ppm else now
 
     def sleep(self, for_ns: int) -> None:
         self.asleep_until_ns = self.env.now + for_ns
@@ -74,31 +95,34 @@ class Host:
 class Timer:
     """At most one live timer: arming it again makes the one before it stale."""
 
-    __slots__ = ("_at_ns", "_call", "_host", "_token")
+    __slots__ = ("_at_ns", "_call", "_calls", "_host", "_token")
 
     def __init__(self, host: Host, call: Callable[[], None]) -> None:
         self._host, self._call = host, call
+        self._calls = (self._fire,)
         self._at_ns: int | None = None
         self._token = 0
 
     def arm(self, local_ns: int | None) -> None:
         if local_ns is None:
             return
-        env = self._host.env
-        now = env.now
-        at = max(self._host.true_ns(local_ns), now)
+        host = self._host
+        now = host.env.now
+        at = host.true_ns(local_ns) if host.ppm else local_ns
+        if at < now:
+            at = now
         armed = self._at_ns
         if armed is not None and now < armed <= at:
             return  # the one that is set fires first and arms again
         self._at_ns = at
         self._token += 1
-        env.timeout(at - now, self._token).callbacks.append(self._fire)
+        host.env.after(at - now, self._calls, self._token)
 
-    def _fire(self, event: simpy.Event) -> None:
-        if event.value != self._token:
+    def _fire(self, event: Call) -> None:
+        if event.item != self._token:
             return
         self._at_ns = None
-        if self._host.awake(self._call):
+        if not self._host.asleep_until_ns or self._host.awake(self._call):
             self._call()
 
 

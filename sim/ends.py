@@ -107,7 +107,7 @@ class EngineEnd:
 
     def on_sound(self, packet: SoundPacket) -> None:
         host = self.host
-        if not host.awake(lambda: self.on_sound(packet)):
+        if host.asleep_until_ns and not host.awake(lambda: self.on_sound(packet)):
             return
         now = host.now_ns()
         unit = self.ingress.on_sound(
@@ -117,7 +117,7 @@ class EngineEnd:
 
     def on_picture(self, frame: PictureFrame) -> None:
         host = self.host
-        if not host.awake(lambda: self.on_picture(frame)):
+        if host.asleep_until_ns and not host.awake(lambda: self.on_picture(frame)):
             return
         now = host.now_ns()
         for each in self.decoder.take(frame, now):

@@ -103,7 +103,7 @@ class LocalSender:
         return pts_ns - pts + content
 
     def push(self, made: Made) -> None:
-        if not self.host.awake(lambda: self.push(made)):
+        if self.host.asleep_until_ns and not self.host.awake(lambda: self.push(made)):
             return
         unit = self._stamp(made)
         if unit is None:

@@ -67,4 +67,5 @@ class Observer:
             at_ns += sink.picture_late_ns - self._phase
             at_ns = (at_ns * REFRESH_HZ + NS_PER_S // 2) // NS_PER_S * NS_PER_S // REFRESH_HZ
             at_ns += self._phase + sink.picture_lie_ns
-        self._monitor.observe(presented._replace(at_ns=at_ns), self._now_ns())
+        kind, epoch, pts_ns, duration_ns, _, source, what = presented  # ``_replace`` takes 1 us
+        self._monitor.observe(Presented(kind, epoch, pts_ns, duration_ns, at_ns, source, what), self._now_ns())

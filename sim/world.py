@@ -82,11 +82,12 @@ class BrowserEnd:
         self.first_decodable_ns: int | None = None
 
     def on_sound(self, packet: SoundPacket) -> None:
-        if self.host.awake(lambda: self.on_sound(packet)):
-            self.browser.on_sound(packet, self.host.now_ns())
+        host = self.host
+        if not host.asleep_until_ns or host.awake(lambda: self.on_sound(packet)):
+            self.browser.on_sound(packet, host.now_ns())
 
     def on_picture(self, frame: PictureFrame) -> None:
-        if not self.host.awake(lambda: self.on_picture(frame)):
+        if self.host.asleep_until_ns and not self.host.awake(lambda: self.on_picture(frame)):
             return
         now = self.host.now_ns()
         if self.first_decodable_ns is None and frame.is_key:
