@@ -31,7 +31,9 @@ else:
 TESTS = Path(__file__).parent / "tests"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    if not pluginmanager.hasplugin("avsync"):  # a checkout that is not installed, as in tox's boundaries
+        pluginmanager.import_plugin("avsync.pytest_plugin")
     parser.addoption("--core-only", action="store_true", help="only tests that need neither the lab nor any extra")
 
 

@@ -30,7 +30,7 @@ HEAD_BYTES = 65_536
 KEY = re.compile(rb"""^(?:\xef\xbb\xbf)?(?:\{\s*)?["']?avsync["']?\s*:""", re.MULTILINE)
 """A top-level key in block style, or the first one in flow style."""
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).absolute().parent.parent
 """Where ``avsync`` lies, and ``sim`` beside it: a checkout or site-packages."""
 
 # The lab's own path goes between the standard library and site-packages: before an editable install
