@@ -16,7 +16,6 @@ from sim.leg import Leg, RtpSender
 from sim.link import Link, LinkSpec
 from sim.output import RtpOutput
 from sim.scenario import Scenario
-from sim.stream import Turn
 from sim.truth import ArrivalLog
 
 
@@ -73,7 +72,6 @@ class LocalSender:
         self.clock = AvSyncClock(audio_rate=audio.rate_hz, video_rate=None if self._varies else video.fps)
         self._epoch_of: dict[int, int] = {}
         self._start_of: dict[int, tuple[int, int]] = {}  # turn -> (its PTS, its content)
-        self._turn: Turn | None = None
         self._interrupted = False
         self.speaker: Speaker | None = None
         self.violations = 0
