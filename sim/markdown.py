@@ -23,7 +23,6 @@ def summary(groups: Sequence[Group], manifest: Mapping[str, Any]) -> str:
     """The table, what was missed, and what was run."""
     good = sum(group.passed for group in groups)
     lines = ["# avsync run", "", f"{good} of {len(groups)} passed (a scenario at a viewer each).", ""]
-    lines += ["p95 of |offset|, recovery and added delay in ms, each of the worst seed.", ""]
     compared = any(group.compare for group in groups)
     lines += comparison(groups) if compared else _table(groups)
     lines += ["", BROWSER_NOTE, ""]
@@ -60,7 +59,8 @@ def _table(groups: Sequence[Group]) -> list[str]:
         for group in groups
     ]
     heads = ["scenario", "viewer", "seeds", *(head for head, _ in _COLUMNS), "baseline", "verdict"]
-    return table(heads, rows, left=(0, 1, len(heads) - 2, len(heads) - 1))
+    said = "p95 of \\|offset\\|, recovery and added delay in ms, each of the worst seed."
+    return [said, "", *table(heads, rows, left=(0, 1, len(heads) - 2, len(heads) - 1))]
 
 
 def comparison(groups: Sequence[Group]) -> list[str]:
@@ -71,7 +71,7 @@ def comparison(groups: Sequence[Group]) -> list[str]:
         mine = group.policies
         cells = [_compared(group, mine[name]) if name in mine else "-" for name in names]
         rows.append([group.label, group.viewer, *cells])
-    said = "In each cell: p95 of \\|offset\\| at our output / at the viewer; recovery at the viewer."
+    said = "In each cell, in ms, worst seed: p95 of \\|offset\\| at our output / at the viewer; recovery at the viewer."
     return [said, "", *table(["scenario", "viewer", *names], rows, left=(0, 1))]
 
 

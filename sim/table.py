@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rich import box
 from rich.console import Console, JustifyMethod
+from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -97,10 +98,11 @@ def print_results(out: Console, plan: Plan, results: Sequence[Result]) -> None:
 
 
 def _print_groups(out: Console, groups: Sequence[Group]) -> None:
-    table = _table(WIDE, groups, padding=1)
-    title = WIDE_TITLE
-    if _width(out, table) > out.width:
-        table, title = _table(TIGHT, groups, padding=0), TIGHT_TITLE
+    choices = ((WIDE, WIDE_TITLE, 1), (WIDE, WIDE_TITLE, 0), (TIGHT, TIGHT_TITLE, 0))
+    for columns, title, padding in choices:
+        table = _table(columns, groups, padding=padding)
+        if _width(out, table) <= out.width:
+            break
     out.print(Text(title, style="italic"), soft_wrap=True)
     _print_whole(out, table)
 
@@ -122,9 +124,9 @@ def _plain_table(padding: int) -> Table:
 
 
 def _print_whole(out: Console, table: Table) -> None:
-    """On a screen that is too narrow even so, lines may wrap; names and numbers stay whole."""
-    need = _width(out, table)
-    out.print(table, width=max(out.width, need), soft_wrap=need > out.width, crop=False, no_wrap=True)
+    """On a screen that is too narrow even so, the screen wraps the lines; names and numbers stay whole."""
+    wide = out.options.update(width=max(out.width, _width(out, table)))
+    out.print(Segments(list(out.render(table, wide))), soft_wrap=True, end="")
 
 
 def _width(out: Console, table: Table) -> int:
