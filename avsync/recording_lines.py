@@ -355,6 +355,4 @@ def _shown(value: Any) -> str:
             if isinstance(value, list) and value and type(value[0]) is str
             else ""
         )
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INT:
-        return "a number that is too large"
-    return repr(value[:50] if isinstance(value, str) else value)
+    return repr(value[:50] if isinstance(value, str) else value)[:60]

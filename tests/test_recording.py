@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avsync.cli import main
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
 from avsync.recording import Recorder, replay
+from avsync.recording_lines import MAX_ANSWERS_A_LINE, read
 from avsync.synchronizer import AvSynchronizer
-from avsync.types import AUDIO, VIDEO, MediaUnit, Presented, Source, Want
+from avsync.types import AUDIO, VIDEO, Answer, MediaUnit, Presented, Source, Want
 from avsync.units import ms, seconds
 from avsync.version import VERSION
 from tests.driver_story import SLOT, Sink, call, content
@@ -107,6 +109,20 @@ def test_trap_54_a_broken_stamp_is_recorded_and_dropped_again(pts: Any) -> None:
     assert "bad_pts" in lines[-1]
 
 
+def test_a_source_that_counts_in_floats_is_replayed_in_floats() -> None:
+    lines: list[str] = []
+    recorder = Recorder(AvSynchronizer(), lines.append)
+    unit = next(content(1))
+    recorder.push(unit._replace(epoch=1.5, size_bytes=80.25), 0)  # type: ignore[arg-type]
+    recorder.on_presented(Presented(AUDIO, 0, 0.5, 0, 0, Source.SIM), ms(1000))  # type: ignore[arg-type]
+    drain(recorder, ms(1000))
+    assert recorder.interrupt(2, ms(1000)).played_pts_ns == 0.5
+    _, calls = read(lines)
+    first = next(calls)
+    assert (first.args[0].epoch, first.args[0].size_bytes) == (1.5, 80.25)
+    assert replay(lines).difference is None
+
+
 def test_polls_that_stop_early_are_replayed_as_often() -> None:
     lines: list[str] = []
     recorder = Recorder(AvSynchronizer(), lines.append)
@@ -121,6 +137,47 @@ def test_polls_that_stop_early_are_replayed_as_often() -> None:
     assert json.loads(lines[-1])[0] == "part"
     result = replay(lines)
     assert result.difference is None and result.answers > 10
+
+
+def test_a_long_batch_of_answers_becomes_several_bounded_lines() -> None:
+    lines: list[str] = []
+    recorder = Recorder(AvSynchronizer(), lines.append)
+    for unit in content(400):
+        recorder.push(unit, 0)
+    recorder.close(0)
+    drain(recorder, 0)
+    told = [json.loads(line) for line in lines[602:]]
+    assert [row[0] for row in told] == ["part", "part", "poll"] and max(map(len, told)) <= 2 + MAX_ANSWERS_A_LINE
+    assert replay(lines).answers == 600
+
+
+def test_how_a_unit_came_is_recorded() -> None:
+    lines: list[str] = []
+    recorder = Recorder(AvSynchronizer(), lines.append)
+    recorder.push(MediaUnit(VIDEO, 1, 2, 3, 4, 5, False, False, True), 0, in_order=False)
+    recorder.push(MediaUnit(VIDEO, 1, 2, 4, 5, 6, False, True), 0)
+    _, calls = read(lines)
+    first, second = calls
+    assert (first.args[0], first.in_order) == (MediaUnit(VIDEO, 1, 2, 3, 4, 5, False, False, True), False)
+    assert (second.args[0], second.in_order) == (MediaUnit(VIDEO, 1, 2, 4, 5, 6, False, True), True)
+
+
+def test_what_an_engine_answered_before_it_broke_is_recorded_before_it() -> None:
+    class Breaks(AvSynchronizer):
+        polls = 0
+
+        def poll(self, now_ns: int) -> Answer | None:
+            self.polls += 1
+            if self.polls == 2:
+                raise ZeroDivisionError
+            return super().poll(now_ns)
+
+    lines: list[str] = []
+    recorder = Recorder(Breaks(), lines.append)
+    assert recorder.poll(0) is not None
+    with pytest.raises(ZeroDivisionError):
+        recorder.poll(0)
+    assert [json.loads(line)[:2] for line in lines[1:]] == [["part", 0], ["raised", "ZeroDivisionError"]]
 
 
 # ---- what is found
@@ -203,6 +260,22 @@ def test_a_difference_in_time_is_spoken_in_ms() -> None:
     row[2][4] -= ms(20)
     text = str(replay([*lines[: where - 1], json.dumps(row), *lines[where:]]))
     assert "that is   at_ns +20 ms" in text and len(text.splitlines()) == 6
+
+
+def test_the_command_says_the_same_and_exits_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "call.jsonl"
+    lines = recorded()
+    path.write_text("".join(lines), encoding="utf-8")
+    assert main(["replay", str(path)]) == 0
+    assert capsys.readouterr().out.startswith("the same: ")
+    path.write_text(
+        "".join(lines).replace('"playout_delay_ns":40000000', '"playout_delay_ns":60000000'), encoding="utf-8"
+    )
+    assert main(["replay", str(path)]) == 1
+    assert capsys.readouterr().out.startswith(f"differs at {path}:")
+    path.write_text("".join(lines)[:-9], encoding="utf-8")
+    assert main(["replay", str(path)]) == 2
+    assert f"{path}:{len(lines)}: not a line of JSON" in capsys.readouterr().err
 
 
 # ---- properties

@@ -50,6 +50,7 @@ TOLD = '["push",0,"audio",0,0,0,20000000,80,11]'
         TOLD.replace('"audio"', '"' + "a" * 1000 + '"'), TOLD.replace("[", "[ 1, "), TOLD[:-5], TOLD + TOLD,
         '["raised",5,["poll",0]]', '["raised","UsageError",["raised","UsageError",["poll",0]]]',
         '["raised","UsageError",["poll",0,["Degrade",1,0,0,"due"]]]', '["raised","UsageError",[{}]]',
+        TOLD.replace("80", '"' + "a" * 1000 + '"'), '["raised","UsageError",' + TOLD.replace("11]", "null]") + "]",
         '{"poll":0}', "\x00\x01\x02", "\ud800", '["poll",0]\x00',
     ],
 )  # fmt: skip
@@ -155,6 +156,14 @@ def test_a_hostile_file_is_one_input_error(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(InputError) as caught:
         replay_file(path)
     assert caught.value.file == str(path)
+
+
+def test_bytes_that_are_not_text_are_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "call.jsonl"
+    path.write_bytes(GOOD[0].encode() + b"\xff\n")
+    with pytest.raises(InputError, match="not text") as caught:
+        replay_file(path)
+    assert caught.value.place == "2"
 
 
 def test_a_file_that_is_not_there_or_a_folder_is_one_input_error(tmp_path: Path) -> None:
