@@ -137,7 +137,7 @@ def _summary_row(group: Group, anchor: str) -> Html:
         class_ = f"{_numeric_class(index + len(_BEFORE))} {known}".strip()
         cells.append(tag("td", words, class_=class_, data_v=_sortable(worst(group.main, name), words)))
     words = baseline_words(group)
-    cells.append(tag("td", words, class_="fail" if words.endswith("NOT MISS") else "soft"))
+    cells.append(tag("td", words, class_="fail" if words.endswith("NO MISS") else "soft"))
     text = " ".join([group.label, group.viewer, verdict, *group.scenario.tags, *group.policies, words])
     return tag("tr", cells, data_text=text, data_verdict=verdict, data_viewer=group.viewer)
 

@@ -141,7 +141,7 @@ def baseline_words(group: Group) -> str:
     """``fps_paced misses``: as it must."""
     if not group.baseline:
         return NOT_ASKED
-    return f"{group.baseline[0].policy} {'misses' if all(one.passed for one in group.baseline) else 'DOES NOT MISS'}"
+    return f"{group.baseline[0].policy} {'misses' if all(one.passed for one in group.baseline) else 'NO MISS'}"
 
 
 def missed(groups: Sequence[Group]) -> list[Missed]:

@@ -44,7 +44,7 @@ def _verdict(group: Group) -> str:
 
 def _baseline_short(group: Group) -> str:
     words = baseline_words(group)
-    return words if words == "-" else "misses" if words.endswith(" misses") else "HOLDS"
+    return words if words == "-" else "misses" if words.endswith(" misses") else "NO MISS"
 
 
 _SCENARIO = Column("scenario", lambda group: group.label, "left")
@@ -77,7 +77,7 @@ TIGHT = (
 WIDE_TITLE = "p95 of |offset| at our output and at the viewer, and recovery: ms, worst of all seeds"
 TIGHT_TITLE = "p95 of |offset| (truth/belief) and recovery: ms, worst of all seeds"
 
-_COLOURS = {"pass": "green", "FAIL": "bold red", "HOLDS": "red"}
+_COLOURS = {"pass": "green", "FAIL": "bold red", "NO MISS": "red"}
 
 
 def print_results(out: Console, plan: Plan, results: Sequence[Result]) -> None:
@@ -99,10 +99,8 @@ def print_results(out: Console, plan: Plan, results: Sequence[Result]) -> None:
 
 def _print_groups(out: Console, groups: Sequence[Group]) -> None:
     choices = ((WIDE, WIDE_TITLE, 1), (WIDE, WIDE_TITLE, 0), (TIGHT, TIGHT_TITLE, 0))
-    for columns, title, padding in choices:
-        table = _table(columns, groups, padding=padding)
-        if _width(out, table) <= out.width:
-            break
+    tables = [(title, _table(columns, groups, padding=padding)) for columns, title, padding in choices]
+    title, table = next((one for one in tables if _width(out, one[1]) <= out.width), tables[-1])
     out.print(Text(title, style="italic"), soft_wrap=True)
     _print_whole(out, table)
 
@@ -136,7 +134,7 @@ def _width(out: Console, table: Table) -> int:
 
 def _coloured(text: str) -> Text:
     style = _COLOURS.get(text, "")
-    if text.endswith("DOES NOT MISS"):
+    if text.endswith("NO MISS"):
         style = "red"
     if "UNKNOWN" in text or "never" in text:
         style = "yellow"
