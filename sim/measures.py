@@ -8,12 +8,13 @@ those over the samples of e(t) are also written here, those over single units in
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from avsync.units import NS_PER_S, ms, to_ms
 from sim.metric_names import Window
+from sim.told import ToldColumns
 from sim.truth import Offsets, State, offset_at
 from sim.truth_logs import I64, Bool, GlassLog, SourceLog
 from sim.unit_measures import (
@@ -41,12 +42,14 @@ from sim.windows import (
 )
 
 __all__ = [
+    "BeliefErrors",
     "Faults",
     "Latency",
     "Measure",
     "Window",
     "Within",
     "added_latency",
+    "belief_errors",
     "content_heard_pct",
     "everywhere",
     "frames_dropped_pct",
@@ -159,21 +162,26 @@ def freeze_longest_ms(samples: Offsets, mask: Bool | None = None) -> Measure:
     return to_ms(int(np.diff(edges).max()) * samples.step_ns)
 
 
-def monitor_error_p95_ms(
-    beliefs: Sequence[tuple[int, int | None]], source: SourceLog, glass: GlassLog, inside: Within = everywhere
-) -> Measure:
-    """p95 of |belief - truth| over beliefs (at_ns, offset_ns): same point, same time. None is no belief: left out."""
-    known = [(at, offset) for at, offset in beliefs if offset is not None]
-    if len(known) < ENOUGH:
-        return None
-    at, offset = (np.array(column, dtype=np.int64) for column in zip(*known, strict=True))
+class BeliefErrors(NamedTuple):
+    """One row per belief that can be held against the truth: when, and |belief - truth|."""
+
+    at_ns: I64
+    error_ns: I64
+
+
+def belief_errors(beliefs: ToldColumns, source: SourceLog, glass: GlassLog) -> BeliefErrors:
+    """Same point, same time. UNKNOWN is no belief, and outside turns or without a picture there is no truth."""
+    at, offset = beliefs.at_ns[beliefs.known], beliefs.value_ns[beliefs.known]
     e, valid = offset_at(source, glass, at)
-    valid &= inside(at)
-    return percentile_ms(np.abs(offset - e)[valid], 95)
+    return BeliefErrors(at[valid], np.abs(offset - e)[valid])
+
+
+def monitor_error_p95_ms(errors: BeliefErrors, inside: Within = everywhere) -> Measure:
+    return percentile_ms(errors.error_ns[inside(errors.at_ns)], 95)
 
 
 def monitor_known_pct(
-    beliefs: Sequence[tuple[int, int | None]],
+    beliefs: ToldColumns,
     samples: Offsets,
     observed_from_ns: int | None,
     *,
@@ -190,10 +198,8 @@ def monitor_known_pct(
     at = samples.at_ns[judged & inside(samples.at_ns)]
     if len(at) < ENOUGH:
         return None
-    if not beliefs:
+    if not len(beliefs.at_ns):
         return 0.0
-    told = np.array([when for when, _ in beliefs], dtype=np.int64)
-    known = np.array([offset is not None for _, offset in beliefs], dtype=np.bool_)
-    last = np.searchsorted(told, at, "right") - 1
-    fresh = (last >= 0) & (at - told[last] < holds_ns) & known[last]
+    last = np.searchsorted(beliefs.at_ns, at, "right") - 1
+    fresh = (last >= 0) & (at - beliefs.at_ns[last] < holds_ns) & beliefs.known[last]
     return share_pct(int(np.count_nonzero(fresh)), len(at))

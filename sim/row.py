@@ -7,14 +7,13 @@ None, never 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from avsync.monitor import SyncReport
 from avsync.units import seconds, to_ms
 from sim import measures
 from sim.metric_names import METRICS, OUTPUT, Window
+from sim.told import Told
 from sim.troubles import alert_measures
 from sim.truth import GlassLog, Offsets, offsets
 from sim.windows import Faults, within
@@ -65,11 +64,13 @@ def _point(
     run: Run,
     glass: GlassLog,
     samples: Offsets,
-    beliefs: Sequence[tuple[int, int | None]],
+    told: Told,
     faults: Faults,
     joined_ns: int | None,
 ) -> None:
     source = run.source
+    beliefs = told.columns()
+    errors = measures.belief_errors(beliefs, source, glass)
     for window in WINDOWS:
         inside = within(window, faults, joined_ns)
         mask = None if window == "all" else inside(samples.at_ns)
@@ -77,7 +78,7 @@ def _point(
         shares = (columns["measured_pct"], columns["degraded_pct"])
         columns["measured_or_degraded_pct"] = None if None in shares else sum(share or 0.0 for share in shares)
         columns["freeze_longest_ms"] = measures.freeze_longest_ms(samples, mask)
-        columns["monitor_error_p95_ms"] = measures.monitor_error_p95_ms(beliefs, source, glass, inside)
+        columns["monitor_error_p95_ms"] = measures.monitor_error_p95_ms(errors, inside)
         columns["monitor_known_pct"] = measures.monitor_known_pct(
             beliefs, samples, int(samples.at_ns[0]) if len(samples.at_ns) else None, inside=inside
         )
@@ -125,10 +126,10 @@ def _counters(row: Row, run: Run) -> None:
     row["drift_error_ppm"] = run.viewer_drift_error_ppm
 
 
-def _median_ms(samples: Sequence[tuple[int, int]]) -> Measure:
+def _median_ms(samples: Told) -> Measure:
     if len(samples) < 20:
         return None
-    return to_ms(int(np.sort(np.array([value for _, value in samples], dtype=np.int64))[len(samples) // 2]))
+    return to_ms(int(np.sort(samples.columns().value_ns)[len(samples) // 2]))
 
 
 def _first_shown(samples: Offsets) -> int | None:

@@ -6,13 +6,13 @@ and the largest of each stretch stay. A distribution is made of all samples, bef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from avsync.units import NS_PER_MS, NS_PER_S
+from sim.told import Told
 from sim.truth import Offsets, State, offsets
 from sim.truth_logs import I64, Bool
 from sim.world import Run
@@ -64,11 +64,11 @@ def series_of(run: Run) -> Series:
     )
 
 
-def _point(samples: Offsets, beliefs: Sequence[tuple[int, int | None]]) -> Point:
+def _point(samples: Offsets, beliefs: Told) -> Point:
     measured = samples.state == State.MEASURED
     e_ms = np.where(measured, samples.e_ns / NS_PER_MS, np.nan)
-    at = np.array([at for at, _ in beliefs], np.int64)
-    believed = np.array([np.nan if value is None else value / NS_PER_MS for _, value in beliefs], np.float64)
+    at, value_ns, known = beliefs.columns()
+    believed = np.where(known, value_ns / NS_PER_MS, np.nan)
     return Point(
         truth=_thinned(samples.at_ns, e_ms, gap_ns=3 * samples.step_ns),
         belief=_thinned(at, believed, gap_ns=BELIEF_GAP_NS),
@@ -78,9 +78,9 @@ def _point(samples: Offsets, beliefs: Sequence[tuple[int, int | None]]) -> Point
     )
 
 
-def _buffer(samples: Sequence[tuple[int, int]]) -> Curve:
-    at = np.array([at for at, _ in samples], np.int64)
-    return _thinned(at, np.array([depth / NS_PER_MS for _, depth in samples], np.float64), gap_ns=10 * BELIEF_GAP_NS)
+def _buffer(samples: Told) -> Curve:
+    at, depth_ns, _ = samples.columns()
+    return _thinned(at, depth_ns / NS_PER_MS, gap_ns=10 * BELIEF_GAP_NS)
 
 
 def _thinned(at_ns: I64, values: npt.NDArray[np.float64], *, gap_ns: int) -> Curve:

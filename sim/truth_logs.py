@@ -27,7 +27,7 @@ NEVER = 1 << 62
 PACK_VALUES = 1 << 16
 
 
-class _Rows:
+class Rows:
     """Rows of ints, appended flat: a Python list is the fastest to extend, an array the smallest to keep."""
 
     __slots__ = ("_packed", "tail", "width")
@@ -59,7 +59,7 @@ class SourceLog:
     """What the generator really made. Times in the lab's true time, positions in the generator's content."""
 
     def __init__(self) -> None:
-        self._sounds, self._pictures = _Rows(4), _Rows(4)
+        self._sounds, self._pictures = Rows(4), Rows(4)
         self._made_sounds = self._made_pictures = 0
         self._starts: dict[int, int] = {}
         self._ends: dict[int, int] = {}
@@ -147,7 +147,7 @@ class GlassLog:
 
     def __init__(self, local_ns: Callable[[int], int] | None = None) -> None:
         self.local_ns = local_ns
-        self._heard, self._shown = _Rows(5), _Rows(2)
+        self._heard, self._shown = Rows(5), Rows(2)
         self._table: tuple[SourceTable, int, int, GlassTable] | None = None
 
     def heard(self, at_ns: int, duration_ns: int, ref: int, from_ns: int, span_ns: int) -> None:
@@ -185,7 +185,7 @@ class ArrivalLog:
     """When each unit reached the engine that is judged, in its local time. What was lost before it has no entry."""
 
     def __init__(self) -> None:
-        self._sounds, self._pictures = _Rows(2), _Rows(2)
+        self._sounds, self._pictures = Rows(2), Rows(2)
 
     def sound(self, ref: int, at_ns: int) -> None:
         tail = self._sounds.tail
@@ -300,7 +300,7 @@ def position(since_ns: I64, length_ns: I64, gain_ns: I64) -> I64:
     return since_ns + since_ns * gain_ns // length_ns
 
 
-def _units(rows: _Rows, turns: I64) -> Units:
+def _units(rows: Rows, turns: I64) -> Units:
     content, duration, turn, made = rows.columns()
     index = np.searchsorted(turns, turn)
     known = index < len(turns)

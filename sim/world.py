@@ -30,6 +30,7 @@ from sim.scenario import Scenario
 from sim.senders import LocalSender, Provider
 from sim.sink import LateGlass, Observer, Sink
 from sim.stage import Stage
+from sim.told import Told
 from sim.truth import ArrivalLog, GlassLog, SourceLog
 
 PROBE_NS = ms(100)
@@ -49,12 +50,12 @@ class Run:
     arrivals: ArrivalLog = field(default_factory=ArrivalLog)
     output_glass: GlassLog = field(default_factory=GlassLog)
     viewer_glass: GlassLog = field(default_factory=GlassLog)
-    output_beliefs: list[tuple[int, int | None]] = field(default_factory=list)
-    viewer_beliefs: list[tuple[int, int | None]] = field(default_factory=list)
+    output_beliefs: Told = field(default_factory=Told)
+    viewer_beliefs: Told = field(default_factory=Told)
     output_alerts: list[Alert] = field(default_factory=list)
     viewer_alerts: list[Alert] = field(default_factory=list)
-    output_buffer_ns: list[tuple[int, int]] = field(default_factory=list)
-    viewer_buffer_ns: list[tuple[int, int]] = field(default_factory=list)
+    output_buffer_ns: Told = field(default_factory=Told)
+    viewer_buffer_ns: Told = field(default_factory=Told)
     output_answers: Answers | None = None
     viewer_answers: Answers | None = None
     output_report: SyncReport | None = None
@@ -131,7 +132,8 @@ def simulate(
     us = Host(env, int(clocks.bridge.ppm) if bridged else 0)
     client = Host(env, int(clocks.client.ppm))
     run.output_host, run.viewer_host = us, client
-    run.output_glass.local_ns, run.viewer_glass.local_ns = us.local_ns, client.local_ns
+    run.output_glass.local_ns = us.local_ns if us.ppm else None
+    run.viewer_glass.local_ns = client.local_ns if client.ppm else None
 
     link, about = link_of(network.to_viewer, seed, "to_viewer", scenario, networks)
     to_viewer = Leg(env, link)
@@ -139,8 +141,8 @@ def simulate(
         us, to_viewer, seed=seed, name="to_viewer",
         start=network.to_viewer.rtp_start, reports=network.to_viewer.sender_reports == "normal",
     )  # fmt: skip
-    out_monitor = AvSyncMonitor(policy, point="output", on_sample=_collect(run.output_beliefs))
-    view_monitor = AvSyncMonitor(policy, point="viewer", on_sample=_collect(run.viewer_beliefs))
+    out_monitor = AvSyncMonitor(policy, point="output", on_sample=run.output_beliefs.add_sample)
+    view_monitor = AvSyncMonitor(policy, point="viewer", on_sample=run.viewer_beliefs.add_sample)
 
     back_ns = ms(network.to_viewer.delay_ms or 20)  # a request travels the other way
     stage = Stage(env, scenario, seed)
@@ -179,7 +181,7 @@ def simulate(
     def probe(_event: simpy.Event | None) -> None:
         env.timeout(PROBE_NS).callbacks.append(probe)
         now = us.now_ns()
-        run.output_buffer_ns.append((now, engine.jitter_buffer_ns))
+        run.output_buffer_ns.add(now, engine.jitter_buffer_ns)
         _poll(out_monitor, now, run.output_alerts)
         probe_viewer()
 
@@ -227,7 +229,7 @@ def _viewer(
 
         def probe() -> None:
             now = client.now_ns()
-            run.viewer_buffer_ns.append((now, engine.jitter_buffer_ns))
+            run.viewer_buffer_ns.add(now, engine.jitter_buffer_ns)
             run.viewer_queue_peak_units = end.driver.peak_units
             run.viewer_late_packets = output.late_pictures + output.drops.get("late", 0)
             run.first_decodable_ns = end.decoder.first_decodable_ns
@@ -247,7 +249,7 @@ def _viewer(
     def probe_browser() -> None:
         now = client.now_ns()
         browser.advance(now)
-        run.viewer_buffer_ns.append((now, browser.sound_buffer_ns))
+        run.viewer_buffer_ns.add(now, browser.sound_buffer_ns)
         run.viewer_late_packets = browser.counters.pictures_late
         run.first_decodable_ns = browser_end.first_decodable_ns
         _poll(monitor, now, run.viewer_alerts)
@@ -257,16 +259,6 @@ def _viewer(
 
 def _plain(engine: AvSynchronizer, _name: str) -> AvSynchronizer:
     return engine
-
-
-def _collect(into: list[tuple[int, int | None]]) -> Callable[[object], object]:
-    append = into.append
-
-    def collect(sample: object) -> object:
-        append((sample.at_ns, sample.offset_ns))  # type: ignore[attr-defined]
-        return None
-
-    return collect
 
 
 def _poll(monitor: AvSyncMonitor, now_ns: int, into: list[Alert]) -> None:

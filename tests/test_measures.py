@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from avsync.units import ms
 from sim.measures import (
     added_latency,
+    belief_errors,
     content_heard_pct,
     frames_dropped_pct,
     frames_repeated_pct,
@@ -29,6 +31,7 @@ from sim.measures import (
     stale_units_leaked,
     within,
 )
+from sim.told import Told
 from sim.truth import ArrivalLog, GlassLog, Offsets, SourceLog, State, offsets
 from tests.brute_truth import IDLE, Heard, History, Shown
 
@@ -532,27 +535,32 @@ def test_the_monitors_error_is_against_the_truth_of_the_same_instant() -> None:
     logs = history.logs()
     beliefs: list[tuple[int, int | None]] = [(ms(100) + n * ms(10), ms(60) + ms(n)) for n in range(100)]
     beliefs += [(ms(1500), None), (ms(9000), ms(5000))]  # unknown, and outside any turn
-    assert monitor_error_p95_ms(beliefs, *logs) == 94.0
-    early = monitor_error_p95_ms(beliefs, *logs, lambda at_ns: at_ns < ms(600))
+    errors = belief_errors(Told(beliefs).columns(), *logs)
+    assert monitor_error_p95_ms(errors) == 94.0
+    early = monitor_error_p95_ms(errors, lambda at_ns: at_ns < ms(600))
     assert early == 47.0  # the 48th of 50
-    assert monitor_error_p95_ms(beliefs[:19], *logs) is None
+    assert monitor_error_p95_ms(belief_errors(Told(beliefs[:19]).columns(), *logs)) is None
 
 
 def test_a_monitor_that_always_reports_0_is_wrong_by_the_offset() -> None:
     history = talk()
     history.play(sound_delay=ms(80))
     beliefs: list[tuple[int, int | None]] = [(ms(n * 10), 0) for n in range(10, 190)]
-    assert monitor_error_p95_ms(beliefs, *history.logs()) == 80.0
+    assert monitor_error_p95_ms(belief_errors(Told(beliefs).columns(), *history.logs())) == 80.0
 
 
 def test_known_is_the_time_with_a_belief_from_5_s_on() -> None:
     samples = run_of((1000, 0, M))
+
+    def known_pct(told: list[tuple[int, int | None]], *args: Any, **kwargs: Any) -> float | None:
+        return monitor_known_pct(Told(told).columns(), *args, **kwargs)
+
     every_second: list[tuple[int, int | None]] = [(ms(1000 * n), 0) for n in range(10)]
-    assert monitor_known_pct(every_second, samples, 0) == 100.0
-    assert monitor_known_pct(every_second[:7], samples, 0) == 40.0  # 5 .. 7 s of 5 .. 10 s
-    assert monitor_known_pct([*every_second[:7], (ms(6500), None)], samples, 0) == 30.0
-    assert monitor_known_pct(every_second[:7], samples, 0, inside=lambda at_ns: at_ns < ms(7000)) == 100.0
-    assert monitor_known_pct(every_second[8:], samples, 0) == 40.0  # only from 8 s on
-    assert monitor_known_pct([], samples, 0) == 0.0
-    assert monitor_known_pct(every_second, samples, None) is None
-    assert monitor_known_pct(every_second, samples, ms(5000)) is None  # nothing is left to judge
+    assert known_pct(every_second, samples, 0) == 100.0
+    assert known_pct(every_second[:7], samples, 0) == 40.0  # 5 .. 7 s of 5 .. 10 s
+    assert known_pct([*every_second[:7], (ms(6500), None)], samples, 0) == 30.0
+    assert known_pct(every_second[:7], samples, 0, inside=lambda at_ns: at_ns < ms(7000)) == 100.0
+    assert known_pct(every_second[8:], samples, 0) == 40.0  # only from 8 s on
+    assert known_pct([], samples, 0) == 0.0
+    assert known_pct(every_second, samples, None) is None
+    assert known_pct(every_second, samples, ms(5000)) is None  # nothing is left to judge
