@@ -10,6 +10,7 @@ from avsync.monitor import AvSyncMonitor
 from avsync.playout import PlayoutClock
 from avsync.policy import AvSyncPolicy
 from avsync.synchronizer import AvSynchronizer
+from avsync.version import VERSION as __version__
 
 __all__ = [
     "AvSyncClock",
@@ -20,4 +21,5 @@ __all__ = [
     "InputError",
     "PlayoutClock",
     "UsageError",
+    "__version__",
 ]

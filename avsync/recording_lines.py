@@ -94,15 +94,13 @@ def line_of(row: list[Any]) -> str:
 
 def header_of(engine: AvSynchronizer) -> str:
     """The first line: all that is needed to make the same engine again."""
-    # The engine keeps what it was made with to itself; this is the only place that looks.
-    pictures = engine._pictures
     header = {
         "avsync_recording": FORMAT,
         "version": VERSION,
         "policy": engine.policy.to_dict(),
-        "network": engine._network,
-        "levers": sorted(want.value for want in pictures._levers),
-        "picture_tick_ns": 2 * pictures._half_tick_ns,  # only half of it decides
+        "network": engine.network,
+        "levers": sorted(want.value for want in engine.levers),
+        "picture_tick_ns": engine.picture_tick_ns,
     }
     return _dumps(header) + "\n"
 

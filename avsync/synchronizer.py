@@ -70,12 +70,14 @@ class AvSynchronizer:
         picture_tick_ns: int = 0,
     ) -> None:
         self.policy = policy = policy if policy is not None else AvSyncPolicy()
-        self._network = network
+        self.network = network
+        self.levers = frozenset(levers)
+        self.picture_tick_ns = picture_tick_ns
         self._now_ns = -(1 << 62)
         self._voice = Voice(policy, network=network)
         self._pending: deque[Answer] = deque()
         self._pictures = Pictures(
-            policy, self._voice.clock, self._pending, levers=frozenset(levers), tick_ns=picture_tick_ns
+            policy, self._voice.clock, self._pending, levers=self.levers, tick_ns=picture_tick_ns
         )
         # What the pictures' arrivals need; begins at the least, grows from what is seen.
         self._picture_delay = DelayTarget(replace(policy, jitter_start_ns=policy.jitter_min_ns))
@@ -101,6 +103,7 @@ class AvSynchronizer:
             or not 0 <= pts <= MAX_PTS_NS
             or type(lasts) is not int
             or (not 0 < lasts <= MAX_UNIT_NS and not _may_last(unit))
+            or type(unit.epoch) is not int
         ):
             self._refuse(unit)
             return
