@@ -7,9 +7,10 @@ from functools import cache
 
 import pytest
 
-from avsync.units import seconds
+from avsync.units import ms, seconds
 from sim.metric_names import BELIEVED_COLUMNS, METRICS, OUTPUT, base_name
 from sim.row import Row, faults_ns, key, measure
+from sim.sink import Sink
 from tests.small_world import run, small
 
 STALL = {"at_s": 3.0, "do": "stall", "only": "video", "for_s": 1.0, "resume": "burst"}
@@ -83,3 +84,10 @@ def test_counters_come_from_those_who_count() -> None:
     assert row["output_queue_peak_units"] == one.queue_peak_units > 20  # a burst of 25 frames
     assert row["queue_peak_units"] is not None
     assert row_of("browser")["queue_peak_units"] is None  # nobody can look into that one
+
+
+def test_what_is_believed_at_a_point_is_what_its_own_monitor_says() -> None:
+    """A page whose screen lies by 200 ms; our own output is seen as it was."""
+    row = measure(run(small(4.0), viewer_sink=Sink(picture_lie_ns=ms(200))))
+    assert row["believed_offset_abs_p50_ms"] == pytest.approx(200, abs=5)
+    assert row["believed_output_offset_abs_p95_ms"] == row["output_offset_abs_p95_ms"] == 0
