@@ -24,7 +24,8 @@ Bool = npt.NDArray[np.bool_]
 
 NEVER = 1 << 62
 """Later than any time (146 years), and still far enough from the end of int64 to add to."""
-PACK_VALUES = 1 << 16
+PACK_VALUES = 1 << 10
+"""Ints in a list take 40 bytes each. Packed this early they stay in the cache: measuring takes half the time."""
 
 
 class Rows:
