@@ -1,0 +1,99 @@
+"""How fast the lab is: 60 s of ``clean``, engine and measuring included, beside a bare SimPy loop of as many events.
+
+CPU time of this process, so that neighbours count little; best and median of the rounds. The aim
+is 1000 x real time for the viewer ``browser``.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import process_time
+from typing import Any, TypeVar
+
+import simpy
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from sim.drive import VirtualTime
+from sim.row import measure
+from sim.scenario import Scenario, load_scenario
+from sim.scenario_files import shipped
+from sim.world import Run, simulate
+
+Result = TypeVar("Result")
+ROUNDS = 7
+CHAINS = 6  # a run of the lab has about this many things under way at a time
+
+
+def one_run(scenario: Scenario, viewer: str) -> Run:
+    return simulate(scenario, policy=scenario.engine_policy, viewer=viewer, seed=1)
+
+
+def count_events(scenario: Scenario, viewer: str) -> int:
+    """Events that one run schedules."""
+    count = 0
+    schedule = VirtualTime.schedule
+
+    def counting(*args: Any, **kwargs: Any) -> None:
+        nonlocal count
+        count += 1
+        schedule(*args, **kwargs)
+
+    VirtualTime.schedule = counting  # type: ignore[method-assign]
+    try:
+        one_run(scenario, viewer)
+    finally:
+        VirtualTime.schedule = schedule  # type: ignore[method-assign]
+    return count
+
+
+def bare_loop(events: int) -> None:
+    """SimPy alone: timeouts that each set the next one."""
+    env = simpy.Environment(0)
+    left = events - CHAINS
+
+    def again(event: simpy.Event) -> None:
+        nonlocal left
+        if left > 0:
+            left -= 1
+            env.timeout(20_000_000, event.value).callbacks.append(again)
+
+    for number in range(CHAINS):
+        env.timeout(number * 3_000_000, number).callbacks.append(again)
+    env.run()
+
+
+def cpu_ms(call: Callable[..., Result], *args: Any) -> tuple[float, Result]:
+    gc.collect()
+    begin = process_time()
+    result = call(*args)
+    return (process_time() - begin) * 1e3, result
+
+
+def main() -> None:
+    scenario = load_scenario(shipped() / "clean.yaml")
+    media_ms = scenario.duration_s * 1e3
+    for viewer in ("browser", "avsync"):
+        events = count_events(scenario, viewer)
+        bare, running, measuring = [], [], []
+        for _ in range(ROUNDS):
+            bare.append(cpu_ms(bare_loop, events)[0])
+            took, run = cpu_ms(one_run, scenario, viewer)
+            running.append(took)
+            measuring.append(cpu_ms(measure, run)[0])
+        print(f"clean, viewer {viewer}: {scenario.duration_s:g} s of media, {events} events, {ROUNDS} rounds")
+        for word, of in (("best", min), ("median", median)):
+            lab = of([a + b for a, b in zip(running, measuring, strict=True)])
+            print(
+                f"  {word:6}  {of(running):.0f} ms to run + {of(measuring):.0f} ms to measure: "
+                f"{media_ms / lab:.0f} x real time; bare SimPy {of(bare):.1f} ms ({media_ms / of(bare):.0f} x), "
+                f"ratio {lab / of(bare):.1f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
