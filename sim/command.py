@@ -24,13 +24,12 @@ from rich.text import Text
 from avsync.errors import InputError
 from avsync.policy import AvSyncPolicy
 from sim.clip import load_clip
+from sim.networks import networks_for
 from sim.scenario import load_scenario
 from sim.scenario_files import resolve, shipped
 from sim.sweep import Plan, Result, plan, run_all
 from sim.table import print_results
-from sim.traces import load_trace
 
-LEGS = ("to_viewer", "to_bridge")
 PIPE_WIDTH = 160
 
 
@@ -40,9 +39,11 @@ def run_command(args: argparse.Namespace) -> bool:
     files = _files(args.scenarios, slow=args.slow)
     for name in [*args.compare, *([args.policy] if args.policy else [])]:
         AvSyncPolicy.preset(name)
-    networks = [_network(text) for text in args.network]
-    for leg, path in networks:
-        _say(out, f"{path}@{leg}: {load_trace(Path(path), leg=leg).about}")
+    scenarios = [load_scenario(path) for path in files]
+    given = networks_for(args.network, scenarios)
+    networks = [(leg, path) for leg, path, _ in given]
+    for leg, path, about in given:
+        _say(out, f"{path}@{leg}: {about}")
     if args.clip is not None:
         _say(out, load_clip(args.clip).about)
     if args.jobs is not None and args.jobs < 1:
@@ -132,15 +133,6 @@ def _files(words: Sequence[str], *, slow: bool) -> list[Path]:
     if not unique:
         raise InputError("only slow scenarios here", remedy="add --slow, or name one")
     return unique
-
-
-def _network(text: str) -> tuple[str, str]:
-    path, at, leg = text.rpartition("@")
-    if not at or leg not in LEGS:
-        if at and not Path(text).exists():
-            raise InputError(f"--network: no leg is named {leg!r}", remedy="write FILE@to_viewer or FILE@to_bridge")
-        path, leg = text, "to_viewer"
-    return leg, path
 
 
 def _check_out(out: Path) -> None:
