@@ -220,7 +220,7 @@ def _over_time(axes: Axes, row: Row, scenario: Scenario, range_ms: tuple[float, 
     axes.set_xlim(0, scenario.duration_s)
     axes.tick_params(labelbottom=False)
     limit = "" if row.limit_ms is None else f"  (limit ±{row.limit_ms:g} ms in 95 % of the time)"
-    axes.set_title(row.title + limit, loc="left", fontweight="bold", parse_math=False)
+    axes.set_title(row.title + limit, loc="left", fontweight="bold")
     axes.set_ylabel("offset, ms")
     box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8}
     note: dict[str, Any] = {"transform": axes.transAxes, "fontsize": 7.5, "color": "#555555", "ha": "left", "bbox": box}

@@ -213,6 +213,7 @@ def test_a_pipe_is_wide_and_plain_and_has_no_bar(here: Path) -> None:
     assert "\x1b" not in done.stdout and "\r" not in done.stdout and "…" not in done.stdout
     header = next(line for line in done.stdout.splitlines() if "scenario" in line)
     assert {"recovery", "baseline", "verdict"} <= set(header.split())
+    assert done.stdout.startswith("p95 of |offset|")
     assert done.stderr == ""
 
 

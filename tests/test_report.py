@@ -16,6 +16,7 @@ from results_story import CLEAN, STALL, Story, nothing, wave
 from rich.console import Console
 
 from avsync.units import NS_PER_MS, ms, seconds
+from sim import baseline_table
 from sim import series as series_module
 from sim.markdown import plain, table
 from sim.markup import tag
@@ -201,7 +202,7 @@ def test_pictures_differ_where_runs_do(story: Story) -> None:
     assert a != b
 
 
-@pytest.mark.parametrize("name", ["$x$ \\frac", "_hidden", "ünï", "100 %"])
+@pytest.mark.parametrize("name", ["$\\frac$", "_hidden", "ünï", "100 %"])
 def test_a_name_is_drawn_as_it_is(story: Story, name: str) -> None:
     story.ran(story.scenario(name), series=wave())
     assert len(list((written(story) / "plots").iterdir())) == 1
@@ -296,6 +297,33 @@ def test_the_manifest_and_rows_are_json_without_nan(story: Story) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [
         "baselines.jsonl", "manifest.json", "runs.jsonl", "summary.md",
     ]  # fmt: skip
+
+
+def test_a_nan_is_refused_and_not_written_as_what_is_no_json(story: Story) -> None:
+    story.ran(story.scenario("a"), offset_abs_p99_ms=float("nan"))
+    with pytest.raises(ValueError, match="JSON compliant"):
+        written(story, plots=False)
+
+
+def test_the_table_of_the_readme_is_small_and_whole(story: Story) -> None:
+    file = story.scenario("video_stall")
+    for viewer in ("browser", "avsync"):
+        story.ran(file, viewer=viewer, seeds=[1, 2], offset_abs_p95_ms=8.04, series=wave())
+        story.ran(file, viewer=viewer, role="compare", policy="fps_paced", recovery_ms=float("inf"), series=wave(960))
+    folder = story.folder / "results" / "baseline"
+    baseline_table.write(folder, story.plan, story.results, ["python", "-m", "sim.baseline_table"])
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert sorted(sizes) == ["manifest.json", "rows.jsonl", "table.md", "video_stall.png"]
+    assert sizes["video_stall.png"] < 200_000
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(row["viewer"], row["policy"], row["recovery_ms"]) for row in rows[::3]] == [
+        ("browser", "default", 0.0),
+        ("avsync", "default", 0.0),
+    ]
+    assert rows[2]["recovery_ms"] == "never"
+    text = (folder / "table.md").read_text(encoding="utf-8")
+    assert "| video_stall | browser | 0 / 8.0; 0 | 0 / 0; never |" in text
+    assert "Chromium" in text
 
 
 # -------------------------------------------------------------------------------- sentences

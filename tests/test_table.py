@@ -133,6 +133,13 @@ def test_the_commands_show_every_miss(story: Story) -> None:
     assert [command[3:] for command in commands(text)] == [["--seed", "2", "--viewer", "both"]]
 
 
+def test_misses_of_different_seeds_need_a_command_each(story: Story) -> None:
+    file = story.scenario("a")
+    story.ran(file, seeds=[1], offset_abs_p95_ms=100)
+    story.ran(file, seeds=[2], recovery_ms=2000)
+    assert [command[4] for command in commands(printed(story))] == ["1", "2"]
+
+
 @pytest.mark.parametrize("name", ["two words", "it's; rm -rf $HOME", "[red]not markup[/]", "-rf", "ünï"])
 def test_a_command_survives_the_shell_and_names_are_no_markup(story: Story, name: str) -> None:
     story.ran(story.scenario(name), offset_abs_p95_ms=100)
