@@ -311,3 +311,21 @@ def test_where_the_counters_start_is_no_weather() -> None:
     """Fixed starts take as many draws as random ones, so nothing else moves."""
     by_chance = dict.fromkeys(("to_bridge", "to_viewer"), ROUGH)
     assert measure(run(small(6.0, topology="provider_bridge", network=by_chance))) == wrapped(1 << 30, 1_000)
+
+
+# ---- requests
+
+
+@pytest.mark.parametrize("obeys_after_ms", [80, 400])
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_a_source_obeys_as_late_as_it_says_and_a_provider_a_leg_later(topology: str, obeys_after_ms: int) -> None:
+    video = {"resume": "continue", "can_skip": True, "obeys_after_ms": obeys_after_ms}
+    step = {"at_s": 2.0, "do": "stall", "only": "video", "for_s": 1.0}
+    one = run(small(7.0, topology=topology, source={"video": video}, steps=[step]))
+    assert one.output_answers is not None
+    asked_ns = one.output_answers.requests[0].at_ns
+    made = one.source.table().pictures
+    (first, *_) = np.flatnonzero(np.diff(made.content_ns) > ms(40))
+    obeyed_ns = int(made.made_ns[first + 1])
+    way_ms = 20 if topology == "provider_bridge" else 0
+    assert 0 <= obeyed_ns - max(asked_ns + ms(obeys_after_ms + way_ms), seconds(3)) <= ms(45)
