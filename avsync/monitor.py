@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from avsync.alerts import Alarm
 from avsync.belief import GRID_NS, HOLD_NS, SETTLE_LAG_NS, Belief, SyncSample
 from avsync.errors import UsageError, check_now
-from avsync.percentiles import MIN_SAMPLES, OffsetHistogram, rank
+from avsync.percentiles import MIN_SAMPLES, OffsetHistogram, RecentOffsets, rank
 from avsync.policy import AvSyncPolicy
 from avsync.stalls import Stalls
 from avsync.trend import Trend
@@ -132,7 +132,7 @@ class AvSyncMonitor:
         # Statistics of samples.
         self._histogram = OffsetHistogram()
         self._trend = Trend()
-        self._window: deque[SyncSample] = deque(maxlen=WINDOW_NS // GRID_NS)
+        self._recent = RecentOffsets(WINDOW_NS, WINDOW_NS // GRID_NS)
         self._ewma = 0  # times EWMA_SAMPLES, so that small steps are not rounded away
         self._last: SyncSample | None = None
         self._frozen_run = self._frozen_longest = self._frozen_total = 0  # samples
@@ -281,8 +281,9 @@ class AvSyncMonitor:
         samples = self._belief.settle(now_ns)
         if not samples:
             return
-        self._histogram.add_all([sample.offset_ns for sample in samples])
-        self._window.extend(samples)
+        offsets_ns = [sample.offset_ns for sample in samples]
+        self._histogram.add_all(offsets_ns)
+        self._recent.add_all([sample.at_ns for sample in samples], offsets_ns)
         last, ewma, trend, tell = self._last, self._ewma, self._trend.add, self._on_sample
         last_ns = -(1 << 62) if last is None else last.at_ns
         for sample in samples:
@@ -352,14 +353,10 @@ class AvSyncMonitor:
         Usual: the p95 of the last 10 s, exact. Still going on: the worst of the newest half dwell,
         so that one short stall, long mended, is not told when its share has filled the window.
         """
-        window = self._window
-        while window and window[0].at_ns < now_ns - WINDOW_NS:
-            window.popleft()
-        if len(window) < MIN_SAMPLES:
+        found = self._recent.look(now_ns, max(self.policy.alert_dwell_ns // 2, OFFSET_CHECK_NS))
+        if found is None:
             return None, None
-        newest_ns = window[-1].at_ns - max(self.policy.alert_dwell_ns // 2, OFFSET_CHECK_NS)
-        newest = [sample[1] for sample in window if sample[0] > newest_ns]
-        offsets = sorted([sample[1] for sample in window])
+        offsets, newest = found
         index = rank(len(offsets), 95) - 1
         lead_ns, lag_ns = min(offsets[index], max(newest)), max(offsets[-1 - index], min(newest))
         return max(lead_ns, 0), max(-lag_ns, 0)

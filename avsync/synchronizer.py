@@ -258,7 +258,9 @@ class AvSynchronizer:
         voice, policy = self._voice, self.policy
         delay = max(policy.playout_delay_ns, voice.buffer.target_ns(), self._picture_delay.target_ns())
         voice.delay_ns = min(delay, policy.playout_delay_max_ns)
-        voice.picture_wait_ns = policy.start_wait_video_ns
+        # Over a network what comes is live: waiting would be kept as delay. Late pictures are waited for once
+        # they are known to be late.
+        voice.picture_wait_ns = 0 if self.network else policy.start_wait_video_ns
         if self._voiced_epoch > 0 and self._pictured_epoch < self._voiced_epoch - 1:
             voice.picture_wait_ns = 0  # the turn before had no pictures at all
         head = self._pictures.head()
