@@ -61,7 +61,8 @@ class _Reordered:
             if bucket:
                 late[bucket] = late.get(bucket, 0.0) + 1 - forget
         self._entries += 1
-        self._forget = max(0.0, min(REORDER_FORGET, 1 - START_FORGET_WEIGHT / (self._entries + 1)))
+        forget = 1 - START_FORGET_WEIGHT / (self._entries + 1)  # 0 at first, then growing
+        self._forget = forget if forget < REORDER_FORGET else REORDER_FORGET
         if not late:
             return BUCKET_MS
         best, best_cost, lost = 0, 0.0, sum(late.values())
@@ -99,7 +100,9 @@ class Arrivals:
         self._recent.append(stamp)
         if newest is None:
             return
-        late = max(0, transit - self.fastest[0][1])
+        late = transit - self.fastest[0][1]
+        if late < 0:
+            late = 0
         if not reordered:
             self._resample(late, arrived)
         base_ms = START_TARGET_MS if self._underrun_ms is None else self._underrun_ms

@@ -86,7 +86,8 @@ class PictureBuffer:
     @property
     def delay_ns(self) -> int:
         """The delay now in force between a frame's usual completion and the screen."""
-        return min(max(self._current_ns, self._floor_ns), MAX_DELAY_NS)
+        delay_ns = self._current_ns if self._current_ns > self._floor_ns else self._floor_ns
+        return delay_ns if delay_ns < MAX_DELAY_NS else MAX_DELAY_NS
 
     @property
     def target_ns(self) -> int:

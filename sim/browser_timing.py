@@ -164,7 +164,8 @@ class PictureJitter:
         self._size = size
         sigma = sqrt(self._noise_variance)
         limit = CLAMP_SIGMAS * sigma + 0.5
-        variation_ms = min(max(variation_ms, -limit), limit)
+        if not -limit <= variation_ms <= limit:
+            variation_ms = limit if variation_ms > 0 else -limit
         deviation = variation_ms - (self._slope * growth + self._queueing)
         outlier = OUTLIER_DELAY_SIGMAS * sigma
         if abs(deviation) < outlier or size > self._average + OUTLIER_SIZE_SIGMAS * sqrt(self._size_variance):
@@ -200,8 +201,10 @@ class PictureJitter:
         average = SIZE_PHI * self._average + (1 - SIZE_PHI) * size
         if size < self._average + 2 * sqrt(self._size_variance):  # a key frame is no average frame
             self._average = average
-        self._size_variance = max(SIZE_PHI * self._size_variance + (1 - SIZE_PHI) * (size - average) ** 2, 1.0)
-        self._largest = max(SIZE_PSI * self._largest, size)
+        variance = SIZE_PHI * self._size_variance + (1 - SIZE_PHI) * (size - average) ** 2
+        self._size_variance = variance if variance > 1.0 else 1.0
+        largest = SIZE_PSI * self._largest
+        self._largest = largest if largest > size else size
 
     def _track_noise(self, deviation: float, now_ns: int) -> None:
         if self._updated_ns is not None:

@@ -174,8 +174,9 @@ class Speaker:
         is_key: bool = True,
         pause: bool = False,
     ) -> None:
+        what = (stream.kind, turn.index, content, duration, ref, size, is_key, pause)
         place = (turn.start_ns, content - turn.content_ns, jumped, stream.rate, stream.step)
-        self._hand_over(Made(stream.kind, turn.index, content, duration, ref, size, is_key, pause, *place))
+        self._hand_over(Made._make(what + place))
 
     def _frame_bytes(self, duration_ns: int, is_key: bool) -> int:
         if self.clip is not None:

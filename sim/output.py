@@ -89,8 +89,8 @@ class Cutter:
 
     def packets(self, stamp_ns: int, lasts_ns: int, duration_ns: int) -> list[tuple[int, int]]:
         """(stamp, position in the unit) of each packet that begins inside [stamp, stamp + lasts)."""
-        slot = min(self.slot_ns, duration_ns)
-        cut = max(self._next_ns, stamp_ns)  # behind: nothing was sent meanwhile
+        slot = self.slot_ns if self.slot_ns < duration_ns else duration_ns
+        cut = self._next_ns if self._next_ns > stamp_ns else stamp_ns  # behind: nothing was sent meanwhile
         end = stamp_ns + lasts_ns
         cuts = []
         while cut < end:

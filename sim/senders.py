@@ -67,7 +67,7 @@ class LocalSender:
         audio, video = scenario.source.audio, scenario.source.video
         self._varies = video.variable_fps is not None
         self._encoded = video.encoded
-        self._rates: dict[Kind, Rate] = {}
+        self._rates: list[Rate | None] = [None, None]  # of sound, of pictures
         self._epochs = engine.policy.epochs
         self.clock = AvSyncClock(audio_rate=audio.rate_hz, video_rate=None if self._varies else video.fps)
         self._epoch_of: dict[int, int] = {}
@@ -121,9 +121,11 @@ class LocalSender:
         start = self._start_of.get(made.turn)
         if made.jumped and start is not None:
             clock.skip(kind, max(start[0] + made.content_ns - start[1], clock.next_pts_ns(kind)), epoch=epoch)
-        if made.rate != self._rates.get(kind, made.rate) and not self._varies:
-            (clock.set_audio_rate if kind is AUDIO else clock.set_video_rate)(made.rate)
-        self._rates[kind] = made.rate
+        known = self._rates[kind is not AUDIO]
+        if made.rate is not known:
+            if known is not None and made.rate != known and not self._varies:
+                (clock.set_audio_rate if kind is AUDIO else clock.set_video_rate)(made.rate)
+            self._rates[kind is not AUDIO] = made.rate
         if kind is AUDIO:
             unit = clock.stamp_audio(
                 made.ticks, epoch=epoch, size_bytes=made.size_bytes, payload=made, pause=made.pause

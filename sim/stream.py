@@ -10,10 +10,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-import simpy
-
 from avsync.types import Kind
 from avsync.units import Rate, ns_to_ticks, ticks_to_ns
+from sim.drive import Call
 
 if TYPE_CHECKING:
     from sim.generator import Speaker
@@ -40,7 +39,7 @@ class Stream:
         self.rate: Rate = rate
         self.step = step  # ticks of ``rate`` per unit
         self.nominal_ns = ticks_to_ns(step, rate)
-        self.speed = Fraction(str(speed))
+        self._speed = Fraction(str(speed)).as_integer_ratio()
         self.ahead_ns = ahead_ns if speed > 1 else 0
         self.ppm = ppm
         self.not_before_ns = 0  # a block of frames begins late
@@ -55,6 +54,7 @@ class Stream:
         self._made_ns = 0  # how much of this turn was made
         self._on_time_ns = 0  # content from which its own pace (ppm) has run
         self._token = 0
+        self._calls = (self._fire,)
         self._loop_end_ns: int | None = None
 
     # ---- where and when
@@ -107,11 +107,18 @@ class Stream:
     def _ready_ns(self, now_ns: int) -> int:
         work_ns = 0
         if self._ticks or self.jumped:
-            work_ns = self.nominal_ns * self.speed.denominator // self.speed.numerator
+            work_ns = self.nominal_ns * self._speed[1] // self._speed[0]
             if self.ppm > 0:
                 work_ns = work_ns * 1_000_000 // (1_000_000 + self.ppm)
-        earliest_ns = self.plan_ns(self.content_ns) + self.late_ns - self.ahead_ns
-        return max(self.free_ns + work_ns, earliest_ns, now_ns, self.not_before_ns)
+        ready_ns = self.plan_ns(self.content_ns) + self.late_ns - self.ahead_ns
+        for not_before_ns in (
+            self.free_ns + work_ns,
+            now_ns,
+            self.not_before_ns,
+        ):  # twice as fast as ``max``
+            if ready_ns < not_before_ns:
+                ready_ns = not_before_ns
+        return ready_ns
 
     def arm(self) -> None:
         """Set the one timer that counts; an older one finds its token stale."""
@@ -119,14 +126,14 @@ class Stream:
         if self.turn is None:
             return
         env = self.speaker.env
-        timer = env.timeout(self._ready_ns(env.now) - env.now, self._token)
-        timer.callbacks.append(self._fire)
+        now = env.now
+        env.after(self._ready_ns(now) - now, self._calls, self._token)
 
     # ---- making
 
-    def _fire(self, event: simpy.Event) -> None:
+    def _fire(self, event: Call) -> None:
         turn = self.turn
-        if event.value != self._token or turn is None:
+        if event.item != self._token or turn is None:
             return
         now = self.speaker.env.now
         if turn.stop_at_ns is not None and now >= turn.stop_at_ns:
@@ -135,8 +142,7 @@ class Stream:
         stall = self.stall
         if stall is not None and now >= stall[0]:
             if now < stall[1]:
-                timer = self.speaker.env.timeout(stall[1] - now, self._token)
-                timer.callbacks.append(self._fire)
+                self.speaker.env.after(stall[1] - now, self._calls, self._token)
                 return
             self.stall = None
             self._resume(stall[2], now)

@@ -93,7 +93,8 @@ class JitterLevel:
         z, raw, carry, fresh = self._z, self._draws.raw, self._carry, self._fresh
         levels = []
         for _ in range(_SLOTS_AT_ONCE):
-            levels.append(min(bisect_left(NORMAL_MILLIONTHS, z), _TOP_LEVEL))
+            level = bisect_left(NORMAL_MILLIONTHS, z)
+            levels.append(level if level < _TOP_LEVEL else _TOP_LEVEL)
             z = (carry * z + fresh * NORMAL_MILLIONTHS[raw() >> 52]) >> 20
         self._z = z
         return levels
