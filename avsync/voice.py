@@ -43,6 +43,7 @@ class Voice:
         "_slack_units",
         "_steady_slack_ns",
         "_stood_ns",
+        "_stood_tail_ns",
         "_stretch_ppm",
         "buffer",
         "clock",
@@ -86,6 +87,7 @@ class Voice:
         self._open_loop = policy.pacing is not Pacing.CONTENT_CLOCK
         self._first_arrivals: dict[int, int] = {}  # by epoch, of turns that have not begun
         self._stood_ns = 0
+        self._stood_tail_ns = -1  # what was queued already when the sound stopped says nothing of the gap behind it
         self._last_was_pause = False
         self._lost_until_ns = -1  # content up to here was given up as lost
         # How long a unit waits here, smoothed; and what it was when the turn had settled (or
@@ -243,7 +245,7 @@ class Voice:
                 # It comes after all. Played now, it would leave its length behind as latency.
                 return self._drop_late(unit, slot)
             return self._play(unit, slot, Reason.DUE)
-        if self.state is VoiceState.STALLED:
+        if self._stood_ns:
             # The silence already inserted covered (part of) what is missing: it passed then.
             covered = min(gap, self._stood_ns)
             self.content_ns += covered
@@ -294,7 +296,8 @@ class Voice:
         self.clock.play(pts, slot, lasts)
         self.content_ns = pts + duration
         self.played_pts_ns = pts
-        self._stood_ns = 0
+        if self._stood_ns and pts >= self._stood_tail_ns:
+            self._stood_ns = 0
         self.stall_since_ns = None
         self.slot_ns = slot + lasts
         return Present(unit, slot, slot, unit.epoch, reason, self._stretch_ppm)
@@ -324,6 +327,7 @@ class Voice:
             if self.state is not VoiceState.IDLE:
                 self.clock.stand(slot)
                 self._stood_ns += duration
+                self._stood_tail_ns = self.buffer.end_pts_ns or -1
                 self.state = VoiceState.STALLED
                 if self.stall_since_ns is None:
                     self.stall_since_ns = slot
