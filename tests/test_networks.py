@@ -81,7 +81,8 @@ def test_a_step_cannot_set_the_rate_that_a_trace_tells(rates: str, probes: str) 
     with pytest.raises(InputError, match="step 2 of .* sets rate_kbps on to_viewer"):
         networks_for([rates], [squeezed])
     assert networks_for([probes], [squeezed]), "delays and a rate go together"
-    assert networks_for([rates], [scenario(steps=[{**STEP, "leg": "source", "rate_kbps": None, "delay_ms": 5}])])
+    bridged = scenario("provider_bridge", steps=[STEP])
+    assert networks_for([f"{rates}@to_bridge"], [bridged]), "the step is about the other leg"
 
 
 def test_a_scenario_s_own_trace_is_held_against_its_steps_too(tmp_path: Path, rates: str) -> None:
