@@ -28,6 +28,30 @@ def avsync(*args: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+CALL = """\
+avsync: 1
+about: Five quiet seconds.
+duration_s: 5
+seeds: [1]
+tags: [reference]
+expect: [{metric: content_heard_pct, at_least: 90}]
+"""
+
+
+def scenario_as_test() -> subprocess.CompletedProcess[str]:
+    """Pytest on a scenario in a repository with a `sim` of its own, which comes first on its path."""
+    folder = Path("foreign")
+    (folder / "sim").mkdir(parents=True, exist_ok=True)
+    (folder / "sim" / "__init__.py").write_text("raise RuntimeError('not your sim')\n", encoding="utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (folder / "call.yaml").write_text(CALL, encoding="utf-8")
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "call.yaml"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300)
+    print(f"$ pytest call.yaml\n{done.stdout}{done.stderr}[exit {done.returncode}]")
+    assert "Traceback" not in done.stdout + done.stderr, "a traceback is no answer"
+    return done
+
+
 def check_files() -> None:
     """The wheel holds the packages and the scenarios, all importable from site-packages, and no more."""
     tops = {path.parts[0] for path in files("avsync") or ()} - {"..", f"avsync-{version('avsync')}.dist-info"}
@@ -52,6 +76,7 @@ def bare() -> None:
     done = avsync("run", "video_stall")
     assert done.returncode == 2, "without the lab, run is bad input: exit 2"
     assert re.search(r"pip install .*avsync\[lab\]", done.stderr), "the install line is missing"
+    assert "pip install 'avsync[lab]'" in scenario_as_test().stdout, "pytest does not say what to install"
 
 
 def lab() -> None:
@@ -61,6 +86,7 @@ def lab() -> None:
     done = avsync("run", "vidoe_stall")
     assert done.returncode == 2
     assert "did you mean 'video_stall'?" in done.stderr
+    assert "2 passed" in scenario_as_test().stdout, "a scenario is no test beside a foreign sim"
 
 
 if __name__ == "__main__":
