@@ -13,7 +13,7 @@ from enum import Enum
 
 from avsync.catchup import CREEP_NS, CatchUp
 from avsync.open_loop import OpenLoop
-from avsync.playout import ClockState, PlayoutClock
+from avsync.playout import INVALID, STANDING, PlayoutClock
 from avsync.policy import AvSyncPolicy, Pacing
 from avsync.types import (
     Alert,
@@ -42,16 +42,21 @@ class Verdict(Enum):
     TOO_LATE = "too_late"
 
 
+SHOW, SHOW_LATE, MAKE_WAY, TOO_LATE = Verdict
+_DUE = Reason.DUE
+_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
+
+
 def judge(late_ns: int, *, newer_due: bool, idle: bool, policy: AvSyncPolicy) -> Verdict:
     """What to do with a picture that is ``late_ns`` >= 0 behind the voice (design, section 6)."""
     if late_ns <= policy.late_video_ns:
-        return Verdict.SHOW
+        return SHOW
     if newer_due:
-        return Verdict.MAKE_WAY
+        return MAKE_WAY
     # Lips come back from the idle picture with the first one that is on time, not before.
     if late_ns > policy.repeat_after_ns or idle:
-        return Verdict.TOO_LATE
-    return Verdict.SHOW_LATE
+        return TOO_LATE
+    return SHOW_LATE
 
 
 class Pictures:
@@ -226,7 +231,7 @@ class Pictures:
         if self._open_loop is not None:
             return self._answer_open_loop(now_ns)
         clock = self._clock
-        if clock.state is ClockState.INVALID:
+        if clock.state is INVALID:
             return None
         position = clock.position_ns(now_ns)
         assert position is not None
@@ -247,7 +252,7 @@ class Pictures:
             return self._decide(unit, late, position, now_ns)
         if self.slot_came:
             missing = position - self._expected_pts_ns
-            if missing >= self._policy.late_video_ns and clock.state is not ClockState.STANDING:
+            if missing >= self._policy.late_video_ns and clock.state is not STANDING:
                 answer = self._missing(position, now_ns)
                 if answer is not None:
                     return answer
@@ -277,14 +282,14 @@ class Pictures:
                 else self._catchup.on_time(unit.epoch, now_ns)
             )
         self._note_lateness(late)
-        if verdict is Verdict.MAKE_WAY:
+        if verdict is MAKE_WAY:
             return self._drop(unit, now_ns, DropReason.LATE_NEWER)
-        if verdict is Verdict.TOO_LATE:
+        if verdict is TOO_LATE:
             return self._drop(unit, now_ns, DropReason.LATE)
         stamp = unit.pts_ns + self._clock.shift_at(unit.pts_ns)
         if stamp <= self._last_stamp_ns:
             return self._drop(unit, now_ns, DropReason.STAMP_ORDER)
-        return self._show(unit, stamp, Reason.LATE if verdict is Verdict.SHOW_LATE else Reason.DUE, now_ns)
+        return self._show(unit, stamp, Reason.LATE if verdict is SHOW_LATE else _DUE, now_ns)
 
     def _note_lateness(self, late: int) -> None:
         """All of the last pictures came late by at least ``low``: no stall and no jitter, but their way."""
@@ -303,7 +308,7 @@ class Pictures:
         self.shown_pts_ns = unit.pts_ns
         self._last_stamp_ns = stamp
         self._expected_pts_ns = self._missing_pts_ns = unit.pts_ns + (unit.duration_ns or NOMINAL_NS)
-        present = Present(unit, now_ns, stamp, unit.epoch, reason)
+        present = _new(Present, (unit, now_ns, stamp, unit.epoch, reason, 0))
         self._end_alert(unit.epoch, now_ns)
         if self._level == 0:
             return present

@@ -26,6 +26,10 @@ class ClockState(Enum):
     PASSING = "passing"
 
 
+# Looking a member up in its Enum takes 50 ns; all such lookups together took 15 % of the engine's time.
+INVALID, RUNNING, STANDING, PASSING = ClockState
+
+
 class PlayoutClock:
     """Maps content PTS to the local time at which it leaves, and back.
 
@@ -44,62 +48,62 @@ class PlayoutClock:
         self._at_ns = 0
         self._known_until_ns = 0
         self._stood_at_pts_ns = 0
-        self.state = ClockState.INVALID
+        self.state = INVALID
 
     def play(self, pts_ns: int, at_ns: int, duration_ns: int) -> None:
         """Content ``pts_ns`` starts to leave at ``at_ns`` and goes on for ``duration_ns``."""
         shift = at_ns - pts_ns
-        if shift != self._shift_ns or self.state is ClockState.INVALID:
-            if self.state is ClockState.RUNNING and -STEP_NS < shift - self._shift_ns < STEP_NS:
+        if shift != self._shift_ns or self.state is INVALID:
+            if self.state is RUNNING and -STEP_NS < shift - self._shift_ns < STEP_NS:
                 limit = (at_ns - self._at_ns) * self._slew_ppm // 1_000_000
                 shift = self._shift_ns + max(-limit, min(limit, shift - self._shift_ns))
-            elif self.state is ClockState.INVALID:
+            elif self.state is INVALID:
                 self._segments.clear()
             else:
                 self._segments.append((pts_ns, self._shift_ns))
             self._shift_ns = shift
         self._at_ns = at_ns
         self._known_until_ns = at_ns + duration_ns
-        self.state = ClockState.RUNNING
+        self.state = RUNNING
 
     def stand(self, at_ns: int) -> None:
         """From ``at_ns`` on silence is inserted: the content waits."""
-        if self.state is not ClockState.STANDING and self.state is not ClockState.INVALID:
+        if self.state is not STANDING and self.state is not INVALID:
             self._stood_at_pts_ns = at_ns - self._shift_ns
-            self.state = ClockState.STANDING
+            self.state = STANDING
 
     def go_past(self, pts_ns: int, at_ns: int) -> None:
         """From ``at_ns`` on content passes unheard, starting with ``pts_ns``."""
         shift = at_ns - pts_ns
-        if self.state is ClockState.STANDING and shift != self._shift_ns:
+        if self.state is STANDING and shift != self._shift_ns:
             self._segments.append((pts_ns, self._shift_ns))
             self._shift_ns = shift
         else:
-            if self.state is ClockState.INVALID:
+            if self.state is INVALID:
                 self._segments.clear()
             self._shift_ns = shift  # in silence a step harms nobody
         self._at_ns = at_ns
-        self.state = ClockState.PASSING
+        self.state = PASSING
 
     def invalidate(self) -> None:
-        self.state = ClockState.INVALID
+        self.state = INVALID
 
     def position_ns(self, now_ns: int) -> int | None:
         """The content that leaves at ``now_ns``; None when no turn is being played."""
         state = self.state
-        if state is ClockState.RUNNING:
+        if state is RUNNING:
             latest = self._known_until_ns + EXTRAPOLATE_NS
             return (now_ns if now_ns < latest else latest) - self._shift_ns
-        if state is ClockState.PASSING:
+        if state is PASSING:
             return now_ns - self._shift_ns
-        if state is ClockState.STANDING:
+        if state is STANDING:
             return self._stood_at_pts_ns
         return None
 
     def leaves_ns(self, pts_ns: int) -> int | None:
         """When the content ``pts_ns`` leaves (or left): the output time of a picture that shows it."""
         state = self.state
-        if state is ClockState.INVALID or (state is ClockState.STANDING and pts_ns > self._stood_at_pts_ns):
+        if state is INVALID or (state is STANDING and pts_ns > self._stood_at_pts_ns):
             return None
         return pts_ns + self.shift_at(pts_ns)
 

@@ -36,9 +36,10 @@ from avsync.types import (
     Want,
 )
 from avsync.units import seconds
-from avsync.voice import Voice, VoiceState
+from avsync.voice import IDLE, PAUSED, SPEAKING, Voice
 
 EVERY_LEVER = frozenset(Want)
+_FIRST = Reason.FIRST
 CONFIRM_UNITS = 5  # this many in a row on a far-away timeline are a new timeline, not a broken stamp
 CONTIGUOUS_NS = seconds(1)
 MAX_UNIT_NS = seconds(10)  # no sound unit is longer: it could not be interrupted while it leaves
@@ -71,14 +72,13 @@ class AvSynchronizer:
     ) -> None:
         self.policy = policy = policy if policy is not None else AvSyncPolicy()
         self.network = network
+        self._video_master = policy.master is Master.VIDEO
         self.levers = frozenset(levers)
         self.picture_tick_ns = picture_tick_ns
         self._now_ns = -(1 << 62)
         self._voice = Voice(policy, network=network)
         self._pending: deque[Answer] = deque()
-        self._pictures = Pictures(
-            policy, self._voice.clock, self._pending, levers=self.levers, tick_ns=picture_tick_ns
-        )
+        self._pictures = Pictures(policy, self._voice.clock, self._pending, levers=self.levers, tick_ns=picture_tick_ns)
         # What the pictures' arrivals need; begins at the least, grows from what is seen.
         self._picture_delay = DelayTarget(replace(policy, jitter_start_ns=policy.jitter_min_ns))
         self._min_epoch = 0
@@ -191,7 +191,9 @@ class AvSynchronizer:
 
     def poll(self, now_ns: int) -> Answer | None:
         """The next thing to do now, or None until ``next_wakeup_ns``."""
-        self._now_ns = check_now(now_ns, self._now_ns)
+        if type(now_ns) is not int or now_ns < self._now_ns:
+            check_now(now_ns, self._now_ns)
+        self._now_ns = now_ns
         if self._pending:
             return self._pending.popleft()
         if self._closed:
@@ -199,19 +201,19 @@ class AvSynchronizer:
         voice, pictures = self._voice, self._pictures
         slot = voice.slot_ns
         if slot is None or now_ns >= slot:
-            if voice.state is not VoiceState.SPEAKING:
+            if voice.state is not SPEAKING:
                 self._prepare_turn(now_ns)
             head = pictures.head()
             voice.pictures_left = head is not None and head.epoch <= voice.epoch
             if pictures.behind_ns:
                 voice.wait_for_pictures(pictures.behind_ns)
                 pictures.behind_ns = 0
-            if self.policy.master is Master.VIDEO:
+            if self._video_master:
                 voice.hold = pictures.missing(now_ns)
             answer = voice.answer(now_ns)
             if answer is not None:
                 pictures.slot_came = True
-                if type(answer) is Present and answer.reason is Reason.FIRST:
+                if type(answer) is Present and answer.reason is _FIRST:
                     pictures.start_turn(voice.epoch)
                 if self._sound_alert or voice.stall_since_ns is not None:
                     self._watch_sound(now_ns)
@@ -268,7 +270,7 @@ class AvSynchronizer:
             head is not None
             and policy.pacing is Pacing.CONTENT_CLOCK
             and head.epoch > max(voice.epoch, self._voiced_epoch)
-            and voice.state in (VoiceState.IDLE, VoiceState.PAUSED)
+            and (voice.state is IDLE or voice.state is PAUSED)
             and now_ns - head.pts_ns - voice.picture_shifts.get(head.epoch, 0) >= policy.start_wait_video_ns
         ):
             voice.begin_silent(head.epoch, head.pts_ns, now_ns)

@@ -28,6 +28,11 @@ class VoiceState(Enum):
     PAUSED = "paused"  # a marked pause, or the silent tail of a finished turn
 
 
+IDLE, SPEAKING, STALLED, PAUSED = VoiceState
+_DUE = Reason.DUE
+_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
+
+
 class Voice:
     """``answer(now_ns)`` once per slot. ``content_ns``: the content that leaves at ``slot_ns``."""
 
@@ -45,6 +50,7 @@ class Voice:
         "_stood_ns",
         "_stood_tail_ns",
         "_stretch_ppm",
+        "_video_master",
         "buffer",
         "clock",
         "content_ns",
@@ -68,7 +74,7 @@ class Voice:
         # Only a network has jitter before anything was seen of it.
         self.buffer = JitterBuffer(policy if network else replace(policy, jitter_start_ns=policy.jitter_min_ns))
         self.clock = PlayoutClock(policy.slew_ppm)
-        self.state = VoiceState.IDLE
+        self.state = IDLE
         self.epoch = -1
         self.slot_ns: int | None = None
         self.content_ns = 0
@@ -84,6 +90,7 @@ class Voice:
         self.pictures_left = False
         self.hold = False
         self._origin_ns: int | None = None  # of an open loop's own clock
+        self._video_master = policy.master is Master.VIDEO
         self._open_loop = policy.pacing is not Pacing.CONTENT_CLOCK
         self._first_arrivals: dict[int, int] = {}  # by epoch, of turns that have not begun
         self._stood_ns = 0
@@ -103,7 +110,7 @@ class Voice:
     def push(self, unit: MediaUnit, now_ns: int, in_order: bool) -> list[tuple[MediaUnit, DropReason]]:
         if unit.epoch > self.epoch and unit.epoch not in self._first_arrivals:
             self._first_arrivals[unit.epoch] = now_ns
-        if self._network and self.state is VoiceState.SPEAKING and unit.epoch == self.epoch:
+        if self._network and self.state is SPEAKING and unit.epoch == self.epoch:
             slack = unit.pts_ns - self.content_ns + (self.slot_ns or now_ns) - now_ns
             old = self._slack_ns
             self._slack_ns = slack if old is None else old + (slack - old) // SLACK_SMOOTHING
@@ -114,7 +121,7 @@ class Voice:
 
     def interrupt(self, epoch: int) -> list[MediaUnit]:
         """Forget everything before ``epoch``; the next slot is silent."""
-        self.state = VoiceState.IDLE
+        self.state = IDLE
         self.clock.invalidate()
         self.stall_since_ns = None
         self._last_was_pause = False
@@ -143,13 +150,13 @@ class Voice:
             # The driver slept through whole slots: they were silent, and no burst makes up for it.
             width *= (now_ns - slot) // width
             if len(self.buffer):
-                return self._silence(slot, width, Reason.IDLE if self.state is VoiceState.IDLE else Reason.UNDERRUN)
+                return self._silence(slot, width, Reason.IDLE if self.state is IDLE else Reason.UNDERRUN)
         unit = self.buffer.peek()
         if unit is None:
             return self._nothing(slot, width)
         if self._open_loop:
             return self._by_own_clock(unit, slot)
-        if unit.epoch != self.epoch or self.state is VoiceState.IDLE:
+        if unit.epoch != self.epoch or self.state is IDLE:
             return self._begin(unit, slot)
         if self.hold:
             return self._silence(slot, width, Reason.HOLD)
@@ -182,14 +189,14 @@ class Voice:
 
     def _nothing(self, slot: int, width: int) -> InsertSilence:
         state = self.state
-        if state is VoiceState.IDLE:
+        if state is IDLE:
             return self._silence(slot, width, Reason.IDLE)
         if self._last_was_pause and self._policy.pause_passes:
             return self._silence(slot, width, Reason.PAUSE)
-        if state is VoiceState.STALLED and self.stall_since_ns is not None and slot - self.stall_since_ns > GIVE_UP_NS:
+        if state is STALLED and self.stall_since_ns is not None and slot - self.stall_since_ns > GIVE_UP_NS:
             self.finished_epoch = max(self.finished_epoch, self.epoch)
         if self.finished_epoch >= self.epoch:
-            self.state = VoiceState.PAUSED  # the pictures' tail passes
+            self.state = PAUSED  # the pictures' tail passes
             self.stall_since_ns = None
             return self._silence(slot, width, Reason.IDLE, passes=True)
         return self._silence(slot, width, Reason.UNDERRUN)
@@ -197,7 +204,7 @@ class Voice:
     def begin_silent(self, epoch: int, pts_ns: int, at_ns: int) -> None:
         """A turn that has pictures and no sound (yet): its content passes from ``pts_ns`` on."""
         self.epoch = epoch
-        self.state = VoiceState.PAUSED
+        self.state = PAUSED
         self._last_was_pause = True
         self.content_ns = pts_ns + (self.slot_ns or at_ns) - at_ns
         self.clock.go_past(pts_ns, at_ns)
@@ -214,7 +221,7 @@ class Voice:
             shift_ns = self.picture_shifts.get(unit.epoch)
             picture_ns = give_up_ns if shift_ns is None else min(unit.pts_ns + shift_ns, give_up_ns)
             starts_ns = max(ready_ns, picture_ns) + self.delay_ns
-        talking = self.state is not VoiceState.IDLE
+        talking = self.state is not IDLE
         tail = unit.pts_ns - self.content_ns
         if talking and 0 < tail < policy.late_limit_ns and (self.pictures_left or self.finished_epoch < self.epoch):
             starts_ns = max(starts_ns, slot + tail)
@@ -227,7 +234,7 @@ class Voice:
         self._slack_ns = self._steady_slack_ns = None
         self._slack_units = self.owed_ns = 0
         self._stretch_ppm = 0
-        self.state = VoiceState.SPEAKING
+        self.state = SPEAKING
         self.clock.stand(slot)  # between turns the clock may step
         return self._play(unit, slot, Reason.FIRST)
 
@@ -239,23 +246,23 @@ class Voice:
     def _go_on(self, unit: MediaUnit, slot: int) -> Present | InsertSilence | Drop:
         gap = unit.pts_ns - self.content_ns
         if gap <= 0:
-            if self._policy.master is Master.VIDEO and -self._policy.late_limit_ns < gap < -unit.duration_ns:
+            if self._video_master and -self._policy.late_limit_ns < gap < -unit.duration_ns:
                 return self._drop_late(unit, slot)
             if unit.pts_ns + unit.duration_ns <= self._lost_until_ns:
                 # It comes after all. Played now, it would leave its length behind as latency.
                 return self._drop_late(unit, slot)
-            return self._play(unit, slot, Reason.DUE)
+            return self._play(unit, slot, _DUE)
         if self._stood_ns:
             # The silence already inserted covered (part of) what is missing: it passed then.
             covered = min(gap, self._stood_ns)
             self.content_ns += covered
             self._stood_ns -= covered
             gap -= covered
-        if self._last_was_pause and self.state is VoiceState.PAUSED:
+        if self._last_was_pause and self.state is PAUSED:
             gap -= self._resized_pause(unit, gap)
         width = self._policy.slot_ns
         if gap < width // 2 or gap > self._policy.early_limit_ns:
-            return self._play(unit, slot, Reason.DUE)
+            return self._play(unit, slot, _DUE)
         reason = Reason.PAUSE if self._last_was_pause and self._policy.pause_passes else Reason.LOSS
         # Never longer than what is missing: else each loss of a short unit would leave some latency behind.
         width = min(gap, width)
@@ -282,12 +289,12 @@ class Voice:
         self._last_was_pause = unit.pause
         if unit.pause:
             # The mark itself lasts no longer than a slot; what follows passes unheard.
-            self.state = VoiceState.PAUSED
+            self.state = PAUSED
             duration = min(duration, self._policy.slot_ns) or self._policy.slot_ns
             if not self._policy.pause_passes:
-                self.state = VoiceState.SPEAKING
+                self.state = SPEAKING
         else:
-            self.state = VoiceState.SPEAKING
+            self.state = SPEAKING
         lasts = duration
         if self._network and not unit.pause:
             stretch = self._rate_ppm()
@@ -300,7 +307,7 @@ class Voice:
             self._stood_ns = 0
         self.stall_since_ns = None
         self.slot_ns = slot + lasts
-        return Present(unit, slot, slot, unit.epoch, reason, self._stretch_ppm)
+        return _new(Present, (unit, slot, slot, unit.epoch, reason, self._stretch_ppm))
 
     def _rate_ppm(self) -> int:
         """d(error)/dt = -rate: a rate of error / rate_recovery fades it with that time constant (mpv)."""
@@ -319,16 +326,16 @@ class Voice:
 
     def _silence(self, slot: int, duration: int, reason: Reason, *, passes: bool | None = None) -> InsertSilence:
         if passes is None:
-            passes = reason is Reason.PAUSE or (reason is Reason.UNDERRUN and self._policy.master is Master.VIDEO)
+            passes = reason is Reason.PAUSE or (reason is Reason.UNDERRUN and self._video_master)
         if passes:
             self.clock.go_past(self.content_ns, slot)
             self.content_ns += duration
         elif reason is Reason.UNDERRUN or reason is Reason.HOLD:
-            if self.state is not VoiceState.IDLE:
+            if self.state is not IDLE:
                 self.clock.stand(slot)
                 self._stood_ns += duration
                 self._stood_tail_ns = self.buffer.end_pts_ns or -1
-                self.state = VoiceState.STALLED
+                self.state = STALLED
                 if self.stall_since_ns is None:
                     self.stall_since_ns = slot
         self.slot_ns = slot + duration
