@@ -132,12 +132,22 @@ def weather(trace: NetworkTrace, task: Task, seed: int, need_bps: float) -> Weat
     return Weather(kind, None if mean is None else mean / 1e6, short_s, 100 * lost)
 
 
+def in_sync(samples: Offsets) -> Bool:
+    """When lips were shown, and close to the voice."""
+    good: Bool = (samples.state == State.MEASURED) & (np.abs(samples.e_ns) < IN_SYNC_NS)
+    return good
+
+
+def in_sync_pct(samples: Offsets) -> float | None:
+    return 100 * float(in_sync(samples).mean()) if len(samples.at_ns) else None
+
+
 def episodes(samples: Offsets) -> tuple[int, float | None]:
     """How often sync was lost once it had been found, and the longest time in ms without a whole second of it."""
     length = NS_PER_S // samples.step_ns
     if len(samples.at_ns) < length:
         return 0, None
-    good = (samples.state == State.MEASURED) & (np.abs(samples.e_ns) < IN_SYNC_NS)
+    good = in_sync(samples)
     steady = np.zeros(len(good), np.bool_)
     for start, end in _runs(good):
         steady[start:end] = end - start >= length
@@ -181,12 +191,14 @@ def _run(blank: Outcome, scenario: Scenario, path: Path) -> Outcome:
         networks={blank.leg: path},
     )
     row: Row = measure(run)
-    at_output, at_viewer = (episodes(offsets(run.source, glass)) for glass in (run.output_glass, run.viewer_glass))
+    seen = [offsets(run.source, glass) for glass in (run.output_glass, run.viewer_glass)]
+    at_output, at_viewer = (episodes(samples) for samples in seen)
     point = OUTPUT if blank.leg == "to_bridge" else ""  # whose ears are behind the trace
     return replace(
         blank,
         output_p95_ms=row["output_offset_abs_p95_ms"], viewer_p95_ms=row["offset_abs_p95_ms"],
         output_lips_pct=row["output_measured_pct"], viewer_lips_pct=row["measured_pct"],
+        output_in_sync_pct=in_sync_pct(seen[0]), viewer_in_sync_pct=in_sync_pct(seen[1]),
         output_episodes=at_output[0], output_longest_ms=at_output[1],
         viewer_episodes=at_viewer[0], viewer_longest_ms=at_viewer[1],
         silence_ms=row[point + "silence_inserted_ms"], heard_pct=row[point + "content_heard_pct"],

@@ -13,7 +13,17 @@ import pytest
 from avsync.units import ms, seconds
 from benchmarks import study_traces
 from benchmarks.study_tables import Outcome, is_miss, misses, report, spread, tables
-from benchmarks.study_traces import Task, call, capacity_bps, episodes, lost_share, main, media_bps, weather
+from benchmarks.study_traces import (
+    Task,
+    call,
+    capacity_bps,
+    episodes,
+    in_sync_pct,
+    lost_share,
+    main,
+    media_bps,
+    weather,
+)
 from sim.network_trace import NetworkTrace
 from sim.truth import Offsets, State
 
@@ -101,8 +111,13 @@ def test_a_loss_of_sync_begins_after_sync_was_found_and_ends_with_a_whole_second
     assert episodes(samples((3, 100))) == (0, 3000), "never found"
 
 
+def test_time_without_lips_is_not_in_sync() -> None:
+    assert in_sync_pct(samples((1, 0), (1, State.DEGRADED), (1, -46), (1, State.NO_PICTURE))) == 25
+
+
 def test_too_little_to_judge_is_unknown() -> None:
     assert episodes(samples((0.9, 0))) == (0, None)
+    assert in_sync_pct(samples()) is None
 
 
 # -------------------------------------------------------------------------------------- telling
@@ -125,6 +140,13 @@ def test_unknown_is_counted_beside_the_percentiles() -> None:
     text = tables([outcome("a", None, None), outcome("b", 12, 30), outcome("c", None, 5), outcome("d", 7, None)])
     assert "to_bridge, viewer avsync, enough: 4 replays" in text
     assert "| default | 7 / 12 / 12 | 5 / 30 / 30 | 3 |" in text
+
+
+def test_the_worst_share_in_sync_is_the_smallest() -> None:
+    text = tables(
+        [outcome(trace, viewer_in_sync_pct=share) for trace, share in (("a", 99.0), ("b", 40.0), ("c", 98.0))]
+    )
+    assert "| 0 | 98 % / 40 % |" in text
 
 
 def test_classes_are_never_mixed() -> None:
