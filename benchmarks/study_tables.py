@@ -76,7 +76,8 @@ def _order(one: Outcome) -> tuple[int, str, int]:
 def _table(mine: Sequence[Outcome]) -> list[str]:
     head = (
         "policy", "output p95: median / p90 / worst", "viewer p95: median / p90 / worst", "UNKNOWN",
-        "in sync: median / worst", "losses of sync", "longest", "silence: median / worst", "added latency: median / worst",
+        "in sync: median / worst", "losses of sync", "longest", "silence: median / worst",
+        "added latency: median / worst",
     )  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for policy in dict.fromkeys(one.policy for one in mine):
