@@ -51,7 +51,7 @@ class BrowserViewer:
         observe: Observe | None,
         ask: Ask | None = None,
         *,
-        picture_target_ns: int = ms(60),
+        picture_target_ns: int = 0,
         sound_target_ns: int = 0,
         display_hz: int = 0,
         sound_device_ns: int = 0,

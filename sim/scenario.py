@@ -25,7 +25,7 @@ from sim.scenario_errors import explain
 from sim.scenario_network import Clocks, Network
 from sim.scenario_source import MediaSource
 from sim.scenario_steps import Step, fault_window
-from sim.scenario_types import MAX_DURATION_S, Part, PolicySpec, Whole, Words, bad, policy_of
+from sim.scenario_types import MAX_DURATION_S, Ms, Part, PolicySpec, Whole, Words, bad, policy_of
 
 __all__ = ["Baseline", "Expect", "Scenario", "build", "fault_window", "load_scenario", "loads", "schema_text"]
 
@@ -113,6 +113,15 @@ class Baseline(Part):
         return names
 
 
+class BrowserLevers(Part):
+    """What a page may set on a browser's receivers (``RTCRtpReceiver.jitterBufferTarget``)."""
+
+    picture_target_ms: Ms = 0.0
+    """For the pictures; helps where jitter on the way to the viewer is large, harms on a calm line."""
+    sound_target_ms: Ms = 0.0
+    """For the sound."""
+
+
 class Scenario(Part):
     """One call that is simulated: who speaks, over what network, what goes wrong, what must hold."""
 
@@ -130,6 +139,8 @@ class Scenario(Part):
     """local_encode: we get sound and frames and encode them; provider_bridge: a provider sends us WebRTC."""
     viewer: Literal["browser", "avsync", "both"] = "both"
     """Who watches: a browser that we only steer, one with our engine in it, or each in its own right."""
+    browser: BrowserLevers = BrowserLevers()
+    """What the page sets in the viewer ``browser``."""
     policy: PolicySpec = "default"
     """A preset's name, or a table such as {preset: default, playout_delay_ms: 120}."""
     source: MediaSource = MediaSource()

@@ -242,7 +242,11 @@ def _viewer(
             presented = presented._replace(epoch=0, what=Heard.IDLE)
         observer(presented)
 
-    browser = BrowserViewer(glass, observe, lambda _what, _numbers, _now: key_wanted())
+    levers = run.scenario.browser
+    browser = BrowserViewer(
+        glass, observe, lambda _what, _numbers, _now: key_wanted(),
+        picture_target_ns=ms(levers.picture_target_ms), sound_target_ns=ms(levers.sound_target_ms),
+    )  # fmt: skip
     browser_end = BrowserEnd(client, browser)
     to_viewer.to(browser_end)
 
