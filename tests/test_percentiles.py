@@ -59,7 +59,7 @@ def test_recent_offsets_are_the_last_10_s_sorted_and_the_newest_of_them() -> Non
     recent.add_all([seconds(n) for n in range(30)], [(-1) ** n * n for n in range(30)])
     assert recent.look(seconds(29), seconds(2)) is None and len(recent) == 11  # 19 .. 29: too few to be known
     recent.add_all([seconds(29) + n for n in range(1, 20)], [5] * 19)
-    found = recent.look(seconds(29) + 19, seconds(1))
+    found = recent.look(seconds(29) + 19, seconds(1) + 19)
     assert found is not None
     everything, newest = found
     assert everything == sorted(everything) and len(everything) == 29 and everything[0] == -29
