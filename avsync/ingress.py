@@ -24,6 +24,7 @@ AGREE_NS = ms(50)
 FAR_NS = ms(500)
 SETTLE_NS = seconds(2)  # before this a placement may still step: nobody has settled on it
 DEADBAND_NS = ms(1)
+OUTAGE_NS = seconds(60)  # later than this nothing comes; more is a clock that runs slow, or a source that fell behind
 
 
 class _Track:
@@ -37,7 +38,7 @@ class _Track:
         self.reports = RtpNtpMap(hz)
         self.first: int | None = None
         self.last = 0
-        self.at_ns = 0  # when the last one came
+        self.at_ns = 0  # when the last one should have come, by the pace of those before it
         self.shift_ns = 0  # PTS of the first stamp
         # Smallest (arrival - PTS without shift): over the last window, and over the one under way.
         self.low_ns: int | None = None
@@ -51,11 +52,12 @@ class _Track:
         if ahead_ns < -limit_ns or ahead_ns > limit_ns + elapsed_ns:
             going_on = self.last - (self.first or 0) + ns_to_ticks(max(elapsed_ns, ms(1)), self.hz)
             self.first = rtp - going_on
-            self.last = rtp
+            self.last, self.at_ns = rtp, now_ns
             self.reports = RtpNtpMap(self.hz)  # its reports begin anew, too
-        if rtp >= self.last:
+        elif rtp >= self.last:
             self.last = rtp
-            self.at_ns = now_ns
+            # Not its arrival: after an outage one old unit comes late, and the fresh one behind it did not jump.
+            self.at_ns = max(min(now_ns, self.at_ns + ahead_ns), now_ns - OUTAGE_NS)
 
     def media_ns(self, rtp: int) -> int:
         """Nominal media time of an unwrapped stamp since the first."""

@@ -222,6 +222,33 @@ def test_silence_without_packets_is_no_new_source() -> None:
     assert set(steps(call, AUDIO)) == {0} and abs(call.off()) <= ms(1)
 
 
+def test_trap_55_one_old_picture_after_an_outage_does_not_make_the_fresh_ones_a_new_source() -> None:
+    """Pictures that were sent again come 15 s late, then fresh ones: their stamps jump, their pace does not."""
+    call = Call()
+    call.run(0, 15 * S)
+    call.delay[VIDEO] = 15 * S
+    for content in range(15 * S, 15 * S + 5 * FRAME, FRAME):
+        call.media(VIDEO, content)
+    call.delay[VIDEO] = ms(50)
+    call.run(31 * S, 33 * S)
+    assert abs(call.off(50)) <= ms(1), "at once, not when the reports have said so for three seconds"
+    call.base[VIDEO] += HZ[VIDEO] * 600
+    call.run(33 * S, 40 * S)
+    assert abs(call.off()) <= ms(1), "a real new base is still noticed"
+
+
+def test_a_source_that_fell_behind_for_good_may_still_begin_again() -> None:
+    call = Call()
+    call.run(0, 5 * S)
+    for kind in HZ:
+        call.delay[kind] = 300 * S  # it stopped for five minutes and went on where it was
+    call.run(5 * S, 10 * S)
+    for kind in HZ:
+        call.base[kind] += HZ[kind] * 100
+    call.run(10 * S, 20 * S)
+    assert max(map(abs, steps(call, AUDIO)[300:])) <= seconds(61), "not taken for 100 s of content"
+
+
 def test_trap_22_a_sound_clock_that_drifts_is_followed_by_the_pictures() -> None:
     """Its RTP runs 500 ppm fast against its own NTP: the reports say so, and the lips stay with the voice."""
     call = Call()
