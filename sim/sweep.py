@@ -43,16 +43,6 @@ class Spec:
     record_to: str | None = None
     with_series: bool = False
 
-    def reproduce(self) -> str:
-        """The command that runs this again."""
-        words = ["avsync run", self.file, f"--seed {self.seed}", f"--viewer {self.viewer}"]
-        if isinstance(self.policy, str):
-            words.append(f"--policy {self.policy}")
-        words += [f"--network {path}@{leg}" for leg, path in self.networks]
-        if self.clip:
-            words.append(f"--clip {self.clip}")
-        return " ".join(words)
-
 
 @dataclass(slots=True)
 class Result:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import simpy
 
+from avsync.errors import UsageError
 from avsync.monitor import AvSyncMonitor, SyncReport
 from avsync.policy import AvSyncPolicy
 from avsync.synchronizer import AvSynchronizer
@@ -124,6 +125,8 @@ def simulate(
     device at our output misbehaves (tests), ``viewer_sink``: the one at the viewer. ``wrap_engine``: a recorder
     around each engine.
     """
+    if viewer not in ("browser", "avsync"):
+        raise UsageError(f"viewer must be 'browser' or 'avsync', got {viewer!r}")
     env = VirtualTime(0)
     run = Run(scenario, policy, viewer, seed)
     wrap = wrap_engine or _plain
