@@ -30,7 +30,7 @@ from avsync.types import (
 )
 from avsync.units import ms
 
-LATE_RUN = 12  # about half a second of pictures
+LATE_FOR_NS = ms(1000)  # a heap after a stall is late together and then on time; a sender repeats for less than this
 KEYFRAME_AGAIN_NS = ms(500)  # a key frame takes about an RTT and an encode to come
 NOMINAL_NS = ms(40)  # a frame that does not say how long it lasts (25 fps)
 
@@ -75,7 +75,7 @@ class Pictures:
         "_key_asked_ns",
         "_last_stamp_ns",
         "_late_low_ns",
-        "_late_run",
+        "_late_since_ns",
         "_level",
         "_levers",
         "_lost_before_next",
@@ -121,7 +121,7 @@ class Pictures:
         self._missing_pts_ns = 0  # the content whose place the next Repeat takes
         self._level = 0
         self.behind_ns = 0  # all pictures come at least this late, and the source cannot help it
-        self._late_run = 0
+        self._late_since_ns: int | None = None
         self._late_low_ns = 0
         self._alerted = False
         self._broken = False  # a picture that others need was dropped: nothing but a key frame can be shown
@@ -281,7 +281,7 @@ class Pictures:
                 if late >= CREEP_NS
                 else self._catchup.on_time(unit.epoch, now_ns)
             )
-        self._note_lateness(late)
+        self._note_lateness(late, now_ns)
         if verdict is MAKE_WAY:
             return self._drop(unit, now_ns, DropReason.LATE_NEWER)
         if verdict is TOO_LATE:
@@ -291,15 +291,18 @@ class Pictures:
             return self._drop(unit, now_ns, DropReason.STAMP_ORDER)
         return self._show(unit, stamp, Reason.LATE if verdict is SHOW_LATE else _DUE, now_ns)
 
-    def _note_lateness(self, late: int) -> None:
-        """All of the last pictures came late by at least ``low``: no stall and no jitter, but their way."""
+    def _note_lateness(self, late: int, now_ns: int) -> None:
+        """Every picture of a while came late by at least ``low``: no stall, no heap, but their way."""
         if late < CREEP_NS:
-            self._late_run = 0
+            self._late_since_ns = None
             return
-        self._late_low_ns = min(late, self._late_low_ns) if self._late_run else late
-        self._late_run += 1
-        if self._late_run >= LATE_RUN:
-            self._late_run = 0
+        since = self._late_since_ns
+        if since is None:
+            self._late_since_ns, self._late_low_ns = now_ns, late
+            return
+        self._late_low_ns = min(late, self._late_low_ns)
+        if now_ns - since >= LATE_FOR_NS:
+            self._late_since_ns = None
             if self._catchup.helpless():
                 self.behind_ns = self._late_low_ns
 
