@@ -46,6 +46,7 @@ class Outcome:
     silence_ms: float | None = None
     heard_pct: float | None = None
     latency_p95_ms: float | None = None
+    held_ms: float | None = None
     monitor_error_ms: float | None = None
     queue_peak_units: float | None = None
     pts_violations: float | None = None
@@ -77,7 +78,7 @@ def _table(mine: Sequence[Outcome]) -> list[str]:
     head = (
         "policy", "output p95: median / p90 / worst", "viewer p95: median / p90 / worst", "UNKNOWN",
         "in sync: median / worst", "losses of sync", "longest", "silence: median / worst",
-        "added latency: median / worst",
+        "added latency: median / worst", "sound held: median / worst",
     )  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for policy in dict.fromkeys(one.policy for one in mine):
@@ -94,6 +95,7 @@ def _table(mine: Sequence[Outcome]) -> list[str]:
             _text(spread([one.viewer_longest_ms for one in ours], 100)),
             _two([one.silence_ms for one in ours]),
             _two([one.latency_p95_ms for one in ours]),
+            _two([one.held_ms for one in ours]),
         )
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -151,7 +153,8 @@ def report(outcomes: Sequence[Outcome], others: Sequence[tuple[str, str]], polic
         f"{STARVED_BELOW} times that while the call lasts; `lossy`: it loses more than {LOSSY_ABOVE:.0%} of it.",
         f"Losses of sync: how often, in all replays, the viewer's lips left {to_ms(IN_SYNC_NS):g} ms or were gone;",
         "longest: the longest time without a whole second in sync. In sync: the share of the call in which lips are",
-        "shown and within that; p95 is of the time in which lips are shown. UNKNOWN: replays with too few lips to",
+        "shown and within that; p95 is of the time in which lips are shown. Sound held: what waited behind the network",
+        "for half of the call, which an oracle would have to wait for as well. UNKNOWN: replays with too few lips to",
         "measure, in no percentile.",
         "",
         tables(outcomes),

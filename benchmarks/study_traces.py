@@ -202,7 +202,8 @@ def _run(blank: Outcome, scenario: Scenario, path: Path) -> Outcome:
         output_episodes=at_output[0], output_longest_ms=at_output[1],
         viewer_episodes=at_viewer[0], viewer_longest_ms=at_viewer[1],
         silence_ms=row[point + "silence_inserted_ms"], heard_pct=row[point + "content_heard_pct"],
-        latency_p95_ms=row["output_added_latency_p95_ms"], monitor_error_ms=row[point + "monitor_error_p95_ms"],
+        latency_p95_ms=row["output_added_latency_p95_ms"], held_ms=row[point + "jitter_buffer_p50_ms"],
+        monitor_error_ms=row[point + "monitor_error_p95_ms"],
         queue_peak_units=max(row["output_queue_peak_units"] or 0, row["queue_peak_units"] or 0),
         pts_violations=(row["output_pts_violations"] or 0) + (row["pts_violations"] or 0),
     )  # fmt: skip
