@@ -14,6 +14,8 @@ import pytest
 
 from avsync.cli import BAD_INPUT, INTERRUPTED, MET, MISSED, OUR_FAULT, main
 
+pytestmark = pytest.mark.lab
+
 SHORT = """\
 avsync: 1
 about: Six seconds in which nothing goes wrong.
