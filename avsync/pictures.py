@@ -30,6 +30,7 @@ from avsync.types import (
 )
 from avsync.units import ms
 
+STAMP_STEP_NS = ms(1)  # stamps closer than this could be one RTP tick (LiveKit keeps the same step)
 LATE_FOR_NS = ms(1000)  # a heap after a stall is late together and then on time; a sender repeats for less than this
 KEYFRAME_AGAIN_NS = ms(500)  # a key frame takes about an RTT and an encode to come
 NOMINAL_NS = ms(40)  # a frame that does not say how long it lasts (25 fps)
@@ -287,7 +288,7 @@ class Pictures:
         if verdict is TOO_LATE:
             return self._drop(unit, now_ns, DropReason.LATE)
         stamp = unit.pts_ns + self._clock.shift_at(unit.pts_ns)
-        if stamp <= self._last_stamp_ns:
+        if stamp < self._last_stamp_ns + STAMP_STEP_NS:
             return self._drop(unit, now_ns, DropReason.STAMP_ORDER)
         return self._show(unit, stamp, Reason.LATE if verdict is SHOW_LATE else _DUE, now_ns)
 
@@ -352,7 +353,7 @@ class Pictures:
             self._missing_pts_ns += behind // width * width
         stamp = self._missing_pts_ns + self._clock.shift_at(self._missing_pts_ns)
         self._missing_pts_ns += width
-        if stamp <= self._last_stamp_ns:
+        if stamp < self._last_stamp_ns + STAMP_STEP_NS:
             return None
         self._last_stamp_ns = stamp
         return Repeat(shown, now_ns, stamp, self.epoch, Reason.MISSING)

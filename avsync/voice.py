@@ -38,6 +38,7 @@ class Voice:
 
     __slots__ = (
         "_first_arrivals",
+        "_flush",
         "_last_was_pause",
         "_lost_until_ns",
         "_network",
@@ -99,6 +100,7 @@ class Voice:
         self._lost_until_ns = -1  # content up to here was given up as lost
         # How long a unit waits here, smoothed; and what it was when the turn had settled (or
         # was changed to on purpose): the rate correction takes drift away, not what the pictures need.
+        self._flush = False
         self._slack_ns: int | None = None
         self._slack_units = 0
         self._steady_slack_ns: int | None = None
@@ -233,6 +235,7 @@ class Voice:
         self._forget_up_to(unit.epoch)
         self._slack_ns = self._steady_slack_ns = None
         self._slack_units = self.owed_ns = 0
+        self._flush = False
         self._stretch_ppm = 0
         self.state = SPEAKING
         self.clock.stand(slot)  # between turns the clock may step
@@ -244,6 +247,9 @@ class Voice:
                 del known[epoch]
 
     def _go_on(self, unit: MediaUnit, slot: int) -> Present | InsertSilence | Drop:
+        if self._network and self._flushing(unit):
+            self.content_ns = unit.pts_ns + unit.duration_ns
+            return self._drop_late(unit, slot)
         gap = unit.pts_ns - self.content_ns
         if gap <= 0:
             if self._video_master and -self._policy.late_limit_ns < gap < -unit.duration_ns:
@@ -269,6 +275,15 @@ class Voice:
         if reason is Reason.LOSS:
             self._lost_until_ns = self.content_ns + width
         return self._silence(slot, width, reason, passes=True)
+
+    def _flushing(self, unit: MediaUnit) -> bool:
+        """A backlog beyond the late limit is not talked through: live again at the delay target."""
+        target = self.buffer.target_ns()
+        if self.buffer.depth_ns > target + self._policy.late_limit_ns:
+            self._flush = True
+        elif self.buffer.depth_ns - unit.duration_ns < target:
+            self._flush = False
+        return self._flush
 
     def _resized_pause(self, unit: MediaUnit, gap: int) -> int:
         """In silence a grown delay is brought back down, whole slots at a time: the pause ends sooner."""
