@@ -10,10 +10,12 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from avsync.errors import InputError
 
+LAB_NEEDS = ("numpy", "pydantic", "rich", "simpy", "yaml")
 MET, MISSED, BAD_INPUT, OUR_FAULT, INTERRUPTED = 0, 1, 2, 3, 130
 
 RUN_EXAMPLES = """\
@@ -114,17 +116,10 @@ def _whole_numbers(text: str) -> list[int]:
 
 def _lab_or_hint() -> bool:
     """True where the lab's dependencies are installed; else says how to get them."""
-    try:
-        import numpy  # noqa: F401
-        import pydantic  # noqa: F401
-        import rich  # noqa: F401
-        import simpy  # noqa: F401
-        import yaml  # noqa: F401
-    except ImportError as error:
-        print(
-            f"avsync: the lab needs {error.name}, which is not installed\n  pip install 'avsync[lab]'", file=sys.stderr
-        )
-        return False
+    for name in LAB_NEEDS:
+        if find_spec(name) is None:
+            print(f"avsync: the lab needs {name}, which is not installed\n  pip install 'avsync[lab]'", file=sys.stderr)
+            return False
     return True
 
 

@@ -93,7 +93,6 @@ class Ingress:
         "_sound",
         "_started_ns",
         "_target_ns",
-        "report_at_ns",
         "synced",
     )
 
@@ -114,7 +113,6 @@ class Ingress:
         self._far: list[int] = []
         self.synced = False
         """True once sender reports, not arrivals, place the pictures."""
-        self.report_at_ns: int | None = None
 
     # ---- media
 
@@ -184,7 +182,6 @@ class Ingress:
         """An SR: kept also before the first RTP; judged against the ones before it."""
         track = self._sound if kind is AUDIO else self._picture
         rtp = track.rtp.peek(rtp32) if track.rtp.started else track.rtp.unwrap(rtp32)
-        self.report_at_ns = now_ns
         if self._rebased:
             return
         if track.reports.add(ntp_ns, rtp, now_ns) is None:
