@@ -3,18 +3,24 @@
 A picture is due when the sound of the same content leaves. Little late, it is shown at once;
 later, it makes way for a newer one; too late, the last picture is repeated and the ladder
 climbed: repeat, alert, idle picture. Encoded frames that others need are never dropped alone.
+
+Two things move that moment. The *trim* moves the pictures against the voice, due time and stamp
+alike: all that is decided here is decided against the content whose pictures leave now, the
+voice's position + trim. The *lead* only says how long before it is due a picture is answered (its
+encoder needs the time): due time, stamp and lateness stay what they are.
 """
 
 from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from enum import Enum
 
 from avsync.catchup import CREEP_NS, CatchUp
+from avsync.lateness import MAKE_WAY, SHOW_LATE, TOO_LATE, judge
 from avsync.open_loop import OpenLoop
 from avsync.playout import INVALID, STANDING, PlayoutClock
 from avsync.policy import AvSyncPolicy, Pacing
+from avsync.trim import Trim
 from avsync.types import (
     Alert,
     Answer,
@@ -35,29 +41,8 @@ LATE_FOR_NS = ms(1000)  # a heap after a stall is late together and then on time
 KEYFRAME_AGAIN_NS = ms(500)  # a key frame takes about an RTT and an encode to come
 NOMINAL_NS = ms(40)  # a frame that does not say how long it lasts (25 fps)
 
-
-class Verdict(Enum):
-    SHOW = "show"
-    SHOW_LATE = "show_late"
-    MAKE_WAY = "make_way"
-    TOO_LATE = "too_late"
-
-
-SHOW, SHOW_LATE, MAKE_WAY, TOO_LATE = Verdict
 _DUE = Reason.DUE
 _new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
-
-
-def judge(late_ns: int, *, newer_due: bool, idle: bool, policy: AvSyncPolicy) -> Verdict:
-    """What to do with a picture that is ``late_ns`` >= 0 behind the voice (design, section 6)."""
-    if late_ns <= policy.late_video_ns:
-        return SHOW
-    if newer_due:
-        return MAKE_WAY
-    # Lips come back from the idle picture with the first one that is on time, not before.
-    if late_ns > policy.repeat_after_ns or idle:
-        return TOO_LATE
-    return SHOW_LATE
 
 
 class Pictures:
@@ -71,6 +56,7 @@ class Pictures:
         "_broken",
         "_catchup",
         "_clock",
+        "_early_ns",
         "_expected_pts_ns",
         "_half_tick_ns",
         "_key_asked_ns",
@@ -86,6 +72,7 @@ class Pictures:
         "_policy",
         "_queue",
         "_shown",
+        "_trim",
         "behind_ns",
         "epoch",
         "finished_epoch",
@@ -98,6 +85,7 @@ class Pictures:
         policy: AvSyncPolicy,
         clock: PlayoutClock,
         pending: deque[Answer],
+        trim: Trim,
         *,
         levers: frozenset[Want],
         tick_ns: int,
@@ -106,6 +94,8 @@ class Pictures:
         self._clock = clock
         self._levers = levers
         self._half_tick_ns = tick_ns // 2
+        self._early_ns = self._half_tick_ns  # and the lead: so long before it is due a picture may be answered
+        self._trim = trim
         # (pts, open-loop due, unit, whether a picture that it may need was lost before it came here)
         self._queue: deque[tuple[int, int, MediaUnit, bool]] = deque()
         self._pending = pending
@@ -131,9 +121,12 @@ class Pictures:
 
     # ---- in
 
+    def lead(self, lead_ns: int) -> None:
+        self._early_ns = self._half_tick_ns + lead_ns
+
     def push(self, unit: MediaUnit, now_ns: int, sound_buffered_ns: int) -> DropReason | None:
         queue = self._queue
-        self._catchup.on_arrival(unit.pts_ns, unit.size_bytes, now_ns, self._clock.position_ns(now_ns))
+        self._catchup.on_arrival(unit.pts_ns, unit.size_bytes, now_ns, self._position_ns(now_ns))
         due = 0
         if self._open_loop is not None:
             due = self._open_loop.due_ns(now_ns, unit.pts_ns, self._policy.nominal_frame_ns, sound_buffered_ns)
@@ -213,7 +206,7 @@ class Pictures:
         """For a video master: is the picture that should be on screen not there?"""
         if self._queue or self._shown is None or self.finished_epoch >= self.epoch:
             return False
-        position = self._clock.position_ns(now_ns)
+        position = self._position_ns(now_ns)
         return position is not None and position - self._expected_pts_ns >= 0
 
     def next_due_ns(self, now_ns: int) -> int | None:
@@ -225,8 +218,8 @@ class Pictures:
             return due
         if unit.epoch != self.epoch:
             return None
-        leaves = self._clock.leaves_ns(pts)
-        return None if leaves is None else leaves - self._half_tick_ns
+        leaves = self._clock.leaves_ns(pts - self._trim.ns)
+        return None if leaves is None else leaves - self._early_ns
 
     def answer(self, now_ns: int) -> Answer | None:
         if self._open_loop is not None:
@@ -236,6 +229,9 @@ class Pictures:
             return None
         position = clock.position_ns(now_ns)
         assert position is not None
+        position += self._trim.ns
+        # While the voice stands nobody knows when it goes on: nothing is ahead of a time that is not known.
+        early = self._early_ns if clock.state is not STANDING else self._half_tick_ns
         queue = self._queue
         while queue:
             pts, _, unit, lost_before = queue[0]
@@ -245,7 +241,7 @@ class Pictures:
                 queue.popleft()
                 return Drop(unit, now_ns, unit.epoch, DropReason.LATE_NEWER)
             late = position - pts
-            if late < -self._half_tick_ns:
+            if late < -early:
                 break
             queue.popleft()
             if lost_before:
@@ -287,7 +283,7 @@ class Pictures:
             return self._drop(unit, now_ns, DropReason.LATE_NEWER)
         if verdict is TOO_LATE:
             return self._drop(unit, now_ns, DropReason.LATE)
-        stamp = unit.pts_ns + self._clock.shift_at(unit.pts_ns)
+        stamp = self._stamp_ns(unit.pts_ns)
         if stamp < self._last_stamp_ns + STAMP_STEP_NS:
             return self._drop(unit, now_ns, DropReason.STAMP_ORDER)
         return self._show(unit, stamp, Reason.LATE if verdict is SHOW_LATE else _DUE, now_ns)
@@ -351,12 +347,23 @@ class Pictures:
             return None
         if behind >= 2 * width:  # the content jumped, or the driver slept: no burst makes up for it
             self._missing_pts_ns += behind // width * width
-        stamp = self._missing_pts_ns + self._clock.shift_at(self._missing_pts_ns)
+        stamp = self._stamp_ns(self._missing_pts_ns)
         self._missing_pts_ns += width
         if stamp < self._last_stamp_ns + STAMP_STEP_NS:
             return None
         self._last_stamp_ns = stamp
         return Repeat(shown, now_ns, stamp, self.epoch, Reason.MISSING)
+
+    def _position_ns(self, now_ns: int) -> int | None:
+        """The content whose pictures leave now."""
+        position = self._clock.position_ns(now_ns)
+        return None if position is None else position + self._trim.ns
+
+    def _stamp_ns(self, pts_ns: int) -> int:
+        """Due time, as the sound around it left. Where the voice stalled, or another turn lies, between the picture's
+        content and the content whose sound leaves with it, the later of the two says when: stamps never go back."""
+        trim = self._trim.ns
+        return pts_ns - trim + self._clock.shift_at(pts_ns if trim >= 0 else pts_ns - trim)
 
     def _answer_open_loop(self, now_ns: int) -> Answer | None:
         if not self._queue or self._queue[0][1] > now_ns:

@@ -98,6 +98,14 @@ class AvSyncPolicy:
     """Sound's rate correction at most 0.1 %. Origin: mpv, 0.125 %."""
     rate_recovery_ns: int = seconds(10)
 
+    # What is known of the way after us: pictures moved against the voice, and answered ahead of time.
+    trim_max_ns: int = ms(100)
+    """A trim of the pictures, either way. Whoever needs more has another trouble than a trim mends."""
+    trim_slew_ppm: int = 2_000
+    """A trim is followed by at most 2 ms/s: below what is seen, and slower than the browser's own loop."""
+    picture_lead_max_ns: int = ms(40)
+    """One frame at 25 fps: an encoder that takes longer than that is too slow for its stream."""
+
     # Bounds.
     audio_queue_units: int = 3_000
     video_queue_units: int = 512
@@ -122,6 +130,8 @@ class AvSyncPolicy:
                 if value > seconds(3600):
                     raise UsageError(f"{field.name} must be <= one hour, got {value}")
         _positive(self, "slot_ns", "audio_queue_units", "video_queue_units", "rate_recovery_ns")
+        if self.trim_slew_ppm > 100_000:
+            raise UsageError(f"trim_slew_ppm must be <= 100000, got {self.trim_slew_ppm}")
         _ordered(self, "playout_delay_ns", "playout_delay_max_ns")
         _ordered(self, "jitter_min_ns", "jitter_start_ns", "jitter_max_ns")
         _ordered(self, "late_video_ns", "repeat_after_ns", "degrade_after_ns", "stall_alert_after_ns", "idle_after_ns")

@@ -75,6 +75,16 @@ class Recorder:
         self._told(row, lambda: self._engine.on_presented(presented, now_ns))
         self._write(line_of(row))
 
+    def trim(self, trim_ns: int, now_ns: int) -> None:
+        row = ["trim", plain(now_ns), plain(trim_ns)]
+        self._told(row, lambda: self._engine.trim(trim_ns, now_ns))
+        self._write(line_of(row))
+
+    def picture_lead(self, lead_ns: int, now_ns: int) -> None:
+        row = ["lead", plain(now_ns), plain(lead_ns)]
+        self._told(row, lambda: self._engine.picture_lead(lead_ns, now_ns))
+        self._write(line_of(row))
+
     def close(self, now_ns: int) -> None:
         row = ["close", plain(now_ns)]
         self._told(row, lambda: self._engine.close(now_ns))
@@ -134,6 +144,10 @@ class Recorder:
     @property
     def epoch(self) -> int:
         return self._engine.epoch
+
+    @property
+    def trim_ns(self) -> int:
+        return self._engine.trim_ns
 
     def position_ns(self, now_ns: int) -> int | None:
         return self._engine.position_ns(now_ns)

@@ -8,6 +8,7 @@ array of a word, its arguments and what was answered:
     ["wake", next_wakeup_ns]
     ["finish", now_ns, kind, epoch]  ["interrupt", now_ns, epoch, [epoch, played_pts_ns, dropped_units]]
     ["seen", now_ns, kind, epoch, pts_ns, duration_ns, at_ns, source, what]  ["close", now_ns]
+    ["trim", now_ns, trim_ns]  ["lead", now_ns, lead_ns]
     ["raised", "UsageError", [call]]     what the engine refused
 
 An answer is its type's name and its fields, a unit in it as (kind, seq, pts_ns). Payloads are
@@ -48,14 +49,16 @@ CALLS: dict[str, tuple[str, ...]] = {
     "finish": ("now_ns", "kind", "epoch"),
     "interrupt": ("now_ns", "epoch"),
     "seen": ("now_ns", "kind", "epoch", "pts_ns", "duration_ns", "at_ns", "source", "what"),
+    "trim": ("now_ns", "trim_ns"),
+    "lead": ("now_ns", "lead_ns"),
     "close": ("now_ns",),
     "poll": ("now_ns",),
     "part": ("now_ns",),
     "wake": (),
 }
-_METHODS = {"seen": "on_presented", "part": "poll"}
+_METHODS = {"seen": "on_presented", "part": "poll", "lead": "picture_lead"}
 _WORDS = frozenset({"kind", "reason", "want", "name", "source", "what"})
-_ODD = frozenset({"seq", "epoch", "pts_ns", "duration_ns", "size_bytes", "at_ns"})
+_ODD = frozenset({"seq", "epoch", "pts_ns", "duration_ns", "size_bytes", "at_ns", "trim_ns", "lead_ns"})
 """A source may have put anything there: the engine's answer to it is part of the recording."""
 
 
@@ -307,7 +310,7 @@ def _arguments(name: str, values: list[Any]) -> tuple[Any, tuple[Any, ...]]:
     """The time and the other arguments as the engine's method takes them."""
     if name == "wake":
         return None, ()
-    if name == "interrupt":
+    if name in ("interrupt", "trim", "lead"):
         return _number(values[0]), (_number(values[1]),)
     if name == "finish":
         return _number(values[0]), (_member(Kind, values[1], "kind"), _number(values[2]))

@@ -17,6 +17,7 @@ from avsync.errors import UsageError, check_now
 from avsync.estimators import DelayTarget
 from avsync.pictures import Pictures
 from avsync.policy import AvSyncPolicy, Master, Pacing
+from avsync.trim import Trim
 from avsync.types import (
     AUDIO,
     MAX_PTS_NS,
@@ -78,7 +79,10 @@ class AvSynchronizer:
         self._now_ns = -(1 << 62)
         self._voice = Voice(policy, network=network)
         self._pending: deque[Answer] = deque()
-        self._pictures = Pictures(policy, self._voice.clock, self._pending, levers=self.levers, tick_ns=picture_tick_ns)
+        self._trim = Trim(policy.trim_slew_ppm)
+        self._pictures = Pictures(
+            policy, self._voice.clock, self._pending, self._trim, levers=self.levers, tick_ns=picture_tick_ns
+        )
         # What the pictures' arrivals need; begins at the least, grows from what is seen.
         self._picture_delay = DelayTarget(replace(policy, jitter_start_ns=policy.jitter_min_ns))
         self._min_epoch = 0
@@ -178,6 +182,29 @@ class AvSynchronizer:
         if presented.kind is AUDIO and presented.what is Heard.CONTENT:
             self._heard_pts_ns = presented.pts_ns
 
+    def trim(self, trim_ns: int, now_ns: int) -> None:
+        """> 0: pictures earlier by so much against the voice, due time and stamp alike; followed slowly.
+
+        At most ``policy.trim_max_ns`` either way, by ``policy.trim_slew_ppm``. Kept over turns and
+        interrupts. Of no effect on open-loop policies.
+        """
+        limit = self.policy.trim_max_ns
+        if type(trim_ns) is not int or not -limit <= trim_ns <= limit:
+            raise UsageError(f"trim_ns must be an int from {-limit} to {limit}, got {trim_ns!r}")
+        self._now_ns = check_now(now_ns, self._now_ns)
+        self._trim.go_to(trim_ns, now_ns)
+
+    def picture_lead(self, lead_ns: int, now_ns: int) -> None:
+        """Answer pictures ``lead_ns`` before they are due, because their encoder takes that long.
+
+        Stamps stay; a picture answered that early is on time. At most ``policy.picture_lead_max_ns``.
+        """
+        limit = self.policy.picture_lead_max_ns
+        if type(lead_ns) is not int or not 0 <= lead_ns <= limit:
+            raise UsageError(f"lead_ns must be an int from 0 to {limit}, got {lead_ns!r}")
+        self._now_ns = check_now(now_ns, self._now_ns)
+        self._pictures.lead(lead_ns)
+
     def close(self, now_ns: int) -> None:
         """No more output. What is still queued is dropped, each unit with its reason."""
         self._now_ns = check_now(now_ns, self._now_ns)
@@ -213,6 +240,8 @@ class AvSynchronizer:
             answer = voice.answer(now_ns)
             if answer is not None:
                 pictures.slot_came = True
+                if self._trim.ns != self._trim.goal_ns:
+                    self._trim.slew(now_ns)
                 if type(answer) is Present and answer.reason is _FIRST:
                     pictures.start_turn(voice.epoch)
                 if self._sound_alert or voice.stall_since_ns is not None:
@@ -249,6 +278,11 @@ class AvSynchronizer:
         """The epoch that is being played."""
         return self._voice.epoch
 
+    @property
+    def trim_ns(self) -> int:
+        """How much earlier pictures leave now; on its way to what ``trim`` was told."""
+        return self._trim.ns
+
     def position_ns(self, now_ns: int) -> int | None:
         """The content that leaves now; None between turns."""
         return self._voice.clock.position_ns(now_ns)
@@ -258,7 +292,9 @@ class AvSynchronizer:
     def _prepare_turn(self, now_ns: int) -> None:
         """Between turns: the common delay the next one gets, and whether it waits for a picture."""
         voice, policy = self._voice, self.policy
-        delay = max(policy.playout_delay_ns, voice.buffer.target_ns(), self._picture_delay.target_ns())
+        # Pictures that leave earlier than their sound must be there earlier: a new turn gives them the time.
+        trim = max(self._trim.ns, 0)
+        delay = max(policy.playout_delay_ns, voice.buffer.target_ns(), self._picture_delay.target_ns() + trim)
         voice.delay_ns = min(delay, policy.playout_delay_max_ns)
         # Over a network what comes is live: waiting would be kept as delay. Late pictures are waited for once
         # they are known to be late.

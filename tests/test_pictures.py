@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from avsync.pictures import KEYFRAME_AGAIN_NS, Verdict, judge
+from avsync.lateness import Verdict, judge
+from avsync.pictures import KEYFRAME_AGAIN_NS
 from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit, Present, Reason, Repeat, Request, Want
 from avsync.units import ms, seconds

@@ -120,6 +120,16 @@ class AsyncioDriver:
         self._engine.on_presented(presented, self._tell())
         self._pump()
 
+    def trim(self, trim_ns: int) -> None:
+        """Pictures earlier (> 0) or later against the voice, slowly; see the engine."""
+        self._engine.trim(trim_ns, self._tell())
+        self._pump()
+
+    def picture_lead(self, lead_ns: int) -> None:
+        """Pictures answered so much before they are due; see the engine."""
+        self._engine.picture_lead(lead_ns, self._tell())
+        self._pump()
+
     def close(self) -> None:
         """No more output: what is queued is answered as dropped, a waiting ``pull`` is released. Twice is once."""
         if self._closed:
