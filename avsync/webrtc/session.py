@@ -1,0 +1,595 @@
+"""AvSyncSession: frames and PCM in, two aiortc tracks per viewer out, lips and voice together.
+
+    async with AvSyncSession(video_rate=25) as session:
+        peer.addTrack(session.audio_track)
+        peer.addTrack(session.video_track)
+        ...
+        async with session.begin_turn() as turn:
+            await turn.write_audio(pcm)            # as fast as the model makes it
+            await turn.write_video(picture)
+        ...
+        await session.interrupt()                  # the listener broke in: all of it stops now
+
+The engine decides (``avsync.synchronizer``); this gives it a clock, codecs and a connection. One
+session may have many viewers (``viewer()``); everything is encoded once. All calls belong to the
+event loop that made the session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import av
+
+from avsync.adapters.asyncio_driver import AsyncioDriver, DriverClosed
+from avsync.clock import AvSyncClock
+from avsync.errors import UsageError
+from avsync.monitor import AvSyncMonitor
+from avsync.policy import AvSyncPolicy
+from avsync.synchronizer import AvSynchronizer
+from avsync.types import (
+    AUDIO,
+    VIDEO,
+    Alert,
+    Answer,
+    Degrade,
+    Drop,
+    Heard,
+    InsertSilence,
+    Kind,
+    MediaUnit,
+    Present,
+    Presented,
+    Reason,
+    Repeat,
+    Request,
+    Want,
+)
+from avsync.units import NS_PER_S, Rate, ms, ns_to_ticks, seconds, ticks_to_ns
+from avsync.webrtc import aiortc_sender
+from avsync.webrtc.encode import PICTURE_HZ, SLOT_SAMPLES, SOUND_HZ, Layout
+from avsync.webrtc.host_lateness import HostLateness
+from avsync.webrtc.intake import Picture, Sound, SoundIntake, audio_frame, blurred, even, size_of, video_frame
+from avsync.webrtc.picture_out import PictureOut
+from avsync.webrtc.sent_log import SentLog
+from avsync.webrtc.session_stats import SessionStats, ViewerStats
+from avsync.webrtc.sound_out import SoundOut
+from avsync.webrtc.tracks import SyncTrack
+from avsync.webrtc.turn import Turn
+from avsync.webrtc.viewer import Viewer
+
+logger = logging.getLogger("avsync.webrtc")
+
+FLUSH_WITHIN_S = 0.1
+"""A frame that aiortc already holds leaves in a fraction of this; ``flush`` never waits longer."""
+LEAD_STEP_NS = ms(1)
+REQUESTS_KEPT = 64
+NTP_1970 = 2_208_988_800
+
+
+class Flushed(NamedTuple):
+    """What an interrupt found. ``played_ms``: how far into its turn the voice had come; None: nothing was said."""
+
+    epoch: int
+    played_ms: float | None
+    dropped_units: int
+
+
+class AvSyncSession:
+    """Sends one avatar. ``audio_track`` and ``video_track`` are the first viewer's; ``viewer()`` makes more.
+
+    ``video_rate``: frames per second of pictures written without ``pts_ns``. ``idle``: the picture
+    shown when nobody speaks (RGB ndarray or ``av.VideoFrame``); without one, the first picture
+    written, blurred so that no lips can be read. ``levers``: what the source can be asked for
+    (``"skip_to_pts"``, ``"fps"``, ``"keyframe"``); the requests come to ``on_request`` or out of
+    ``requests()``. ``audio_queue_s`` and ``video_queue_s`` bound what waits to be played: a write
+    waits for room. ``bitrate_bps``: of the pictures; None: by their size.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: AvSyncPolicy | None = None,
+        video_rate: Rate = 25,
+        idle: Picture | None = None,
+        levers: Iterable[str | Want] = (),
+        on_request: Callable[[Request], object] | None = None,
+        on_alert: Callable[[Alert], object] | None = None,
+        bitrate_bps: int | None = None,
+        layout: Layout = "mono",
+        audio_queue_s: float = 10.0,
+        video_queue_s: float = 2.0,
+        name: str = "avsync",
+    ) -> None:
+        aiortc_sender.install()
+        self._loop = asyncio.get_running_loop()
+        self.policy = policy if policy is not None else AvSyncPolicy()
+        self.clock = AvSyncClock(audio_rate=SOUND_HZ, video_rate=video_rate)
+        self._gate = self.clock.gate
+        self._engine = AvSynchronizer(self.policy, levers=[Want(lever) for lever in levers])
+        self.monitor = AvSyncMonitor(self.policy, point="output")
+        self._video_rate, self._layout, self._name = video_rate, layout, name
+        self._on_request, self._on_alert = on_request, on_alert
+        self._requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
+        self._request_came = asyncio.Event()
+        self._limits_ns = {AUDIO: seconds(audio_queue_s), VIDEO: seconds(video_queue_s)}
+        self._waiting_ns = {AUDIO: 0, VIDEO: 0}
+        self._room = asyncio.Event()
+        # One anchor, read once: a step of the wall clock changes nothing.
+        self._start_ns = self._now_ns()
+        self._ntp_anchor = ((time.time_ns() + NTP_1970 * NS_PER_S) << 32) // NS_PER_S
+        self.sent_log = SentLog()
+        self.lateness = HostLateness()
+        self._sound = SoundOut(self._gate, layout, start_ns=self._start_ns, observed=self._observed)
+        self._pictures = PictureOut(
+            self._gate, start_ns=self._start_ns, now_ns=self._now_ns, fps=float(video_rate), bitrate_bps=bitrate_bps,
+            observed=self._observed, ask_source=self._ask_key,
+        )  # fmt: skip
+        self._convert = ThreadPoolExecutor(1, thread_name_prefix="avsync-convert")
+        self._converting = asyncio.Lock()
+        self._size: tuple[int, int] | None = None
+        self._idle: av.VideoFrame | None = None
+        if idle is not None:
+            size = size_of(idle)
+            if size is None:
+                raise UsageError("the idle picture is empty")
+            self._size = even(size)
+            self._idle = video_frame(idle, self._size)
+        self._own_idle = idle is not None
+        self._intakes: dict[int, SoundIntake] = {}
+        self._begun: int | None = None  # the last turn that a caller began
+        self._free_epoch = self._gate.current  # no turn has it yet
+        self._turn_starts: dict[int, int] = {}
+        self._refused = 0
+        self._degraded = False
+        self._lead_ns = 0
+        self._driver: AsyncioDriver | None = None
+        self._held: list[MediaUnit] = []  # written before there was a viewer
+        self._ended: list[tuple[Kind, int]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
+        self._closing: asyncio.Task[None] | None = None
+        self._viewers: list[Viewer] = []
+        self._first = self.viewer()
+
+    # ---- viewers
+
+    @property
+    def audio_track(self) -> SyncTrack:
+        return self._first.audio_track
+
+    @property
+    def video_track(self) -> SyncTrack:
+        return self._first.video_track
+
+    @property
+    def viewers(self) -> tuple[Viewer, ...]:
+        return tuple(self._viewers)
+
+    def viewer(self) -> Viewer:
+        """A pair of tracks for one more viewer; it gets what all get, encoded once."""
+        if self._closed:
+            raise UsageError("the session is closed")
+        viewer = Viewer(self)
+        self._viewers.append(viewer)
+        return viewer
+
+    # ---- turns
+
+    def begin_turn(self) -> Turn:
+        """The next thing that is said; it queues behind the tail of the last one."""
+        epoch = self._gate.current
+        if epoch != self._free_epoch:
+            epoch = self._gate.begin()
+        self._free_epoch = -1
+        self._begun = epoch
+        return Turn(self, epoch)
+
+    def admits(self, epoch: int) -> bool:
+        """Whether what is written for this turn can still be said."""
+        return not self._closed and self._gate.admits(epoch)
+
+    async def end_turn(self, epoch: int | None = None) -> None:
+        """Nothing more comes in this turn (None: the newest); what was written is still said."""
+        epoch = self._epoch(epoch)
+        if not self.admits(epoch):
+            return
+        intake = self._intakes.pop(epoch, None)
+        if intake is not None:
+            for frame in intake.finish():
+                await self._push_sound(frame, epoch)
+        async with self._converting:  # behind the picture that is being converted
+            for kind in (AUDIO, VIDEO):
+                if self._driver is None:
+                    self._ended.append((kind, epoch))
+                elif self.admits(epoch):
+                    self._driver.finish(kind, epoch)
+
+    def flush(self) -> Awaitable[Flushed]:
+        """Barge-in. The old turn is stale as soon as this is called; awaited, nothing of it is under way any more."""
+        epoch = self._gate.interrupt()
+        self._free_epoch = epoch
+        self._intakes.clear()  # a resampler's tail belongs to what was interrupted
+        dropped, played = len(self._held), None
+        self._held.clear()
+        self._ended.clear()
+        self._waiting_ns = {AUDIO: 0, VIDEO: 0}
+        if self._driver is not None and not self._closed:
+            interrupted = self._driver.interrupt(epoch)
+            dropped += interrupted.dropped_units
+            played = self._into_turn(interrupted.played_pts_ns)
+            self.monitor.interrupt(epoch)
+        self._turn_starts.clear()
+        for track in self._tracks():
+            dropped += track.purge()
+        self._wake_writers()
+        return self._drained(Flushed(epoch, played, dropped))
+
+    interrupt = flush
+
+    async def _drained(self, flushed: Flushed) -> Flushed:
+        waits = [asyncio.ensure_future(track.drained()) for track in self._tracks()]
+        if waits:
+            _, late = await asyncio.wait(waits, timeout=FLUSH_WITHIN_S)
+            for each in late:
+                each.cancel()
+        return flushed
+
+    def _into_turn(self, pts_ns: int | None) -> float | None:
+        start_ns = self._turn_starts.get(self._engine.epoch)
+        if pts_ns is None or start_ns is None or pts_ns < start_ns:
+            return None
+        return (pts_ns - start_ns) / 1e6
+
+    # ---- writing
+
+    async def write_audio(
+        self, sound: Sound, *, sample_rate: int = SOUND_HZ, pts_ns: int | None = None, epoch: int | None = None
+    ) -> bool:
+        """Sound of this turn; waits while ``audio_queue_s`` of it are queued. False: not taken, it is too late for it.
+
+        ``pts_ns``: where it belongs, counted from the turn's start; without, it follows what came before.
+        What is no sound at all raises ``UsageError``. An Opus packet is sent as it is.
+        """
+        epoch = self._epoch(epoch)
+        if not self.admits(epoch):
+            return self._refuse()
+        if isinstance(sound, av.Packet):
+            data = bytes(sound)
+            unit = self.clock.stamp_packet(AUDIO, data, epoch=epoch, pts_ns=pts_ns) if data else None
+            return self._refuse() if unit is None else await self._push(unit)
+        frame = audio_frame(sound, sample_rate)
+        if frame is None:
+            return self._refuse()
+        intake = self._intakes.get(epoch)
+        if pts_ns is not None:
+            if intake is not None:  # what was not a whole slot yet ends before the place that is named now
+                for rest in intake.finish():
+                    await self._push_sound(rest, epoch)
+            if not self._skip_to(AUDIO, pts_ns, epoch):
+                return self._refuse()
+        if intake is None or self._intakes.get(epoch) is not intake:
+            if not self.admits(epoch):
+                return self._refuse()
+            intake = self._intakes[epoch] = SoundIntake(self._layout)
+        taken = True
+        for slot in intake.take(frame):
+            taken = await self._push_sound(slot, epoch)
+            if not taken:
+                break
+        return taken
+
+    async def write_video(self, picture: Picture, *, pts_ns: int | None = None, epoch: int | None = None) -> bool:
+        """One picture of this turn; waits while ``video_queue_s`` of them are queued. As ``write_audio`` otherwise.
+
+        All pictures of a session leave in the size of the first. A VP8 or H.264 packet is sent as it is.
+        """
+        epoch = self._epoch(epoch)
+        if not self.admits(epoch):
+            return self._refuse()
+        if isinstance(picture, av.Packet):
+            data, is_key = bytes(picture), picture.is_keyframe
+            if not data:
+                return self._refuse()
+            unit = self.clock.stamp_frame(
+                epoch=epoch, size_bytes=len(data), is_key=is_key, droppable=False, payload=data, pts_ns=pts_ns
+            )
+            return self._refuse() if unit is None else await self._push(unit)
+        size = size_of(picture)
+        if size is None:
+            return self._refuse()
+        if self._size is None:
+            self._size = even(size)
+        # In a thread, so that the sound goes on; one at a time, so that they keep their order.
+        async with self._converting:
+            frame = await self._loop.run_in_executor(self._convert, video_frame, picture, self._size)
+            if not self.admits(epoch):  # interrupted meanwhile
+                return self._refuse()
+            if self._idle is None:
+                self._idle = await self._loop.run_in_executor(self._convert, blurred, frame)
+                if not self.admits(epoch):
+                    return self._refuse()
+            unit = self.clock.stamp_frame(
+                epoch=epoch, size_bytes=size[0] * size[1] * 3 // 2, payload=frame, pts_ns=pts_ns
+            )
+            if unit is None:
+                return self._refuse()
+            self._take(unit)
+        return await self._wait_for_room(VIDEO, epoch)
+
+    def _epoch(self, epoch: int | None) -> int:
+        """The turn of a write that names none: the last one begun; where nobody begins any, the newest."""
+        if epoch is not None:
+            return epoch
+        return self._gate.current if self._begun is None else self._begun
+
+    def _skip_to(self, kind: Kind, pts_ns: int, epoch: int) -> bool:
+        if isinstance(pts_ns, bool) or not isinstance(pts_ns, int):
+            raise UsageError(f"pts_ns is an int of nanoseconds from the turn's start, got {pts_ns!r}")
+        start_ns = self._turn_starts.get(epoch, max(self.clock.next_pts_ns(AUDIO), self.clock.next_pts_ns(VIDEO)))
+        ahead_ns = start_ns + pts_ns - self.clock.next_pts_ns(kind)
+        if epoch not in self._turn_starts:
+            ahead_ns = pts_ns
+        if ahead_ns < -ticks_to_ns(SLOT_SAMPLES, SOUND_HZ) or pts_ns < 0:
+            return False
+        if ahead_ns > ms(1):  # nearer than that it is a rounded stamp, not a hole
+            self.clock.skip(kind, start_ns + pts_ns, epoch=epoch)
+        return True
+
+    async def _push_sound(self, frame: av.AudioFrame, epoch: int) -> bool:
+        unit = self.clock.stamp_audio(frame.samples, epoch=epoch, payload=frame)
+        return self._refuse() if unit is None else await self._push(unit)
+
+    async def _push(self, unit: MediaUnit) -> bool:
+        self._take(unit)
+        return await self._wait_for_room(unit.kind, unit.epoch)
+
+    def _take(self, unit: MediaUnit) -> None:
+        if unit.epoch not in self._turn_starts:
+            self._turn_starts[unit.epoch] = self.clock.turn_start_ns
+            self._free_epoch = -1
+        self._waiting_ns[unit.kind] += unit.duration_ns
+        if self._driver is None:
+            self._held.append(unit)
+        else:
+            self._driver.push(unit)
+
+    async def _wait_for_room(self, kind: Kind, epoch: int) -> bool:
+        """Back-pressure: until the queue is below its bound, or nobody waits for this turn any more."""
+        while self._waiting_ns[kind] > self._limits_ns[kind]:
+            if not self.admits(epoch):
+                return False
+            self._room.clear()
+            await self._room.wait()
+        return self.admits(epoch)
+
+    def _wake_writers(self) -> None:
+        self._room.set()
+
+    def _refuse(self) -> bool:
+        self._refused += 1
+        return False
+
+    # ---- requests
+
+    async def requests(self) -> AsyncIterator[Request]:
+        """What the source is asked for, as it comes; ends with the session. Of too many, the oldest are forgotten."""
+        while not self._closed:
+            while self._requests:
+                yield self._requests.popleft()
+            self._request_came.clear()
+            await self._request_came.wait()
+
+    def _ask(self, request: Request) -> None:
+        if request.want is Want.SKIP_TO_PTS:
+            # A source counts from its turn's start, as in its own ``pts_ns``.
+            request = request._replace(value=max(0, request.value - self._turn_starts.get(request.epoch, 0)))
+        self._requests.append(request)
+        self._request_came.set()
+        if self._on_request is not None:
+            try:
+                self._on_request(request)
+            except Exception:  # a source's callback must not stop the voice
+                logger.exception("%s: on_request raised", self._name)
+
+    def _ask_key(self) -> None:
+        self._ask(Request(Want.KEYFRAME, 0, self._now_ns(), self._engine.epoch, Reason.DEPENDENCY))
+
+    def note_skipped(self, kind: Kind, pts_ns: int, *, epoch: int | None = None) -> None:
+        """A source that obeys ``skip_to_pts``: its next unit of this kind is at ``pts_ns`` from the turn's start."""
+        self._skip_to(kind, pts_ns, self._epoch(epoch))
+
+    # ---- what is known
+
+    @property
+    def buffered(self) -> float:
+        """Seconds of sound that were written and have not left."""
+        held = max((intake.held_samples for intake in self._intakes.values()), default=0)
+        return self._waiting_ns[AUDIO] / NS_PER_S + held / SOUND_HZ
+
+    def stats(self) -> SessionStats:
+        """Everything that is believed now; offsets are UNKNOWN (None) where too little was seen."""
+        now = self._now_ns()
+        pictures, sound = self._pictures, self._sound
+        return SessionStats(
+            running=self._driver is not None and not self._closed,
+            epoch=self._engine.epoch,
+            output=self.monitor.report(now),
+            viewers=tuple(ViewerStats.of(viewer, now) for viewer in self._viewers if viewer.connected),
+            buffered_ms=self.buffered * 1000,
+            pictures_queued=self._engine.queued_pictures,
+            lateness_p50_ms=self.lateness.percentile_ms(50),
+            lateness_p95_ms=self.lateness.percentile_ms(95),
+            encode_ms=pictures.encode_ns / 1e6,
+            key_frames=pictures.key_frames,
+            refused_writes=self._refused,
+            suppressed_pictures=pictures.stale + pictures.overtaken,
+            pts_violations=sound.violations + pictures.violations,
+            sent_sound=sound.packets,
+            sent_pictures=pictures.packets,
+            idle=self._degraded,
+        )
+
+    # ---- running
+
+    def _now_ns(self) -> int:
+        return round(self._loop.time() * NS_PER_S)
+
+    def report_now(self, kind: Kind) -> tuple[int, int]:
+        """(NTP, ticks from the session's start) of now: what a sender report says."""
+        since_ns = self._now_ns() - self._start_ns
+        ticks = ns_to_ticks(since_ns, SOUND_HZ if kind is AUDIO else PICTURE_HZ)
+        return self._ntp_anchor + (since_ns << 32) // NS_PER_S, ticks
+
+    def track_connected(self, track: SyncTrack) -> None:
+        """A viewer's connection is up: the first one starts the clock."""
+        (self._sound if track.kind == AUDIO.value else self._pictures).tracks.append(track)
+        if track.kind != AUDIO.value and track.mime:
+            self._pictures.want_key(track.mime)
+        if self._driver is None and not self._closed:
+            self._start()
+
+    def track_stopped(self, track: SyncTrack) -> None:
+        out = self._sound if track.kind == AUDIO.value else self._pictures
+        if track in out.tracks:
+            out.tracks.remove(track)
+        self._viewers = [viewer for viewer in self._viewers if viewer.live]
+
+    def key_wanted(self, track: SyncTrack) -> None:
+        if track.mime and track.kind != AUDIO.value:
+            self._pictures.want_key(track.mime)
+
+    def _tracks(self) -> list[SyncTrack]:
+        return self._sound.tracks + self._pictures.tracks
+
+    def _start(self) -> None:
+        driver = self._driver = AsyncioDriver(
+            self._engine, on_answer=self._on_answer, pull_sound=True, clock=self._now_ns
+        )
+        if self._own_idle and self._idle is not None:
+            self._pictures.show_idle(self._idle, 0)
+        for unit in self._held:
+            driver.push(unit)
+        for kind, epoch in self._ended:
+            driver.finish(kind, epoch)
+        self._held.clear()
+        self._ended.clear()
+        self._tasks = [
+            self._loop.create_task(self._play(), name=f"{self._name} sound"),
+            self._loop.create_task(self._pictures.run(), name=f"{self._name} pictures"),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(self._on_task_done)
+
+    async def _play(self) -> None:
+        """The sound, slot by slot, for ever."""
+        assert self._driver is not None
+        while True:
+            try:
+                sound = await self._driver.pull()
+            except DriverClosed:
+                return
+            now = self._now_ns()
+            self.lateness.add(now - sound.at_ns)
+            if isinstance(sound, Present):
+                self._left(sound.unit)
+            self._sound.play(sound, now)
+            self.monitor.count(sound)
+            self._lead_pictures()
+            while (alert := self.monitor.poll(self._now_ns())) is not None:
+                self._tell(alert)
+
+    def _lead_pictures(self) -> None:
+        """Pictures are answered as much earlier as they take to the wire, so that they leave with their sound."""
+        lead_ns = min(self._pictures.encode_ns, self.policy.picture_lead_max_ns)
+        if self._driver is not None and abs(lead_ns - self._lead_ns) >= LEAD_STEP_NS:
+            self._lead_ns = lead_ns
+            self._driver.picture_lead(lead_ns)
+
+    def _on_answer(self, answer: Answer, now_ns: int) -> None:
+        self.monitor.count(answer)
+        match answer:
+            case Present():
+                self._degraded = False
+                self._left(answer.unit)
+                self._pictures.show(answer.unit, answer.stamp_ns, Heard.CONTENT)
+            case Repeat():
+                if not self._degraded:
+                    self._pictures.show(answer.unit, answer.stamp_ns, Heard.REPEAT)
+            case Degrade(level=level):
+                if level >= 2 and self._idle is not None:
+                    self._degraded = True
+                    self._pictures.show_idle(self._idle, answer.epoch)
+            case InsertSilence():  # slots that were missed whole
+                self._sound.play(answer, now_ns)
+            case Drop():
+                self._left(answer.unit)
+            case Request():
+                self._ask(answer)
+            case Alert():
+                self._tell(answer)
+
+    def _left(self, unit: MediaUnit) -> None:
+        """A queued unit is on its way, or never will be: there is room for another."""
+        if unit.epoch >= self._gate.oldest:
+            self._waiting_ns[unit.kind] = max(0, self._waiting_ns[unit.kind] - unit.duration_ns)
+        self._wake_writers()
+
+    def _tell(self, alert: Alert) -> None:
+        logger.info("%s: %s %s", self._name, alert.name, "began" if alert.active else "is over")
+        if self._on_alert is not None:
+            try:
+                self._on_alert(alert)
+            except Exception:  # nor must whoever listens to alerts
+                logger.exception("%s: on_alert raised", self._name)
+
+    def _observed(self, presented: Presented, stamp_ns: int) -> None:
+        """What really left: the only thing that the monitor believes."""
+        now = self._now_ns()
+        self.monitor.observe(presented, now)
+        log = self.sent_log
+        since_ns = stamp_ns - self._start_ns
+        if presented.kind is AUDIO:
+            log.add_audio(since_ns, presented.duration_ns, presented.epoch, presented.pts_ns, presented.what)
+        else:
+            log.add_video(since_ns, presented.duration_ns, presented.epoch, presented.pts_ns, presented.what)
+
+    # ---- the end
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        """Our own fault: better a session that ends, and says why, than writers that wait for ever."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s stopped, the session is closed: %r", task.get_name(), error, exc_info=error)
+            self._closing = self._loop.create_task(self.close())
+
+    async def close(self) -> None:
+        """Tracks end, writers are released, no task is left. Twice is once."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._driver is not None:
+            self._driver.close()
+        for viewer in tuple(self._viewers):
+            viewer.close()
+        self._wake_writers()
+        self._request_came.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._pictures.close()
+        self._convert.shutdown(wait=False, cancel_futures=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,129 @@
+"""Tracks: what one viewer's aiortc connection takes packets from.
+
+The session puts each encoded packet into the tracks of all its viewers; a track holds a few. What
+an interrupt makes stale is taken out again, and never handed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from aiortc.mediastreams import MediaStreamError
+from av import Packet as make_packet
+
+from avsync.epoch import EpochGate
+from avsync.types import AUDIO, Kind
+from avsync.webrtc.aiortc_sender import Packet, PacketTrack
+from avsync.webrtc.encode import PICTURE_BASE, SOUND_BASE
+
+HELD_PACKETS = 25
+"""More than this behind and a viewer's connection is not sending: half a second of sound, a second of pictures."""
+
+
+class Coded(NamedTuple):
+    """One packet as all viewers get it. ``epoch`` None: silence or an idle picture, which never becomes stale."""
+
+    epoch: int | None
+    ticks: int
+    packet: Packet
+    is_key: bool
+
+    @classmethod
+    def make(cls, kind: Kind, data: bytes, ticks: int, epoch: int | None, *, is_key: bool = True) -> Coded:
+        packet: Packet = make_packet(data)
+        packet.pts, packet.time_base = ticks, SOUND_BASE if kind is AUDIO else PICTURE_BASE
+        return cls(epoch, ticks, packet, is_key)
+
+
+class SyncTrack(PacketTrack):
+    """One viewer's sound or pictures. ``recv`` gives ``av.Packet``s; nothing is encoded twice."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        gate: EpochGate,
+        *,
+        report_now: Callable[[], tuple[int, int]],
+        connected: Callable[[SyncTrack], None],
+        want_key: Callable[[SyncTrack], None],
+        stopped: Callable[[SyncTrack], None],
+    ) -> None:
+        super().__init__()
+        self.kind = kind.value
+        self.mime: str | None = None
+        self.overflowed = 0
+        self._gate = gate
+        self._report_now, self._connected = report_now, connected
+        self._want_key, self._stopped = want_key, stopped
+        self._held: deque[Coded] = deque()
+        self._news = asyncio.Event()
+        self._needs_key = kind is not AUDIO
+
+    def put(self, coded: Coded) -> None:
+        if self._needs_key and not coded.is_key:
+            return
+        self._needs_key = False
+        self._held.append(coded)
+        if len(self._held) > HELD_PACKETS:
+            self.overflowed += 1
+            self._held.clear()
+            self._lost()
+        self._news.set()
+
+    def purge(self) -> int:
+        """Take out what has become stale; how many that were."""
+        gate = self._gate
+        fresh = [coded for coded in self._held if coded.epoch is None or coded.epoch >= gate.oldest]
+        gone = len(self._held) - len(fresh)
+        if gone:
+            self._held = deque(fresh)
+            self._lost()
+        return gone
+
+    def _lost(self) -> None:
+        if self.kind == "video":  # what follows may need what is gone
+            self._needs_key = True
+            self._want_key(self)
+
+    async def recv(self) -> Packet:
+        packet, _ = await self.next_packet(self.mime or "")
+        return packet
+
+    async def next_packet(self, mime: str) -> tuple[Packet, int]:
+        if self.readyState != "live":
+            raise MediaStreamError("the track has ended")
+        if self.mime is None:
+            self.mime = mime
+            self._connected(self)
+        while True:
+            while not self._held:
+                self._news.clear()
+                await self._news.wait()
+                if self.readyState != "live":
+                    raise MediaStreamError("the track has ended")
+            coded = self._held.popleft()
+            if coded.epoch is None or coded.epoch >= self._gate.oldest:
+                return coded.packet, coded.ticks
+
+    def report_now(self) -> tuple[int, int]:
+        return self._report_now()
+
+    def want_key_frame(self) -> None:
+        self._want_key(self)
+
+    def stop(self) -> None:
+        if self.readyState == "live":
+            super().stop()
+            self._held.clear()
+            self._news.set()
+            if self.wire is not None:
+                self.wire.close()
+            self._stopped(self)
+
+    async def drained(self) -> None:
+        """Until nothing that aiortc took is still on its way out of this process."""
+        if self.wire is not None and self.readyState == "live":
+            await self.wire.sent.wait()

@@ -1,0 +1,54 @@
+"""A viewer: its two tracks, and what is known of what it hears and sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from avsync.monitor import SyncReport
+from avsync.types import AUDIO, VIDEO, Kind
+from avsync.webrtc.tracks import SyncTrack
+
+if TYPE_CHECKING:
+    from avsync.webrtc.session import AvSyncSession
+
+
+class Viewer:
+    """Made by ``AvSyncSession.viewer``. Add both tracks to one peer connection: lip sync needs one stream id."""
+
+    def __init__(self, session: AvSyncSession) -> None:
+        self._session = session
+        self.audio_track, self.video_track = (self._track(kind) for kind in (AUDIO, VIDEO))
+
+    def _track(self, kind: Kind) -> SyncTrack:
+        session = self._session
+        return SyncTrack(
+            kind,
+            session.clock.gate,
+            report_now=lambda: session.report_now(kind),
+            connected=session.track_connected,
+            want_key=session.key_wanted,
+            stopped=session.track_stopped,
+        )
+
+    @property
+    def live(self) -> bool:
+        return self.audio_track.readyState == "live" or self.video_track.readyState == "live"
+
+    @property
+    def connected(self) -> bool:
+        return self.live and (self.audio_track.mime or self.video_track.mime) is not None
+
+    @property
+    def rtp_origins(self) -> tuple[int | None, int | None]:
+        """The RTP times of (sound, pictures) at the session's start, modulo 2**32; None until a packet has left."""
+        wires = self.audio_track.wire, self.video_track.wire
+        audio, video = (None if wire is None else wire.origin for wire in wires)
+        return audio, video
+
+    def report(self, now_ns: int) -> SyncReport | None:
+        """What this viewer's own observations say of the offset; None while it has sent none."""
+        return None
+
+    def close(self) -> None:
+        self.audio_track.stop()
+        self.video_track.stop()
