@@ -99,13 +99,14 @@ class CatchUp:
         """A picture is ``late_ns`` behind the voice and nothing newer has come."""
         policy = self._policy
         self._clean_since_ns = None
+        slow = self._is_slow(now_ns)
         if late_ns <= policy.late_video_ns:
             if late_ns < CREEP_NS:
                 self._creeping_since_ns = None
                 return None
             if self._creeping_since_ns is None:
                 self._creeping_since_ns = now_ns
-            if now_ns - self._creeping_since_ns < policy.relapse_ns:
+            if now_ns - self._creeping_since_ns < policy.relapse_ns and not slow:
                 return None
         asked, target = self._asked_at_ns, self._skip_target_ns
         if asked is not None and now_ns - asked < policy.skip_again_after_ns:
@@ -135,9 +136,22 @@ class CatchUp:
             return None  # should the last skip come after all, it is believed again
         self._in_vain = self._in_vain + 1 if relapsed else 0
         # A creeping source is nearly there: a margin would only tear a larger hole.
-        margin = policy.skip_margin_ns if late_ns > policy.late_video_ns else 0
+        margin = policy.skip_margin_ns if late_ns > policy.late_video_ns and not slow else 0
         self._skip_target_ns = target = position_ns + self._latency_ns + margin
         return Request(Want.SKIP_TO_PTS, target, now_ns, epoch, Reason.BEHIND)
+
+    def _is_slow(self, now_ns: int) -> bool:
+        """It skipped a moment ago, can do nothing else, and is late again: many small holes are better than few large.
+
+        At 22 of 25 frames a second it falls 45 ms behind in 0.4 s. Skipping 150 ms each time tears holes of 200 ms,
+        15 % of the time; a frame now and then is all it takes.
+        """
+        done = self._skip_done_ns
+        return (
+            done is not None
+            and now_ns - done < self._policy.relapse_ns
+            and not (Want.FPS in self._levers or Want.BITRATE in self._levers)
+        )
 
     def helpless(self) -> bool:
         """Nothing the source can do helps: it has no lever, or it skipped and was as late again at once."""

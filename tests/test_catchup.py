@@ -74,6 +74,15 @@ def test_trap_40_lateness_that_returns_within_5_s_means_too_slow_and_fewer_frame
     assert requests[0].reason is Reason.SLOW and 18 <= requests[0].value <= 20, "22 are made: 90 % of it can be kept"
 
 
+def test_too_slow_and_can_only_skip_is_asked_for_many_small_skips_instead_of_few_large_ones() -> None:
+    catchup = CatchUp(POLICY, frozenset({Want.SKIP_TO_PTS}))
+    (first,) = asked(catchup, 0, 1)
+    catchup.on_arrival(0, 1000, 0, 0)
+    catchup.on_arrival(first.value, 1000, ms(150), ms(150))  # the skip
+    (again,) = asked(catchup, S, S + 1, late=CREEP_NS)
+    assert again.value == S + POLICY.request_latency_ns  # at once, and without a margin
+
+
 def test_lateness_that_returns_later_is_a_stall_of_its_own() -> None:
     catchup = CatchUp(POLICY, EVERY)
     (skip,) = asked(catchup, 0, 1)
