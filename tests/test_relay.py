@@ -324,7 +324,7 @@ def test_before_the_browser_has_spoken_nobody_is_sent_anything() -> None:
         async with call() as one:
             one.sender.sendto(STUN, one.viewer_seems)
             await turns()
-            assert one.relay.refused == 1
+            assert one.relay.refused == 1 and not one.relay.to_viewer.counts.accepted
             await one.connect()
 
     asyncio.run(story())
