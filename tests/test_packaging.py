@@ -50,12 +50,14 @@ def test_set_up_is_two_commands_that_need_nothing_but_python() -> None:
         assert not re.search(r"sudo|activate|(^|&& )(pip|tox)\b", command)
 
 
-def test_ci_runs_the_test_command_of_the_readme_and_nothing_else() -> None:
+def test_ci_runs_the_test_command_of_the_readme_and_before_it_only_gets_a_browser() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     code = [line for line in script if line.strip() and not line.startswith("#")]
     assert code[0] == "set -eu"
     assert code[-1] == setup_commands()[1]
-    assert not re.search(r"pip|tox|pytest|apt|\|\| *true", "\n".join(code[:-1]))
+    before = "\n".join(code[:-1])
+    assert not re.search(r"pip|tox|pytest|\|\| *true", before)
+    assert re.findall(r"--no-install-recommends (\S+)", before) == ["chromium"] and before.count("install ") == 1
 
 
 def test_the_base_install_has_no_dependencies(project: dict[str, Any]) -> None:
