@@ -1,0 +1,171 @@
+"""Room: one stream, its producer, and the viewers who share it.
+
+All viewers see and interrupt the same avatar; everything is encoded once (in avsync mode). The room
+opens with the first viewer and closes a few seconds after the last one has gone, so that a page
+reloaded finds the same talk going on, and an empty server does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from avsync.errors import UsageError
+from avsync.server.feed import ThreadFeed
+from avsync.server.pacer import MODES, Heartbeat, lead_viewer, make_stream
+from avsync.server.producer import Pace, Producer
+from avsync.server.sources import Source
+from avsync.server.stream import Stream, ViewerTracks
+from avsync.types import Request
+from avsync.units import NS_PER_MS, ticks_to_ns
+
+log = logging.getLogger("avsync.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to serve. ``lead``: frames; ``buffer_ms``: what both receivers are asked to hold (None: as they like)."""
+
+    mode: str = "avsync"
+    lead: int = 0
+    buffer_ms: int | None = None
+    max_viewers: int = 8
+    linger_s: float = 5.0
+    host: str = "127.0.0.1"
+    port: int = 8080
+    pace: Pace = field(default_factory=Pace)
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise UsageError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
+        for name, low, high in (("lead", 0, 24), ("buffer_ms", 0, 4000), ("max_viewers", 1, 1000), ("port", 0, 65535)):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise UsageError(f"{name} must be between {low} and {high}, got {value}")
+
+
+class Room:
+    """Give it a source; it makes stream and producer when somebody comes. All calls on one event loop."""
+
+    def __init__(self, source: Source, settings: Settings) -> None:
+        self.source, self.settings = source, settings
+        self.stream: Stream | None = None
+        self.producer: Producer | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._viewers: list[ViewerTracks] = []
+        self._linger: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._busy = asyncio.Lock()
+
+    @property
+    def fps(self) -> Fraction:
+        return self.source.fps
+
+    async def join(self) -> ViewerTracks:
+        """A pair of tracks for one more viewer."""
+        async with self._busy:
+            if self._linger is not None:
+                self._linger.cancel()
+                self._linger = None
+            if self.stream is None:
+                await self._open()
+            assert self.stream is not None
+            viewer = self.stream.viewer()
+            lead_viewer(viewer, self.settings.mode, lead=self.settings.lead, fps=self.fps)
+            self._viewers.append(viewer)
+            return viewer
+
+    async def leave(self, viewer: ViewerTracks) -> None:
+        """The viewer has gone; twice is once."""
+        if viewer not in self._viewers:
+            return
+        self._viewers.remove(viewer)
+        closing = viewer.close()
+        if inspect.isawaitable(closing):
+            await closing
+        if not self._viewers and self._linger is None:
+            self._linger = asyncio.get_running_loop().call_later(self.settings.linger_s, self._nobody_came)
+
+    async def interrupt(self) -> int | None:
+        """Barge-in for everybody; the new epoch, or None where nobody is being talked to."""
+        if self.stream is None:
+            return None
+        return (await self.stream.flush()).epoch
+
+    def stats(self) -> dict[str, Any]:
+        """JSON-able; ``stream`` is what the stream says of itself."""
+        heartbeat = self._heartbeat
+        return {
+            "running": self.stream is not None,
+            "viewers": len(self._viewers),
+            "pictures_per_s": heartbeat.pictures_per_s if heartbeat is not None else None,
+            "producer": self.producer.stats() if self.producer is not None else None,
+            "stream": self.stream.stats().as_dict() if self.stream is not None else None,
+        }
+
+    def about(self) -> dict[str, Any]:
+        """What never changes."""
+        settings = self.settings
+        return {
+            "mode": settings.mode,
+            "source": self.source.name,
+            "fps": float(self.fps),
+            "lead_frames": settings.lead,
+            "lead_ms": ticks_to_ns(settings.lead, self.fps) / NS_PER_MS,
+            "buffer_ms": settings.buffer_ms,
+        }
+
+    async def close(self) -> None:
+        """Everything ends; nothing is left running."""
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        async with self._busy:
+            await self._shut()
+
+    async def _open(self) -> None:
+        settings = self.settings
+        idle = await asyncio.to_thread(self.source.idle)
+
+        def on_request(request: Request) -> None:
+            if self.producer is not None:
+                self.producer.on_request(request)
+
+        stream = make_stream(settings.mode, fps=self.fps, lead=settings.lead, idle=idle, on_request=on_request)
+        self.producer = Producer(
+            ThreadFeed(self.source), stream, fps=self.fps, pace=settings.pace,
+            fill=None if settings.mode == "avsync" else idle,
+        )  # fmt: skip
+        self.stream = stream
+        self._heartbeat = Heartbeat(lambda: stream.stats().as_dict())
+        self.producer.start()
+        self._heartbeat.start()
+        log.info("%s: somebody watches (mode %s)", self.source.name, settings.mode)
+
+    def _nobody_came(self) -> None:
+        self._linger = None
+        self._closing = asyncio.get_running_loop().create_task(self._close_if_empty(), name="avsync room closes")
+
+    async def _close_if_empty(self) -> None:
+        async with self._busy:
+            if not self._viewers:
+                await self._shut()
+                log.info("%s: nobody watches any more", self.source.name)
+
+    async def _shut(self) -> None:
+        for viewer in tuple(self._viewers):
+            await self.leave(viewer)
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        if self._heartbeat is not None:
+            await self._heartbeat.close()
+        if self.producer is not None:
+            await self.producer.close()
+        if self.stream is not None:
+            await self.stream.close()
+        self.stream = self.producer = self._heartbeat = None
