@@ -35,7 +35,6 @@ AGREE_MS = 20.0
 """As near as the lab's p95 is to be to the glass."""
 SAME_NS = ms(1)
 """A picture's number is its millisecond, rounded."""
-BEGIN_NS = seconds(-3600)
 
 
 class Line(NamedTuple):
@@ -98,7 +97,6 @@ def glass_log(source: SourceLog, lips: Pictures, reading: GlassReading, scenario
     The reading's zero is taken out of the time of the sound: a raw reading of ``zero_ms`` is a true 0.
     """
     made, log = source.table(), GlassLog()
-    log.shown(BEGIN_NS, -1)
     frames = _refs(made.pictures.content_ns, np.round(np.nan_to_num(lips.position_ms) * 1e6).astype(np.int64))
     readable = ~np.isnan(lips.position_ms)
     for at_ns, ref, idle, lip in zip(

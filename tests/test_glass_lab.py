@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from avsync.glass.marks import Mark, number_of
-from avsync.glass.reading import GlassReading, State
+from avsync.glass.reading import GlassReading, Pictures, State
 from avsync.glass.recording import FrameSeen, Recording
 from avsync.units import NS_PER_MS, ms, seconds
-from sim.glass_lab import Columns, Line, columns, compare, faults_of, measured, predict, table
+from sim.glass_lab import Columns, Line, columns, compare, faults_of, glass_log, measured, predict, table
 from sim.scenario import Scenario
 from sim.truth import SourceLog, offsets
 from sim.truth_logs import position
@@ -80,7 +80,31 @@ def test_a_run_seen_at_the_glass_reads_as_it_was(zero_ms: float) -> None:
     for name in ("measured_pct", "degraded_pct", "measured_pct@clear", "no_picture_pct"):
         assert glass[name] == pytest.approx(lab[name], abs=1.5), name
     assert glass["unknown_pct"] == pytest.approx(0, abs=0.5)
-    assert (lab["offset_abs_max_ms"] or 0) > 900, "there was something to be seen"
+    assert (glass["offset_abs_max_ms"] or 0) > 900, "there was something to be seen"
+    assert (glass["offset_abs_max_ms@clear"] or 999) < 100, "and the windows leave it out"
+
+
+def test_what_was_seen_and_heard_is_written_to_the_millisecond_and_what_was_never_made_is_left_out() -> None:
+    source = SourceLog()
+    source.turn(0, 0)
+    for i in range(5):
+        source.sound(i * ms(20), ms(20), 0, 0)
+    for i in range(3):
+        source.picture(i * ms(40) + 400_000, ms(40), 0, 0)  # a fraction of a millisecond that no number can say
+    at_ms = np.array([1000.0, 1010.0, 1020.0, 1030.0])
+    nothing = np.full(4, np.nan)
+    reading = GlassReading(
+        at_ms=at_ms, e_ms=nothing, state=np.zeros(4, np.int8), frozen=np.zeros(4, np.bool_),
+        heard=np.array([True, True, False, True]), a_ms=np.array([27.5, 37.5, np.nan, 500.0]), v_ms=nothing,
+    )  # fmt: skip
+    lips = Pictures(
+        at_ms=np.array([990.0, 1005.0, 1015.0, 1040.0]), position_ms=np.array([40.0, 63.0, np.nan, 0.0]),
+        first_ms=at_ms, lasts_ms=at_ms, idle=np.array([False, False, False, True]),
+    )  # fmt: skip
+    left = glass_log(source, lips, reading, lambda at: np.round(at * 1e6).astype(np.int64)).table(source.table())
+    assert left.at_ns.tolist() == [ms(995), ms(1005)] and left.end_ns.tolist() == [ms(1005), ms(1015)]
+    assert left.from_ns.tolist() == [ms(22.5), ms(32.5)] and left.ref.tolist() == [1, 1]
+    assert (left.shown_ns.tolist(), left.shown_ref.tolist()) == ([ms(990), ms(1040)], [1, -1])
 
 
 def test_a_zero_that_is_not_taken_out_is_seen_with_its_sign() -> None:
