@@ -189,12 +189,13 @@ function showBrowser(browser) {
 
 function showServer(server, stream) {
   const producer = server.producer || {};
-  put("queued", `${ms(stream.buffered_ms)} · ${whole(stream.pictures_queued)}`);
+  put("queued-voice", ms(stream.buffered_ms));
+  put("queued-pictures", whole(stream.pictures_queued));
   put("late", `${fine(stream.lateness_p50_ms)} · ${fine(stream.lateness_p95_ms)} ms`);
   put("fps", server.pictures_per_s === null ? "–" : `${server.pictures_per_s.toFixed(1)} per second`);
   put("producer", producer.state || "–");
   $("producer").title = producer.error || "";
-  put("turns", `${whole(producer.turns)} · ${whole(producer.interrupted)}`);
+  put("turns", `${whole(producer.turns)}, ${whole(producer.interrupted)}`);
   put("viewers", whole(server.viewers));
   if (producer.error) say(`The producer has stopped: ${producer.error}`);
 }
