@@ -1,0 +1,247 @@
+"""Glass run: one scenario for real: its generator and its network, a session or a baseline, and a Chromium.
+
+What the viewer saw and heard is read at the glass and judged by the lab's own truth, beside what the lab predicts,
+what getStats claims and what our monitor believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from aiohttp import web
+
+from avsync.errors import InputError
+from avsync.glass.marker_free import Series, claims, marker_free
+from avsync.glass.marks import idle_picture
+from avsync.glass.probe import measure
+from avsync.glass.reading import GlassReading, read
+from avsync.glass.recording import Recording
+from avsync.server.naive import VALVE_LEAD, NaiveStream
+from avsync.server.peers import OfferRefused, Peers
+from avsync.server.room import Room, Settings
+from avsync.server.stream import Stream, ViewerTracks
+from avsync.types import Request
+from avsync.units import NS_PER_S
+from avsync.webrtc.session import AvSyncSession
+from avsync.webrtc.session_stats import offsets
+from sim.glass_lab import Columns, measured
+from sim.real_scenario import RealScenario, levers_of, relay_for
+from sim.relay import Relay
+from sim.scenario import Scenario
+from sim.wire_stamps import WireStamps
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+MODES = ("avsync", "naive-valve", "naive")
+CONNECT_WITHIN_S = 15
+AFTER_S = 1.0
+VIEWER_JS = Path(__file__).resolve().parent.parent / "avsync" / "server" / "static" / "viewer.js"
+LATE_LIMIT_MS = 10.0
+"""A sender this late (p95) says nothing about the software: the host is too busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class GlassRun:
+    """One run. ``columns``: the truth at the glass, named as in the scenario language; None is UNKNOWN.
+
+    ``free`` and ``claimed``: the marker-free reading and getStats' claim, uncalibrated and as it is. ``late_p95_ms``
+    is our sender's; above 10 nothing is judged. ``believed_p95_ms``: of our monitor, from the viewer's reports.
+    """
+
+    scenario: str
+    mode: str
+    columns: Columns
+    reading: GlassReading
+    recorded: Recording
+    free: Series | None
+    claimed: Series
+    late_p95_ms: float | None
+    wire_violations: int
+    wire_packets: int
+    interrupts: tuple[dict[str, float | None], ...]
+    believed: dict[str, Any] | None
+    stats: dict[str, Any]
+    about: dict[str, Any]
+    begun_ns: int
+
+    @property
+    def healthy(self) -> bool:
+        return self.late_p95_ms is not None and self.late_p95_ms < LATE_LIMIT_MS
+
+
+class _OneStream:
+    """What ``Peers`` needs of a room."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.settings = Settings(max_viewers=1)
+        self.viewer: ViewerTracks | None = None
+
+    async def join(self) -> ViewerTracks:
+        self.viewer = self._stream.viewer()
+        return self.viewer
+
+    async def leave(self, viewer: ViewerTracks) -> None:
+        viewer.close()
+
+
+async def run_real(
+    scenario: Scenario, *, mode: str, seed: int, chromium: Browser, zero_ms: float = 0.0, close_loop: bool = True
+) -> GlassRun:
+    """``zero_ms``: this host's calibration. ``InputError`` for a scenario that cannot be run for real."""
+    real: RealScenario | None = None
+
+    def on_request(request: Request) -> None:
+        if real is not None:
+            real.on_request(request)
+
+    fps = Fraction(scenario.source.video.fps)
+    stream = _stream(mode, scenario, fps, on_request)
+    stamps = WireStamps()
+    async with relay_for(scenario, seed) as relay:
+        _watch(relay, stamps)
+        real = RealScenario(scenario, stream, seed=seed, wire=relay)
+        room = _OneStream(stream)
+        peers = Peers(cast(Room, room))
+        try:
+            async with _server(peers, relay) as (url, connected):
+                playing = asyncio.create_task(_play(real, connected))
+                try:
+                    recorded = await measure(
+                        url,
+                        seconds=scenario.duration_s + AFTER_S,
+                        chromium=chromium,
+                        jitter_buffer_target_ms=None,
+                        viewer_module="/viewer.js" if close_loop and mode == "avsync" and VIEWER_JS.exists() else None,
+                    )
+                    stats = stream.stats().as_dict()
+                    believed, lateness = _believed(room.viewer, stream, stats)
+                    await asyncio.wait_for(playing, CONNECT_WITHIN_S)
+                finally:
+                    playing.cancel()
+                    await asyncio.gather(playing, return_exceptions=True)
+                origins = getattr(room.viewer, "rtp_origins", (None, None))
+                about = {**real.as_dict(), "relay": relay.stats()}
+        finally:
+            await peers.close()
+            await stream.close()
+    begun_ns = round(real.time.begun_s * NS_PER_S)
+    reading = (await asyncio.to_thread(read, recorded, frame_ms=float(1000 / fps))).calibrated(zero_ms)
+    free = None
+    if None not in origins:
+        free = marker_free(recorded, cast(tuple[int, int], origins), reading.at_ms)
+    return GlassRun(
+        scenario=scenario.name,
+        mode=mode,
+        columns=measured(scenario, real.source, recorded, reading, begun_ns=begun_ns),
+        reading=reading,
+        recorded=recorded,
+        free=free,
+        claimed=claims(recorded.stats),
+        late_p95_ms=lateness,
+        wire_violations=stamps.violations,
+        wire_packets=stamps.packets,
+        interrupts=tuple(_interrupt(each, recorded, reading, begun_ns) for each in real.done.interruptions),
+        believed=believed,
+        stats=stats,
+        about=about,
+        begun_ns=begun_ns,
+    )
+
+
+def _stream(mode: str, scenario: Scenario, fps: Fraction, on_request: Any) -> Stream:
+    if mode == "naive":
+        return cast(Stream, NaiveStream(fps=fps))
+    if mode == "naive-valve":
+        return cast(Stream, NaiveStream(fps=fps, lead=VALVE_LEAD))
+    if mode != "avsync":
+        raise InputError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    return cast(
+        Stream,
+        AvSyncSession(
+            policy=scenario.engine_policy,
+            video_rate=fps,
+            idle=idle_picture(),
+            levers=levers_of(scenario),
+            on_request=on_request,
+        ),
+    )
+
+
+async def _play(real: RealScenario, connected: asyncio.Event) -> None:
+    await asyncio.wait_for(connected.wait(), CONNECT_WITHIN_S)
+    await real.run()
+
+
+@asynccontextmanager
+async def _server(peers: Peers, relay: Relay) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """(address for offers, set once a viewer's connection is up)."""
+    connected = asyncio.Event()
+
+    async def offer(request: web.Request) -> web.Response:
+        body = await request.json()
+        try:
+            peer, sdp = await peers.answer(relay.offer(body["sdp"]))
+        except OfferRefused as error:
+            return web.json_response({"error": str(error)}, status=400)
+        connection = peer.connection
+
+        def on_state() -> None:
+            if connection.connectionState == "connected":
+                connected.set()
+
+        connection.add_listener("connectionstatechange", on_state)
+        on_state()
+        return web.json_response({"type": "answer", "sdp": relay.answer(sdp)})
+
+    async def viewer_js(_request: web.Request) -> web.StreamResponse:
+        return web.Response(text=VIEWER_JS.read_text(encoding="utf-8"), content_type="text/javascript")
+
+    app = web.Application(client_max_size=1 << 16)
+    app.router.add_post("/offer", offer)
+    app.router.add_get("/viewer.js", viewer_js)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/offer", connected
+    finally:
+        await runner.cleanup()
+
+
+def _watch(relay: Relay, stamps: WireStamps) -> None:
+    """Read every stamp as it comes out of our sender, before the network touches it."""
+    put = relay.to_viewer.put
+
+    def watched(data: bytes, way: Any, now_ns: int) -> None:
+        stamps.see(data, relay.to_viewer.payloads)
+        put(data, way, now_ns)
+
+    relay.to_viewer.put = watched  # type: ignore[method-assign]
+
+
+def _believed(
+    viewer: ViewerTracks | None, stream: Stream, stats: dict[str, Any]
+) -> tuple[dict[str, Any] | None, float | None]:
+    """(what our monitor believes of the viewer, how late our sender was, p95 in ms)."""
+    report = getattr(viewer, "report", None)
+    told = report(time.monotonic_ns()) if report is not None else None
+    return (None if told is None else offsets(told)), stats.get("lateness_p95_ms")
+
+
+def _interrupt(each: Any, recorded: Recording, reading: GlassReading, begun_ns: int) -> dict[str, float | None]:
+    """How long the await took, and how long the old turn was still heard at the glass after the call."""
+    from avsync.glass.figures import interrupt_to_silence_ms
+
+    at_ms = (begun_ns + each.called_ns - recorded.host_ns(0.0)) / 1e6
+    took = None if each.returned_ns is None else (each.returned_ns - each.called_ns) / 1e6
+    return {"flush_ms": took, "glass_to_silence_ms": interrupt_to_silence_ms(reading, at_ms)}
