@@ -34,6 +34,7 @@ from avsync.glass.reading import read
 from avsync.glass.recording import Done
 from avsync.glass.reference_media import OPUS_LEAD, PLAIN, SLOT, ReferenceMedia, Shift, reference_media, shift_at
 from avsync.glass.reference_sender import ExactReports, MediaClock, PacketTrack, without_local_candidates
+from avsync.glass.result import glass
 from avsync.glass.strip import read_strip
 from avsync.units import NS_PER_S, ms, seconds
 
@@ -105,19 +106,37 @@ def test_the_store_is_in_the_user_s_cache(tmp_path):
     assert store_path({}).parts[-3:] == (".cache", "avsync", "glass.json")
 
 
-@pytest.mark.parametrize("zero_ms", [0.0, -48.0, 60.0])
-def test_a_connection_is_read_without_its_shifts(zero_ms):
+def a_connection(sizes, *, zero_ms=0.0, blank=()):
     """Seventeen seconds of the reference, made up: pictures behind by the shift, the whole off by the zero."""
-    shifts = (Shift(seconds(5), 0), *(Shift(ms(5000 + 1250 * i), ms((0, 80, 0, -80)[i % 4])) for i in range(1, 9)))
+    shifts = tuple(Shift(ms(5000 + 1250 * place), ms(size)) for place, size in enumerate(sizes))
     viewer = Viewer(length_ms=17_000)
     viewer.hear(1000, zero_ms + 100, 17_000)
     for number in range(400):
-        at = 100 + 40 * number
-        viewer.show(1000 + at - 100, at - shift_at(shifts, ms(at)) / 1e6)
-    one = connection(viewer.recording(), ReferenceMedia((), (), shifts, seconds(17)), None)
+        stamp = 100 + 40 * number
+        segment = (stamp - 5000) // 1250
+        viewer.show(1000 + stamp - 100, None if segment in blank else stamp - shift_at(shifts, ms(stamp)) / 1e6)
+    return connection(viewer.recording(), ReferenceMedia((), (), shifts, seconds(17)), None)
+
+
+SIZES = (0, 80, 0, -80, 0, 80, 0, -80, 0)
+
+
+@pytest.mark.parametrize("zero_ms", [0.0, -48.0, 60.0])
+def test_a_connection_is_read_without_its_shifts(zero_ms):
+    one = a_connection(SIZES, zero_ms=zero_ms)
     assert one.zero_ms == pytest.approx(zero_ms, abs=1)
     assert [wanted for wanted, _ in one.steps_ms] == [80, -80, 80]
     assert all(read_ms == pytest.approx(wanted, abs=1) for wanted, read_ms in one.steps_ms)
+
+
+def test_a_shift_that_never_ends_is_not_a_zero():
+    assert a_connection((80,) * 9, zero_ms=-48).zero_ms == pytest.approx(-48, abs=1)
+
+
+def test_a_switch_counts_only_between_two_zeros_that_could_be_read():
+    one = a_connection(SIZES, blank=(2,))
+    assert [wanted for wanted, _ in one.steps_ms] == [80]
+    assert one.steps_ms[0][1] == pytest.approx(80, abs=1)
 
 
 def test_a_connection_that_cannot_be_read_is_refused():
@@ -262,3 +281,18 @@ def test_a_plot_is_drawn_even_of_nothing(tmp_path):
     for name, one in (("some", viewer), ("none", Viewer())):
         written = plot(tmp_path / f"{name}.png", read(one.recording()), title=name, actions=[Done("cut", 2000.0)])
         assert written.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_result_is_absolute_and_can_be_limited_to_parts():
+    viewer = Viewer()
+    viewer.hear(1000, 960, 6000)
+    viewer.show_all(1000, 1000, 3000)
+    viewer.show_all(4000, 3800, 3000)
+    result = glass(viewer.recording(), calibration=GOOD, origins=(0, 0))
+    assert result.figures([(1100, 3900)]).p50_ms == pytest.approx(0.5, abs=0.2)
+    assert result.figures([(1100, 2000), (4100, 6900)]).p50_ms == pytest.approx(200.5, abs=0.2)
+    assert result.figures([(1100, 2000), (4100, 6900)]).seconds == pytest.approx(3.7, abs=0.03)
+    assert result.pts_violations == (0, 1)
+    assert json.loads(json.dumps(result.as_dict()))["zero_ms"] == -40.5
+    # The two meters lie apart by what the calibration says they do: here nothing, there free_ms - zero_ms.
+    assert np.nanmedian(result.free.e_ms - (result.reading.e_ms - 40.5)) == pytest.approx(-52.5 + 40.5, abs=1)

@@ -61,7 +61,9 @@ def test_showing_a_picture_again_does_not_renew_it():
     for number in range(25):
         viewer.show(3000 + 40 * number, 1960)
     viewer.show_all(4000, 3000, 3000)
-    assert figures(read(viewer.recording())).abs_max_ms == pytest.approx(1000, abs=20)
+    said = figures(read(viewer.recording()))
+    assert said.abs_max_ms == pytest.approx(1000, abs=20)
+    assert said.freeze_longest_ms == pytest.approx(1000, abs=20)
 
 
 def test_inserted_silence_stops_the_voice_and_pictures_that_wait_are_in_step():
@@ -235,6 +237,7 @@ def test_a_claim_needs_both_estimates():
     """Until the first report of a stream its estimate is 0: that is no claim of half a century."""
     both = {"estimatedPlayoutTimestamp": 4_000_000_000_080.0}, {"estimatedPlayoutTimestamp": 4_000_000_000_000.0}
     told = [
+        {"now_ms": 500.0, "audio": {"estimatedPlayoutTimestamp": 0}, "video": {"estimatedPlayoutTimestamp": 0}},
         {"now_ms": 1000.0, "audio": both[0]},
         {"now_ms": 2000.0, "audio": both[0], "video": {"estimatedPlayoutTimestamp": 0}},
         {"now_ms": 3000.0, "audio": both[0], "video": both[1]},

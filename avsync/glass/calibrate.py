@@ -127,11 +127,14 @@ def connection(recorded: Recording, media: ReferenceMedia, origins: tuple[int, i
         for before, here, after in zip(spans, spans[1:], spans[2:], strict=False)
         if before[0] == after[0] == 0 and here[0]
     ]
-    unshifted = reading.where(np.isin(np.arange(len(reading.at_ms)), np.concatenate([r for s, _, r in spans if not s])))
+    plain = np.zeros(len(reading.at_ms), np.bool_)
+    for shift_ms, _, rows in spans:
+        plain[rows] = not shift_ms
+    unshifted = reading.where(plain)
     free = None if origins is None else fitted_ms(unshifted, marker_free(recorded, origins, unshifted.at_ms))
     claim = claims(recorded.stats)
     behind = None
-    if len(claim.at_ms):
+    if len(claim.at_ms) and plain.any():
         behind = float(np.median(unshifted.e_ms - np.interp(unshifted.at_ms, claim.at_ms, claim.e_ms)))
     return Connection(float(np.median(own)), tuple(steps), free, behind)
 

@@ -129,14 +129,14 @@ def _frame(row: list[Any]) -> FrameSeen:
 
 
 def _joined(pieces: list[tuple[int, I16]]) -> tuple[I16, int, int]:
-    """(samples in a row, frame of the first, samples that were missing); pieces come in order of time."""
+    """(samples in a row, frame of the first, samples that were missing)."""
     if not pieces:
         return np.zeros(0, np.int16), 0, 0
-    first = pieces[0][0]
+    first = min(at for at, _ in pieces)
     end = max(at + len(samples) for at, samples in pieces)
     if end - first > 48_000 * 4 * 3600:
         raise InputError(f"not what the glass page writes: sound from frame {first} to {end}")
     out = np.zeros(end - first, np.int16)
     for at, samples in pieces:
-        out[max(0, at - first) : at - first + len(samples)] = samples
+        out[at - first : at - first + len(samples)] = samples
     return out, first, max(0, end - first - sum(len(samples) for _, samples in pieces))
