@@ -12,6 +12,7 @@ import logging
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -136,7 +137,10 @@ def _only_from_here(host: str) -> Middleware:
 
 
 def is_loopback(host: str) -> bool:
-    return host.lower() in LOOPBACK or host.startswith("127.")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() in LOOPBACK
 
 
 # ---- running
