@@ -5,8 +5,11 @@ with that packet's RTP time. A picture's encode time (20 ms at 720p, far more un
 the browser as lip-sync error. Here a report pairs *now* with the output clock of now, whatever was
 sent when. It also answers a viewer's wish for a key frame, and tells when a packet has left.
 
-Three methods of RTCRtpSender are wrapped, once, on the class; senders of other tracks are not
+Four methods of RTCRtpSender are wrapped, once, on the class; senders of other tracks are not
 touched. ``install`` refuses, by name, an aiortc whose insides look different.
+
+A step of the wall clock reaches neither a report nor the round trip. What still carries it is the
+abs-send-time of a packet: a browser turns that into a bandwidth estimate, which nobody here obeys.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ import time
 from typing import Any, TypeAlias
 
 import aiortc
+from aiortc import rtcrtpsender
 from aiortc.codecs import get_encoder
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
-from aiortc.rtcrtpsender import RTCEncodedFrame, RTCRtpSender
+from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtp import RtcpSenderInfo, RtcpSrPacket
 from av.packet import Packet as AnyPacket
 
@@ -36,8 +40,10 @@ _METHODS = {
     "_next_encoded_frame": ["self", "codec"],
     "_send_rtcp": ["self", "packets"],
     "_send_keyframe": ["self"],
+    "_handle_rtcp_packet": ["self", "packet"],
 }
 _FIELDS = ("rtp_timestamp", "packet_count", "octet_count", "lsr", "lsr_time")
+_FRAME = ["self", "payloads", "timestamp", "audio_level"]
 _MASK = 0xFFFFFFFF
 
 Packet: TypeAlias = "AnyPacket[Any]"
@@ -68,14 +74,12 @@ class Wire:
     """One sender and its track: which RTP time the output clock began at, and whether something is on its way out."""
 
     def __init__(self, sender: RTCRtpSender, track: PacketTrack, codec: Any) -> None:
-        for field in _FIELDS:
-            if not hasattr(sender, f"_RTCRtpSender__{field}"):
-                raise UnknownAiortc(_unknown(f"RTCRtpSender has no __{field}"))
         self.sender, self.track, self.mime = sender, track, codec.mimeType.lower()
         self.packer = get_encoder(codec)
         self.origin: int | None = None
         self.sent = asyncio.Event()  # nothing is on its way: the sender waits for the next packet
         self._ticks: int | None = None
+        self._reported_s = 0.0
         self._early: asyncio.Task[None] | None = None
 
     def waits(self) -> None:
@@ -85,11 +89,14 @@ class Wire:
             self.origin = (_get(self.sender, "rtp_timestamp") - self._ticks) & _MASK
             self._early = asyncio.ensure_future(self._report_early())
 
-    def takes(self, packet: Packet, ticks: int) -> RTCEncodedFrame:
+    def takes(self, packet: Packet, ticks: int) -> Any:
+        """What aiortc sends for this packet; None: nothing."""
+        payloads, _ = self.packer.pack(packet)
+        if not payloads:
+            return None
         self.sent.clear()
         self._ticks = ticks
-        payloads, _ = self.packer.pack(packet)
-        return RTCEncodedFrame(payloads, ticks, audio_level=None)  # type: ignore[arg-type]  # None: no such header
+        return rtcrtpsender.RTCEncodedFrame(payloads, ticks, None)  # type: ignore[arg-type]  # no audio level: no header
 
     def close(self) -> None:
         self.sent.set()
@@ -97,16 +104,21 @@ class Wire:
             self._early.cancel()
 
     def correct(self, report: RtcpSrPacket) -> bool:
-        """Make this report tell the truth; False: nothing can be told yet."""
-        if self.origin is None:
+        """Make this report tell the truth; False: nothing can be told, not yet or no more."""
+        if self.origin is None or self.track.readyState != "live":
             return False
         ntp, ticks = self.track.report_now()
         report.sender_info.ntp_timestamp = ntp
         report.sender_info.rtp_timestamp = (self.origin + ticks) & _MASK
         # What a receiver's report will quote; without it aiortc could not measure the round trip.
         _set(self.sender, "lsr", (ntp >> 16) & _MASK)
-        _set(self.sender, "lsr_time", time.time())
+        self._reported_s = time.monotonic()
+        self.heard()
         return True
+
+    def heard(self) -> None:
+        """A receiver's report has come (or ours goes out): aiortc is told when ours went, by the wall clock of now."""
+        _set(self.sender, "lsr_time", time.time() - (time.monotonic() - self._reported_s))
 
     async def _report_early(self) -> None:
         for pause_s in EARLY_REPORTS_S:
@@ -121,24 +133,23 @@ class Wire:
 
 
 def install() -> None:
-    """Wrap the three methods. Any number of calls is one; ``UnknownAiortc`` where they are not as expected."""
+    """Wrap the methods. Any number of calls is one; ``UnknownAiortc`` where they are not as expected."""
     if hasattr(RTCRtpSender, "_avsync"):
         return
-    for name, arguments in _METHODS.items():
-        method = getattr(RTCRtpSender, name, None)
-        if method is None or list(inspect.signature(method).parameters) != arguments:
-            raise UnknownAiortc(_unknown(f"RTCRtpSender.{name}({', '.join(arguments)}) is not there"))
-    next_frame, send_rtcp, send_keyframe = (getattr(RTCRtpSender, name) for name in _METHODS)
+    _check()
+    next_frame, send_rtcp, send_keyframe, handle = (getattr(RTCRtpSender, name) for name in _METHODS)
 
-    async def _next_encoded_frame(self: RTCRtpSender, codec: Any) -> RTCEncodedFrame | None:
+    async def _next_encoded_frame(self: RTCRtpSender, codec: Any) -> Any:
         track = self.track
         if not isinstance(track, PacketTrack):
-            return await next_frame(self, codec)  # type: ignore[no-any-return]
+            self._avsync_wire = None  # type: ignore[attr-defined]
+            return await next_frame(self, codec)
         wire = track.wire
         if wire is None:
             wire = track.wire = Wire(self, track, codec)
         elif wire.sender is not self:
             raise MediaStreamError(f"this {track.kind} track already has a sender: each viewer needs tracks of its own")
+        self._avsync_wire = wire  # type: ignore[attr-defined]
         wire.waits()
         packet, ticks = await track.next_packet(wire.mime)
         return wire.takes(packet, ticks) if self._enabled else None
@@ -157,14 +168,36 @@ def install() -> None:
         else:
             wire.track.want_key_frame()
 
-    for wrapped in (_next_encoded_frame, _send_rtcp, _send_keyframe):
+    async def _handle_rtcp_packet(self: RTCRtpSender, packet: Any) -> None:
+        wire = _wire_of(self)
+        if wire is not None:
+            wire.heard()
+        await handle(self, packet)
+
+    for wrapped in (_next_encoded_frame, _send_rtcp, _send_keyframe, _handle_rtcp_packet):
         setattr(RTCRtpSender, wrapped.__name__, wrapped)
     RTCRtpSender._avsync = True  # type: ignore[attr-defined]
 
 
+def _check() -> None:
+    """Everything of aiortc's insides that is used here, before any of it is."""
+    for name, arguments in _METHODS.items():
+        method = getattr(RTCRtpSender, name, None)
+        if method is None or list(inspect.signature(method).parameters) != arguments:
+            raise UnknownAiortc(_unknown(f"RTCRtpSender.{name}({', '.join(arguments)}) is not there"))
+        if inspect.iscoroutinefunction(method) is (name == "_send_keyframe"):
+            raise UnknownAiortc(_unknown(f"RTCRtpSender.{name} is awaited where it was called, or the other way round"))
+    made = RTCRtpSender.__init__.__code__.co_names
+    for field in [*(f"_RTCRtpSender__{field}" for field in _FIELDS), "_ssrc", "_enabled"]:
+        if field not in made:
+            raise UnknownAiortc(_unknown(f"RTCRtpSender has no {field.removeprefix('_RTCRtpSender')}"))
+    frame = getattr(rtcrtpsender, "RTCEncodedFrame", None)
+    if frame is None or list(inspect.signature(frame.__init__).parameters) != _FRAME:
+        raise UnknownAiortc(_unknown("RTCEncodedFrame(payloads, timestamp, audio_level) is not there"))
+
+
 def _wire_of(sender: RTCRtpSender) -> Wire | None:
-    track = sender.track
-    return track.wire if isinstance(track, PacketTrack) else None
+    return getattr(sender, "_avsync_wire", None)
 
 
 def _get(sender: RTCRtpSender, field: str) -> int:

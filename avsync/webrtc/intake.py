@@ -7,6 +7,8 @@ and size become yuv420p of one size. Everything is copied: a source may use its 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
+from operator import index
 from typing import Any
 
 import av
@@ -14,6 +16,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from avsync.errors import UsageError
+from avsync.units import NS_PER_S
 from avsync.webrtc.encode import SLOT_SAMPLES, SOUND_HZ, Layout
 
 MAX_SIDE = 4096
@@ -27,56 +30,91 @@ Picture = Any
 
 
 class SoundIntake:
-    """Sound of one turn on its way to 20 ms frames; at most one unfinished frame is held."""
+    """Sound of one turn on its way to 20 ms frames; at most one unfinished frame is held.
+
+    What comes out lasts as long as what went in, to the sample, whatever rates it came in: how much
+    went in is counted, and resamplers that round are held to it.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._given: tuple[str, str, int] | None = None  # (format, layout, rate) of what came last
         self._resampler: av.AudioResampler | None = None
         self._rest = np.zeros((0, 1 if layout == "mono" else 2), np.int16)
+        self._in = Fraction(0)  # samples at 48 kHz, exactly
+        self._out = 0  # in whole frames
 
     @property
-    def held_samples(self) -> int:
-        return len(self._rest)
+    def held_ns(self) -> int:
+        """What was given and is in no frame yet, a resampler's tail included."""
+        return int((self._in - self._out) * NS_PER_S / SOUND_HZ)
 
     def take(self, frame: av.AudioFrame) -> Iterator[av.AudioFrame]:
         """Whole 20 ms frames, as far as they have come together. A change of rate or layout is no matter."""
         given = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if given != self._given:
-            # swr cannot change its input; what the old one still held comes first.
-            yield from self._drain()
-            self._given = given
-            self._resampler = av.AudioResampler(format="s16", layout=self._layout, rate=SOUND_HZ)
-        frame.pts = None
-        assert self._resampler is not None
-        for resampled in self._resampler.resample(frame):
-            self._add(resampled)
+        for piece in _pieces(frame):
+            if given != self._given:
+                # swr cannot change its input; what the old one still held comes first.
+                yield from self._drain()
+                self._given = given
+                self._resampler = av.AudioResampler(format="s16", layout=self._layout, rate=SOUND_HZ)
+            piece.pts = None
+            assert self._resampler is not None
+            self._in += Fraction(piece.samples * SOUND_HZ, piece.sample_rate)
+            for resampled in self._resampler.resample(piece):
+                self._add(resampled.to_ndarray())
+            yield from self._whole()
+
+    def pause(self, samples: int) -> Iterator[av.AudioFrame]:
+        """So much silence, at 48 kHz, after all that was given."""
+        yield from self._drain()
+        self._in += samples
+        self._add(np.zeros((samples, self._rest.shape[1]), np.int16))
         yield from self._whole()
 
     def finish(self) -> Iterator[av.AudioFrame]:
         """The natural end: the resampler's tail, and the last frame filled up with silence."""
         yield from self._drain()
         if len(self._rest):
-            channels = self._rest.shape[1]
-            padding = np.zeros((SLOT_SAMPLES - len(self._rest), channels), np.int16)
-            self._rest = np.concatenate([self._rest, padding])
+            missing = SLOT_SAMPLES - len(self._rest)
+            self._in += missing
+            self._add(np.zeros((missing, self._rest.shape[1]), np.int16))
             yield from self._whole()
 
     def _drain(self) -> Iterator[av.AudioFrame]:
         if self._resampler is not None:
             for resampled in self._resampler.resample(None):
-                self._add(resampled)
+                self._add(resampled.to_ndarray())
             self._resampler = self._given = None
+            # A resampler rounds its total up; many changes of rate would add that up.
+            wanted = round(self._in) - self._out
+            self._rest = self._rest[:wanted]
+            self._add(np.zeros((wanted - len(self._rest), self._rest.shape[1]), np.int16))
             yield from self._whole()
 
-    def _add(self, frame: av.AudioFrame) -> None:
-        samples = frame.to_ndarray().reshape(-1, self._rest.shape[1])
-        self._rest = np.concatenate([self._rest, samples])
+    def _add(self, samples: np.ndarray) -> None:
+        self._rest = np.concatenate([self._rest, samples.reshape(-1, self._rest.shape[1])])
 
     def _whole(self) -> Iterator[av.AudioFrame]:
         while len(self._rest) >= SLOT_SAMPLES:
             slot, self._rest = self._rest[:SLOT_SAMPLES], self._rest[SLOT_SAMPLES:]
+            self._out += SLOT_SAMPLES
             yield sound_frame(slot, self._layout)
+
+
+def _pieces(frame: av.AudioFrame) -> Iterator[av.AudioFrame]:
+    """A second at a time: a minute at once would take 30 ms to resample, and the voice would wait for it."""
+    rate = frame.sample_rate
+    if frame.samples <= rate:
+        yield frame
+        return
+    samples: Any = frame.to_ndarray()
+    width = 1 if frame.format.is_planar else len(frame.layout.channels)
+    for at in range(0, frame.samples, rate):
+        piece = np.ascontiguousarray(samples[:, at * width : (at + rate) * width])
+        part = av.AudioFrame.from_ndarray(piece, format=frame.format.name, layout=frame.layout.name)
+        part.sample_rate = rate
+        yield part
 
 
 def sound_frame(samples: np.ndarray, layout: Layout) -> av.AudioFrame:
@@ -96,8 +134,10 @@ def audio_frame(sound: Sound, sample_rate: int) -> av.AudioFrame | None:
     if isinstance(sound, av.AudioFrame):
         if not sound.samples:
             return None
-        array, layout = sound.to_ndarray(), sound.layout.name
-        copy = av.AudioFrame.from_ndarray(array, format=sound.format.name, layout=layout)
+        try:
+            copy = av.AudioFrame.from_ndarray(sound.to_ndarray(), format=sound.format.name, layout=sound.layout.name)
+        except ValueError as error:
+            raise UsageError(f"not a frame of sound that can be read: {error}") from None
         copy.sample_rate = _checked_rate(sound.sample_rate)
         return copy
     if isinstance(sound, bytes | bytearray | memoryview):
@@ -171,6 +211,9 @@ def blurred(frame: av.VideoFrame) -> av.VideoFrame:
 
 def _checked_rate(rate: int) -> int:
     low, high = RATES_HZ
-    if isinstance(rate, bool) or not isinstance(rate, int) or not low <= rate <= high:
-        raise UsageError(f"sample_rate is {low} to {high} Hz, got {rate!r}")
-    return rate
+    try:
+        if not isinstance(rate, bool) and low <= index(rate) <= high:
+            return index(rate)
+    except TypeError:
+        pass
+    raise UsageError(f"sample_rate is a whole number from {low} to {high} Hz, got {rate!r}")

@@ -3,11 +3,15 @@
 Between the engine's word and the wire lies the encoder: what an interrupt makes stale meanwhile is
 not sent. A viewer that needs a key frame gets one, also while nothing moves; many who ask at once
 get the same one.
+
+Pictures that a source encoded itself pass untouched, each once: they need each other, so none is
+overtaken or repeated, and after one that was not sent nothing is until the source's next key frame.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +21,11 @@ import av
 
 from avsync.epoch import EpochGate
 from avsync.types import VIDEO, Heard, MediaUnit, Presented, Source
-from avsync.units import NS_PER_S, ms, ns_to_ticks, seconds
-from avsync.webrtc.encode import PICTURE_HZ, PictureEncoder, bits_per_s
+from avsync.units import NS_PER_S, ms, ns_to_ticks, seconds, ticks_to_ns
+from avsync.webrtc.encode import PICTURE_HZ, PictureEncoder, bits_per_s, picture_packet
 from avsync.webrtc.tracks import Coded, SyncTrack
+
+logger = logging.getLogger("avsync.webrtc")
 
 QUEUED = 3
 """Pictures that wait for the encoder. More than that, and it is slower than the pictures come: the oldest goes."""
@@ -31,8 +37,16 @@ KEY_AGAIN_NS = ms(300)
 """Two wishes for a key frame within this are one: it takes about a round trip until the first is answered."""
 
 
+STEP_TICKS = PICTURE_HZ // 1000
+SLOW_NS = ms(100)
+"""One encode that took longer says that the host was busy, not how long a picture takes."""
+
+
 class Job(NamedTuple):
-    """One picture on its way out. ``epoch`` is the unit's; None for an idle picture, which is never stale."""
+    """One picture on its way out. ``epoch`` is the unit's; None for an idle picture, which is never stale.
+
+    ``floats``: it is stamped when it is sent, no content says when; after what was stamped ahead it comes later.
+    """
 
     image: av.VideoFrame | bytes
     stamp_ns: int
@@ -43,6 +57,11 @@ class Job(NamedTuple):
     what: Heard
     is_key: bool = True
     asked_ns: int = 0
+    floats: bool = False
+
+    @property
+    def coded(self) -> bool:
+        return isinstance(self.image, bytes)
 
 
 class PictureOut:
@@ -73,13 +92,20 @@ class PictureOut:
         self._keys_wanted: set[str] = set()
         self._key_sent_ns: dict[str, int] = {}
         self._key_epoch = 0
+        self._source_codes = False  # the last picture that left was encoded by the source
+        self._source_broken = False  # and only a key frame of it can be decoded
+        self._source_asked_ns = -(1 << 62)
+        self._odd_mimes: set[str] = set()
         self._shown: Job | None = None
         self._sent_ns = -(1 << 62)
         self._last_ticks = -(1 << 62)
+        self._last_floats = False
 
     # ---- in
 
     def show(self, unit: MediaUnit, stamp_ns: int, what: Heard) -> None:
+        if what is Heard.REPEAT and isinstance(unit.payload, bytes):
+            return  # it is on screen; decoded twice it would be something else
         self._put(
             Job(
                 unit.payload, stamp_ns, unit.epoch, unit.epoch, unit.pts_ns, unit.duration_ns, what,
@@ -90,20 +116,25 @@ class PictureOut:
     def show_idle(self, image: av.VideoFrame, turn: int) -> None:
         """Stamped now: no content belongs to it."""
         now = self._now_ns()
-        self._put(Job(image, now, None, turn, None, ms(40), Heard.IDLE, True, now))
+        self._put(Job(image, now, None, turn, None, ms(40), Heard.IDLE, True, now, True))
 
     def want_key(self, mime: str) -> None:
-        """A viewer cannot go on without a key frame."""
+        """A viewer cannot go on without a key frame. Soon after one it is taken for the wish that asked for that."""
         if self._now_ns() - self._key_sent_ns.get(mime, -(1 << 62)) >= KEY_AGAIN_NS:
             self._keys_wanted.add(mime)
-            self._news.set()
+        self._news.set()
 
     def _put(self, job: Job) -> None:
-        if len(self._jobs) >= QUEUED:
-            self._jobs.popleft()
-            self.overtaken += 1
         self._jobs.append(job)
+        waiting = [each for each in self._jobs if not each.coded]
+        if len(waiting) > QUEUED:
+            self._jobs.remove(waiting[0])
+            self.overtaken += 1
         self._news.set()
+
+    def _wanting(self) -> set[str]:
+        """The codecs in which somebody needs a key frame: it was asked for, or a reader can use nothing else."""
+        return self._keys_wanted | {track.mime for track in self.tracks if track.mime and track.starved}
 
     # ---- out
 
@@ -116,13 +147,13 @@ class PictureOut:
                 continue
             self._news.clear()
             try:
-                wait_ns = KEY_QUIET_NS if self._keys_wanted else REFRESH_NS
+                wait_ns = KEY_QUIET_NS if self._wanting() else REFRESH_NS
                 await asyncio.wait_for(self._news.wait(), wait_ns / NS_PER_S)
             except TimeoutError:
                 pass
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False)
 
     def _next(self) -> Job | None:
         """The next picture; or the one on screen once more, if a viewer waits for a key frame or it got old."""
@@ -132,59 +163,103 @@ class PictureOut:
                 return job
             self.stale += 1
         shown, now = self._shown, self._now_ns()
-        if shown is None or self._stale(shown) or isinstance(shown.image, bytes):
-            if shown is not None and isinstance(shown.image, bytes) and self._keys_wanted:
-                self._keys_wanted.clear()
-                self._ask_source()
+        wanted = bool(self._wanting())
+        if self._source_codes:
+            if wanted:
+                self._ask(now)
+            return None
+        if shown is None or self._stale(shown):
             return None
         # While pictures flow the next one is soon a key frame.
         quiet_ns = now - self._sent_ns
-        if (self._keys_wanted and quiet_ns >= KEY_QUIET_NS) or quiet_ns >= REFRESH_NS:
+        if (wanted and quiet_ns >= KEY_QUIET_NS) or quiet_ns >= REFRESH_NS:
             what = Heard.IDLE if shown.what is Heard.IDLE else Heard.REPEAT
-            return shown._replace(stamp_ns=now, what=what, asked_ns=now)
+            return shown._replace(stamp_ns=now, what=what, asked_ns=now, floats=True)
         return None
+
+    def _ask(self, now: int) -> None:
+        """Only the source can make a key frame of what it encodes; often enough to be heard, no oftener."""
+        self._keys_wanted.clear()
+        if now - self._source_asked_ns >= KEY_AGAIN_NS:
+            self._source_asked_ns = now
+            self._ask_source()
 
     def _stale(self, job: Job) -> bool:
         return job.epoch is not None and job.epoch < self._gate.oldest
 
     async def _send(self, job: Job) -> None:
         ticks = ns_to_ticks(job.stamp_ns - self._start_ns, PICTURE_HZ)
-        if ticks <= self._last_ticks:
-            self.violations += 1  # refused here, so that no viewer ever sees it
+        if job.floats:
+            ticks = max(ticks, self._last_ticks + STEP_TICKS)
+        elif ticks <= self._last_ticks:
+            self._refuse(job)
             return
-        coded = await self._coded(job, ticks)
+        if self._gate.oldest > self._key_epoch:  # a new epoch begins with a key frame
+            self._key_epoch = self._gate.oldest
+            self._keys_wanted |= self._mimes()
+            self._source_broken = True
+        coded = self._passed(job, ticks) if isinstance(job.image, bytes) else await self._coded(job, ticks)
+        if coded is None:
+            return
         if self._stale(job):
             self.stale += 1
             self._keys_wanted |= self._encoders.keys()  # what follows refers to a picture that nobody got
             return
-        self._last_ticks = ticks
+        self._last_ticks, self._last_floats = ticks, job.floats
         now = self._now_ns()
         for track in self.tracks:
             packet = coded.get(track.mime or "")
             if packet is not None:
                 track.put(packet)
         self._shown, self._sent_ns = job, now
+        self._source_codes = job.coded
         self.packets += 1
-        self.encode_ns += (now - job.asked_ns - self.encode_ns) // 20
+        self.encode_ns += (min(now - job.asked_ns, SLOW_NS) - self.encode_ns) // 20
         presented = Presented(VIDEO, job.turn, job.pts_ns, job.duration_ns, now, Source.DEVICE, job.what)
-        self._observed(presented, job.stamp_ns)
+        self._observed(presented, self._start_ns + ticks_to_ns(ticks, PICTURE_HZ) if job.floats else job.stamp_ns)
+
+    def _refuse(self, job: Job) -> None:
+        """Its stamp is not after the last one's: no viewer ever sees that. Behind one that floats it was just late."""
+        if self._last_floats:
+            self.overtaken += 1
+        else:
+            self.violations += 1
+        self._source_broken |= job.coded
+
+    def _mimes(self) -> set[str]:
+        return {track.mime for track in self.tracks if track.mime}
+
+    def _passed(self, job: Job, ticks: int) -> dict[str, Coded] | None:
+        """What the source encoded, for those who can decode it. None: nobody can, before its next key frame."""
+        assert isinstance(job.image, bytes)
+        self._source_broken |= not self._source_codes and self._shown is not None  # ours was between
+        if self._source_broken and not job.is_key:
+            self.stale += 1
+            self._ask(self._now_ns())
+            return None
+        mime = picture_packet(job.image).mime
+        for odd in self._mimes() - {mime} - self._odd_mimes:
+            self._odd_mimes.add(odd)
+            logger.warning("the source's pictures are %s: viewers who agreed on %s see none of them", mime, odd)
+        if job.is_key:
+            self._source_broken = False
+            self._keys_wanted.clear()
+            self._key_sent_ns[mime] = self._now_ns()
+            self.key_frames += 1
+        return {mime: Coded.make(VIDEO, job.image, ticks, job.epoch, is_key=job.is_key)}
 
     async def _coded(self, job: Job, ticks: int) -> dict[str, Coded]:
-        mimes = {track.mime for track in self.tracks if track.mime}
-        image = job.image
-        if isinstance(image, bytes):
-            packet = Coded.make(VIDEO, image, ticks, job.epoch, is_key=job.is_key)
-            return dict.fromkeys(mimes, packet)
-        if self._gate.oldest > self._key_epoch:
-            self._key_epoch = self._gate.oldest
-            self._keys_wanted |= mimes  # a new epoch begins with a key frame
+        assert not isinstance(job.image, bytes)
         coded = {}
         loop = asyncio.get_running_loop()
-        for mime in mimes:
-            key = mime in self._keys_wanted
-            self._keys_wanted.discard(mime)
-            data, is_key = await loop.run_in_executor(self._pool, self._encode, mime, image, ticks, key)
+        wanting = self._mimes() if self._source_codes else self._wanting()
+        for mime in self._mimes():
+            key = mime in wanting
+            data, is_key = await loop.run_in_executor(self._pool, self._encode, mime, job.image, ticks, key)
+            if not data:
+                continue
             if is_key:
+                self._keys_wanted.discard(mime)
                 self._key_sent_ns[mime] = self._now_ns()
                 self.key_frames += 1
             coded[mime] = Coded.make(VIDEO, data, ticks, job.epoch, is_key=is_key)

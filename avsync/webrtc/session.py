@@ -21,12 +21,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from types import TracebackType
 from typing import NamedTuple, Self
-
-import av
 
 from avsync.adapters.asyncio_driver import AsyncioDriver, DriverClosed
 from avsync.clock import AvSyncClock
@@ -52,11 +49,11 @@ from avsync.types import (
     Request,
     Want,
 )
-from avsync.units import NS_PER_S, Rate, ms, ns_to_ticks, seconds, ticks_to_ns
+from avsync.units import NS_PER_S, Rate, ms, ns_to_ticks, seconds, to_ms
 from avsync.webrtc import aiortc_sender
-from avsync.webrtc.encode import PICTURE_HZ, SLOT_SAMPLES, SOUND_HZ, Layout
+from avsync.webrtc.encode import PICTURE_HZ, SOUND_HZ, Layout
 from avsync.webrtc.host_lateness import HostLateness
-from avsync.webrtc.intake import Picture, Sound, SoundIntake, audio_frame, blurred, even, size_of, video_frame
+from avsync.webrtc.intake import Picture, Sound
 from avsync.webrtc.picture_out import PictureOut
 from avsync.webrtc.sent_log import SentLog
 from avsync.webrtc.session_stats import SessionStats, ViewerStats
@@ -64,6 +61,7 @@ from avsync.webrtc.sound_out import SoundOut
 from avsync.webrtc.tracks import SyncTrack
 from avsync.webrtc.turn import Turn
 from avsync.webrtc.viewer import Viewer
+from avsync.webrtc.writing import SLOT_NS, Writing
 
 logger = logging.getLogger("avsync.webrtc")
 
@@ -75,11 +73,31 @@ NTP_1970 = 2_208_988_800
 
 
 class Flushed(NamedTuple):
-    """What an interrupt found. ``played_ms``: how far into its turn the voice had come; None: nothing was said."""
+    """What an interrupt found. ``played_ms``: how far the voice had come in ``turn``; None: nothing was said since
+    the last interrupt."""
 
     epoch: int
     played_ms: float | None
     dropped_units: int
+    turn: int | None = None
+
+
+class Flushing:
+    """``flush`` under way: the old turn is stale already; awaited, nothing of it is on its way out any more."""
+
+    def __init__(self, flushed: Flushed, tracks: list[SyncTrack]) -> None:
+        self._flushed, self._tracks = flushed, tracks
+
+    def __await__(self) -> Generator[object, None, Flushed]:
+        return self._drained().__await__()
+
+    async def _drained(self) -> Flushed:
+        waits = [asyncio.ensure_future(track.drained()) for track in self._tracks]
+        if waits:
+            _, late = await asyncio.wait(waits, timeout=FLUSH_WITHIN_S)
+            for each in late:
+                each.cancel()
+        return self._flushed
 
 
 class AvSyncSession:
@@ -89,8 +107,10 @@ class AvSyncSession:
     shown when nobody speaks (RGB ndarray or ``av.VideoFrame``); without one, the first picture
     written, blurred so that no lips can be read. ``levers``: what the source can be asked for
     (``"skip_to_pts"``, ``"fps"``, ``"keyframe"``); the requests come to ``on_request`` or out of
-    ``requests()``. ``audio_queue_s`` and ``video_queue_s`` bound what waits to be played: a write
-    waits for room. ``bitrate_bps``: of the pictures; None: by their size.
+    ``requests()``. A source that encodes its pictures itself is also told when a viewer needs a key
+    frame. ``audio_queue_s`` and ``video_queue_s`` bound what waits to be played: a write waits for
+    room, so a turn's sound and pictures are written side by side. ``bitrate_bps``: of the pictures;
+    None: by their size.
     """
 
     def __init__(
@@ -111,17 +131,24 @@ class AvSyncSession:
         aiortc_sender.install()
         self._loop = asyncio.get_running_loop()
         self.policy = policy if policy is not None else AvSyncPolicy()
+        if self.policy.slot_ns != SLOT_NS:
+            raise UsageError(f"slot_ns must be {SLOT_NS}, as aiortc sends it, got {self.policy.slot_ns}")
         self.clock = AvSyncClock(audio_rate=SOUND_HZ, video_rate=video_rate)
         self._gate = self.clock.gate
         self._engine = AvSynchronizer(self.policy, levers=[Want(lever) for lever in levers])
         self.monitor = AvSyncMonitor(self.policy, point="output")
-        self._video_rate, self._layout, self._name = video_rate, layout, name
+        self._name = name
         self._on_request, self._on_alert = on_request, on_alert
         self._requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
         self._request_came = asyncio.Event()
-        self._limits_ns = {AUDIO: seconds(audio_queue_s), VIDEO: seconds(video_queue_s)}
-        self._waiting_ns = {AUDIO: 0, VIDEO: 0}
-        self._room = asyncio.Event()
+        self._held: list[MediaUnit] = []  # written before there was a viewer
+        self._ended: dict[Kind, int] = {}  # and the newest turns that ended
+        self._writing = Writing(
+            self.clock, layout=layout, idle=idle,
+            limits_ns={AUDIO: seconds(audio_queue_s), VIDEO: seconds(video_queue_s)},
+            push=self._push, finish=self._finish, playing=lambda: self._engine.epoch,
+        )  # fmt: skip
+        self._own_idle = idle is not None
         # One anchor, read once: a step of the wall clock changes nothing.
         self._start_ns = self._now_ns()
         self._ntp_anchor = ((time.time_ns() + NTP_1970 * NS_PER_S) << 32) // NS_PER_S
@@ -132,27 +159,9 @@ class AvSyncSession:
             self._gate, start_ns=self._start_ns, now_ns=self._now_ns, fps=float(video_rate), bitrate_bps=bitrate_bps,
             observed=self._observed, ask_source=self._ask_key,
         )  # fmt: skip
-        self._convert = ThreadPoolExecutor(1, thread_name_prefix="avsync-convert")
-        self._converting = asyncio.Lock()
-        self._size: tuple[int, int] | None = None
-        self._idle: av.VideoFrame | None = None
-        if idle is not None:
-            size = size_of(idle)
-            if size is None:
-                raise UsageError("the idle picture is empty")
-            self._size = even(size)
-            self._idle = video_frame(idle, self._size)
-        self._own_idle = idle is not None
-        self._intakes: dict[int, SoundIntake] = {}
-        self._begun: int | None = None  # the last turn that a caller began
-        self._free_epoch = self._gate.current  # no turn has it yet
-        self._turn_starts: dict[int, int] = {}
-        self._refused = 0
         self._degraded = False
         self._lead_ns = 0
         self._driver: AsyncioDriver | None = None
-        self._held: list[MediaUnit] = []  # written before there was a viewer
-        self._ended: list[tuple[Kind, int]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
@@ -163,11 +172,19 @@ class AvSyncSession:
 
     @property
     def audio_track(self) -> SyncTrack:
-        return self._first.audio_track
+        return self._current_viewer().audio_track
 
     @property
     def video_track(self) -> SyncTrack:
-        return self._first.video_track
+        return self._current_viewer().video_track
+
+    def _current_viewer(self) -> Viewer:
+        """The viewer of ``audio_track`` and ``video_track``; when it has gone, the next one."""
+        first = self._first
+        ended = first.audio_track.readyState != "live" or first.video_track.readyState != "live"
+        if ended and not self._closed:
+            self._first = first = self.viewer()
+        return first
 
     @property
     def viewers(self) -> tuple[Viewer, ...]:
@@ -185,68 +202,36 @@ class AvSyncSession:
 
     def begin_turn(self) -> Turn:
         """The next thing that is said; it queues behind the tail of the last one."""
-        epoch = self._gate.current
-        if epoch != self._free_epoch:
-            epoch = self._gate.begin()
-        self._free_epoch = -1
-        self._begun = epoch
-        return Turn(self, epoch)
+        return Turn(self, self._writing.begin())
 
     def admits(self, epoch: int) -> bool:
         """Whether what is written for this turn can still be said."""
-        return not self._closed and self._gate.admits(epoch)
+        return self._writing.admits(epoch)
 
     async def end_turn(self, epoch: int | None = None) -> None:
         """Nothing more comes in this turn (None: the newest); what was written is still said."""
-        epoch = self._epoch(epoch)
-        if not self.admits(epoch):
-            return
-        intake = self._intakes.pop(epoch, None)
-        if intake is not None:
-            for frame in intake.finish():
-                await self._push_sound(frame, epoch)
-        async with self._converting:  # behind the picture that is being converted
-            for kind in (AUDIO, VIDEO):
-                if self._driver is None:
-                    self._ended.append((kind, epoch))
-                elif self.admits(epoch):
-                    self._driver.finish(kind, epoch)
+        await self._writing.end(epoch)
 
-    def flush(self) -> Awaitable[Flushed]:
+    def flush(self) -> Flushing:
         """Barge-in. The old turn is stale as soon as this is called; awaited, nothing of it is under way any more."""
         epoch = self._gate.interrupt()
-        self._free_epoch = epoch
-        self._intakes.clear()  # a resampler's tail belongs to what was interrupted
-        dropped, played = len(self._held), None
+        dropped, place = len(self._held), None
         self._held.clear()
         self._ended.clear()
-        self._waiting_ns = {AUDIO: 0, VIDEO: 0}
         if self._driver is not None and not self._closed:
             interrupted = self._driver.interrupt(epoch)
             dropped += interrupted.dropped_units
-            played = self._into_turn(interrupted.played_pts_ns)
+            place = self._writing.in_turn(interrupted.played_pts_ns)
             self.monitor.interrupt(epoch)
-        self._turn_starts.clear()
+        self._writing.interrupt()
         for track in self._tracks():
             dropped += track.purge()
-        self._wake_writers()
-        return self._drained(Flushed(epoch, played, dropped))
+        flushed = Flushed(epoch, None, dropped)
+        if place is not None:
+            flushed = Flushed(epoch, to_ms(place.at_ns), dropped, place.turn)
+        return Flushing(flushed, self._tracks())
 
     interrupt = flush
-
-    async def _drained(self, flushed: Flushed) -> Flushed:
-        waits = [asyncio.ensure_future(track.drained()) for track in self._tracks()]
-        if waits:
-            _, late = await asyncio.wait(waits, timeout=FLUSH_WITHIN_S)
-            for each in late:
-                each.cancel()
-        return flushed
-
-    def _into_turn(self, pts_ns: int | None) -> float | None:
-        start_ns = self._turn_starts.get(self._engine.epoch)
-        if pts_ns is None or start_ns is None or pts_ns < start_ns:
-            return None
-        return (pts_ns - start_ns) / 1e6
 
     # ---- writing
 
@@ -258,124 +243,27 @@ class AvSyncSession:
         ``pts_ns``: where it belongs, counted from the turn's start; without, it follows what came before.
         What is no sound at all raises ``UsageError``. An Opus packet is sent as it is.
         """
-        epoch = self._epoch(epoch)
-        if not self.admits(epoch):
-            return self._refuse()
-        if isinstance(sound, av.Packet):
-            data = bytes(sound)
-            unit = self.clock.stamp_packet(AUDIO, data, epoch=epoch, pts_ns=pts_ns) if data else None
-            return self._refuse() if unit is None else await self._push(unit)
-        frame = audio_frame(sound, sample_rate)
-        if frame is None:
-            return self._refuse()
-        intake = self._intakes.get(epoch)
-        if pts_ns is not None:
-            if intake is not None:  # what was not a whole slot yet ends before the place that is named now
-                for rest in intake.finish():
-                    await self._push_sound(rest, epoch)
-            if not self._skip_to(AUDIO, pts_ns, epoch):
-                return self._refuse()
-        if intake is None or self._intakes.get(epoch) is not intake:
-            if not self.admits(epoch):
-                return self._refuse()
-            intake = self._intakes[epoch] = SoundIntake(self._layout)
-        taken = True
-        for slot in intake.take(frame):
-            taken = await self._push_sound(slot, epoch)
-            if not taken:
-                break
-        return taken
+        return await self._writing.audio(sound, sample_rate, pts_ns, epoch)
 
     async def write_video(self, picture: Picture, *, pts_ns: int | None = None, epoch: int | None = None) -> bool:
         """One picture of this turn; waits while ``video_queue_s`` of them are queued. As ``write_audio`` otherwise.
 
-        All pictures of a session leave in the size of the first. A VP8 or H.264 packet is sent as it is.
+        All pictures of a session leave in the size of the first. A VP8 or H.264 (Annex B) packet is sent as it
+        is, to the viewers who agreed on that codec; what depends on a packet that was not sent is not sent either.
         """
-        epoch = self._epoch(epoch)
-        if not self.admits(epoch):
-            return self._refuse()
-        if isinstance(picture, av.Packet):
-            data, is_key = bytes(picture), picture.is_keyframe
-            if not data:
-                return self._refuse()
-            unit = self.clock.stamp_frame(
-                epoch=epoch, size_bytes=len(data), is_key=is_key, droppable=False, payload=data, pts_ns=pts_ns
-            )
-            return self._refuse() if unit is None else await self._push(unit)
-        size = size_of(picture)
-        if size is None:
-            return self._refuse()
-        if self._size is None:
-            self._size = even(size)
-        # In a thread, so that the sound goes on; one at a time, so that they keep their order.
-        async with self._converting:
-            frame = await self._loop.run_in_executor(self._convert, video_frame, picture, self._size)
-            if not self.admits(epoch):  # interrupted meanwhile
-                return self._refuse()
-            if self._idle is None:
-                self._idle = await self._loop.run_in_executor(self._convert, blurred, frame)
-                if not self.admits(epoch):
-                    return self._refuse()
-            unit = self.clock.stamp_frame(
-                epoch=epoch, size_bytes=size[0] * size[1] * 3 // 2, payload=frame, pts_ns=pts_ns
-            )
-            if unit is None:
-                return self._refuse()
-            self._take(unit)
-        return await self._wait_for_room(VIDEO, epoch)
+        return await self._writing.video(picture, pts_ns, epoch)
 
-    def _epoch(self, epoch: int | None) -> int:
-        """The turn of a write that names none: the last one begun; where nobody begins any, the newest."""
-        if epoch is not None:
-            return epoch
-        return self._gate.current if self._begun is None else self._begun
-
-    def _skip_to(self, kind: Kind, pts_ns: int, epoch: int) -> bool:
-        if isinstance(pts_ns, bool) or not isinstance(pts_ns, int):
-            raise UsageError(f"pts_ns is an int of nanoseconds from the turn's start, got {pts_ns!r}")
-        start_ns = self._turn_starts.get(epoch, max(self.clock.next_pts_ns(AUDIO), self.clock.next_pts_ns(VIDEO)))
-        ahead_ns = start_ns + pts_ns - self.clock.next_pts_ns(kind)
-        if epoch not in self._turn_starts:
-            ahead_ns = pts_ns
-        if ahead_ns < -ticks_to_ns(SLOT_SAMPLES, SOUND_HZ) or pts_ns < 0:
-            return False
-        if ahead_ns > ms(1):  # nearer than that it is a rounded stamp, not a hole
-            self.clock.skip(kind, start_ns + pts_ns, epoch=epoch)
-        return True
-
-    async def _push_sound(self, frame: av.AudioFrame, epoch: int) -> bool:
-        unit = self.clock.stamp_audio(frame.samples, epoch=epoch, payload=frame)
-        return self._refuse() if unit is None else await self._push(unit)
-
-    async def _push(self, unit: MediaUnit) -> bool:
-        self._take(unit)
-        return await self._wait_for_room(unit.kind, unit.epoch)
-
-    def _take(self, unit: MediaUnit) -> None:
-        if unit.epoch not in self._turn_starts:
-            self._turn_starts[unit.epoch] = self.clock.turn_start_ns
-            self._free_epoch = -1
-        self._waiting_ns[unit.kind] += unit.duration_ns
+    def _push(self, unit: MediaUnit) -> None:
         if self._driver is None:
             self._held.append(unit)
         else:
             self._driver.push(unit)
 
-    async def _wait_for_room(self, kind: Kind, epoch: int) -> bool:
-        """Back-pressure: until the queue is below its bound, or nobody waits for this turn any more."""
-        while self._waiting_ns[kind] > self._limits_ns[kind]:
-            if not self.admits(epoch):
-                return False
-            self._room.clear()
-            await self._room.wait()
-        return self.admits(epoch)
-
-    def _wake_writers(self) -> None:
-        self._room.set()
-
-    def _refuse(self) -> bool:
-        self._refused += 1
-        return False
+    def _finish(self, kind: Kind, epoch: int) -> None:
+        if self._driver is None:
+            self._ended[kind] = max(epoch, self._ended.get(kind, epoch))
+        elif not self._closed:
+            self._driver.finish(kind, epoch)
 
     # ---- requests
 
@@ -390,7 +278,7 @@ class AvSyncSession:
     def _ask(self, request: Request) -> None:
         if request.want is Want.SKIP_TO_PTS:
             # A source counts from its turn's start, as in its own ``pts_ns``.
-            request = request._replace(value=max(0, request.value - self._turn_starts.get(request.epoch, 0)))
+            request = request._replace(value=max(0, request.value - self._writing.start_ns(request.epoch)))
         self._requests.append(request)
         self._request_came.set()
         if self._on_request is not None:
@@ -404,15 +292,14 @@ class AvSyncSession:
 
     def note_skipped(self, kind: Kind, pts_ns: int, *, epoch: int | None = None) -> None:
         """A source that obeys ``skip_to_pts``: its next unit of this kind is at ``pts_ns`` from the turn's start."""
-        self._skip_to(kind, pts_ns, self._epoch(epoch))
+        self._writing.skip(kind, pts_ns, epoch)
 
     # ---- what is known
 
     @property
     def buffered(self) -> float:
         """Seconds of sound that were written and have not left."""
-        held = max((intake.held_samples for intake in self._intakes.values()), default=0)
-        return self._waiting_ns[AUDIO] / NS_PER_S + held / SOUND_HZ
+        return self._writing.buffered_s
 
     def stats(self) -> SessionStats:
         """Everything that is believed now; offsets are UNKNOWN (None) where too little was seen."""
@@ -429,7 +316,7 @@ class AvSyncSession:
             lateness_p95_ms=self.lateness.percentile_ms(95),
             encode_ms=pictures.encode_ns / 1e6,
             key_frames=pictures.key_frames,
-            refused_writes=self._refused,
+            refused_writes=self._writing.refused,
             suppressed_pictures=pictures.stale + pictures.overtaken,
             pts_violations=sound.violations + pictures.violations,
             sent_sound=sound.packets,
@@ -473,11 +360,11 @@ class AvSyncSession:
         driver = self._driver = AsyncioDriver(
             self._engine, on_answer=self._on_answer, pull_sound=True, clock=self._now_ns
         )
-        if self._own_idle and self._idle is not None:
-            self._pictures.show_idle(self._idle, 0)
+        if self._own_idle and self._writing.idle is not None:
+            self._pictures.show_idle(self._writing.idle, 0)
         for unit in self._held:
             driver.push(unit)
-        for kind, epoch in self._ended:
+        for kind, epoch in self._ended.items():
             driver.finish(kind, epoch)
         self._held.clear()
         self._ended.clear()
@@ -499,7 +386,7 @@ class AvSyncSession:
             now = self._now_ns()
             self.lateness.add(now - sound.at_ns)
             if isinstance(sound, Present):
-                self._left(sound.unit)
+                self._writing.left(sound.unit)
             self._sound.play(sound, now)
             self.monitor.count(sound)
             self._lead_pictures()
@@ -518,29 +405,23 @@ class AvSyncSession:
         match answer:
             case Present():
                 self._degraded = False
-                self._left(answer.unit)
+                self._writing.left(answer.unit)
                 self._pictures.show(answer.unit, answer.stamp_ns, Heard.CONTENT)
             case Repeat():
                 if not self._degraded:
                     self._pictures.show(answer.unit, answer.stamp_ns, Heard.REPEAT)
             case Degrade(level=level):
-                if level >= 2 and self._idle is not None:
+                if level >= 2 and self._writing.idle is not None:
                     self._degraded = True
-                    self._pictures.show_idle(self._idle, answer.epoch)
+                    self._pictures.show_idle(self._writing.idle, answer.epoch)
             case InsertSilence():  # slots that were missed whole
                 self._sound.play(answer, now_ns)
             case Drop():
-                self._left(answer.unit)
+                self._writing.left(answer.unit)
             case Request():
                 self._ask(answer)
             case Alert():
                 self._tell(answer)
-
-    def _left(self, unit: MediaUnit) -> None:
-        """A queued unit is on its way, or never will be: there is room for another."""
-        if unit.epoch >= self._gate.oldest:
-            self._waiting_ns[unit.kind] = max(0, self._waiting_ns[unit.kind] - unit.duration_ns)
-        self._wake_writers()
 
     def _tell(self, alert: Alert) -> None:
         logger.info("%s: %s %s", self._name, alert.name, "began" if alert.active else "is over")
@@ -567,24 +448,29 @@ class AvSyncSession:
         """Our own fault: better a session that ends, and says why, than writers that wait for ever."""
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s stopped, the session is closed: %r", task.get_name(), error, exc_info=error)
-            self._closing = self._loop.create_task(self.close())
+            self._end()
 
     async def close(self) -> None:
         """Tracks end, writers are released, no task is left. Twice is once."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._driver is not None:
-            self._driver.close()
-        for viewer in tuple(self._viewers):
-            viewer.close()
-        self._wake_writers()
-        self._request_came.set()
-        for task in self._tasks:
-            task.cancel()
+        await asyncio.shield(self._end())
+
+    def _end(self) -> asyncio.Task[None]:
+        if self._closing is None:
+            self._closed = True
+            self._writing.close()
+            if self._driver is not None:
+                self._driver.close()
+            for viewer in tuple(self._viewers):
+                viewer.close()
+            self._request_came.set()
+            for task in self._tasks:
+                task.cancel()
+            self._closing = self._loop.create_task(self._ended_tasks(), name=f"{self._name} close")
+        return self._closing
+
+    async def _ended_tasks(self) -> None:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._pictures.close()
-        self._convert.shutdown(wait=False, cancel_futures=True)
 
     async def __aenter__(self) -> Self:
         return self

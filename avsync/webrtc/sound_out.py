@@ -8,7 +8,7 @@ from typing import Any
 from avsync.epoch import EpochGate
 from avsync.types import AUDIO, Heard, InsertSilence, Present, Presented, Reason, Source
 from avsync.units import ms, ns_to_ticks
-from avsync.webrtc.encode import SOUND_HZ, Layout, SoundEncoder
+from avsync.webrtc.encode import OPUS_SILENCE, SOUND_HZ, Layout, SoundEncoder
 from avsync.webrtc.intake import silence
 from avsync.webrtc.tracks import Coded, SyncTrack
 
@@ -32,6 +32,7 @@ class SoundOut:
         self._gate, self._layout, self._start_ns, self._observed = gate, layout, start_ns, observed
         self._encoder = SoundEncoder(layout)
         self._silence = silence(layout)
+        self._coded = False  # the source encodes its sound itself
         self._epoch = 0
         self._last_ticks = -(1 << 62)
 
@@ -42,12 +43,13 @@ class SoundOut:
             self._forget()
         if isinstance(answer, Present):
             unit = answer.unit
-            if unit.pause:
+            self._coded = isinstance(unit.payload, bytes)
+            if unit.pause and not self._coded:
                 self._send_silence(answer.stamp_ns)
                 what, pts_ns = Heard.PASSING, None
             else:
                 self._send(unit.payload, answer.stamp_ns, unit.epoch)
-                what, pts_ns = Heard.CONTENT, unit.pts_ns
+                what, pts_ns = (Heard.PASSING, None) if unit.pause else (Heard.CONTENT, unit.pts_ns)
             duration_ns = unit.duration_ns
         else:
             what, pts_ns, duration_ns = _silence_of(answer), None, answer.duration_ns
@@ -62,7 +64,8 @@ class SoundOut:
         self._encoder = SoundEncoder(self._layout)
 
     def _send_silence(self, stamp_ns: int) -> None:
-        self._send(self._silence, stamp_ns, None)
+        # Beside a source's own packets: our encoder's are 6.5 ms earlier, and would overlap them.
+        self._send(OPUS_SILENCE if self._coded else self._silence, stamp_ns, None)
 
     def _send(self, payload: Any, stamp_ns: int, epoch: int | None) -> None:
         ticks = ns_to_ticks(stamp_ns - self._start_ns, SOUND_HZ)

@@ -15,12 +15,16 @@ from aiortc.mediastreams import MediaStreamError
 from av import Packet as make_packet
 
 from avsync.epoch import EpochGate
-from avsync.types import AUDIO, Kind
+from avsync.errors import UsageError
+from avsync.types import AUDIO, VIDEO, Kind
 from avsync.webrtc.aiortc_sender import Packet, PacketTrack
-from avsync.webrtc.encode import PICTURE_BASE, SOUND_BASE
+from avsync.webrtc.encode import H264, OPUS, PICTURE_BASE, SOUND_BASE, VP8
 
 HELD_PACKETS = 25
 """More than this behind and a viewer's connection is not sending: half a second of sound, a second of pictures."""
+
+
+SENT_AS = {AUDIO: (OPUS,), VIDEO: (VP8, H264)}
 
 
 class Coded(NamedTuple):
@@ -39,7 +43,11 @@ class Coded(NamedTuple):
 
 
 class SyncTrack(PacketTrack):
-    """One viewer's sound or pictures. ``recv`` gives ``av.Packet``s; nothing is encoded twice."""
+    """One viewer's sound or pictures. ``recv`` gives ``av.Packet``s; nothing is encoded twice.
+
+    Pictures begin with a key frame, also after some were lost here because nobody read them; while
+    the reader waits for one, ``starved`` says so.
+    """
 
     def __init__(
         self,
@@ -60,7 +68,14 @@ class SyncTrack(PacketTrack):
         self._want_key, self._stopped = want_key, stopped
         self._held: deque[Coded] = deque()
         self._news = asyncio.Event()
+        self._codecs = SENT_AS[kind]
         self._needs_key = kind is not AUDIO
+        self._reading = False
+
+    @property
+    def starved(self) -> bool:
+        """Its viewer waits, and nothing but a key frame can be sent to it."""
+        return self._needs_key and self._reading
 
     def put(self, coded: Coded) -> None:
         if self._needs_key and not coded.is_key:
@@ -70,43 +85,59 @@ class SyncTrack(PacketTrack):
         if len(self._held) > HELD_PACKETS:
             self.overflowed += 1
             self._held.clear()
-            self._lost()
+            self._needs_key = self.kind == "video"  # asked for when somebody reads again
         self._news.set()
 
     def purge(self) -> int:
-        """Take out what has become stale; how many that were."""
-        gate = self._gate
-        fresh = [coded for coded in self._held if coded.epoch is None or coded.epoch >= gate.oldest]
-        gone = len(self._held) - len(fresh)
-        if gone:
-            self._held = deque(fresh)
-            self._lost()
+        """Take out what has become stale, and the pictures that need it; how many that were."""
+        kept: deque[Coded] = deque()
+        broken = False
+        for coded in self._held:
+            if self._stale(coded):
+                broken = self.kind == "video"
+            elif not broken or coded.is_key:
+                broken = False
+                kept.append(coded)
+        gone = len(self._held) - len(kept)
+        self._held = kept
+        self._needs_key |= broken
         return gone
 
-    def _lost(self) -> None:
-        if self.kind == "video":  # what follows may need what is gone
-            self._needs_key = True
-            self._want_key(self)
+    def _stale(self, coded: Coded) -> bool:
+        return coded.epoch is not None and coded.epoch < self._gate.oldest
 
     async def recv(self) -> Packet:
-        packet, _ = await self.next_packet(self.mime or "")
+        packet, _ = await self.next_packet(self.mime or self._codecs[0])
         return packet
 
     async def next_packet(self, mime: str) -> tuple[Packet, int]:
         if self.readyState != "live":
             raise MediaStreamError("the track has ended")
         if self.mime is None:
+            if mime not in self._codecs:
+                raise UsageError(f"{self.kind} is sent as {' or '.join(self._codecs)}, this viewer agreed on {mime}")
             self.mime = mime
             self._connected(self)
         while True:
             while not self._held:
                 self._news.clear()
-                await self._news.wait()
+                await self._wait()
                 if self.readyState != "live":
                     raise MediaStreamError("the track has ended")
+            if self._stale(self._held[0]):
+                self.purge()
+                continue
             coded = self._held.popleft()
-            if coded.epoch is None or coded.epoch >= self._gate.oldest:
-                return coded.packet, coded.ticks
+            return coded.packet, coded.ticks
+
+    async def _wait(self) -> None:
+        self._reading = True
+        if self._needs_key:
+            self._want_key(self)
+        try:
+            await self._news.wait()
+        finally:
+            self._reading = False
 
     def report_now(self) -> tuple[int, int]:
         return self._report_now()
