@@ -1,7 +1,8 @@
 """The one command, ``avsync``. Subcommands import what they need when they run.
 
 Exit codes, for scripts: 0 every limit met; 1 a limit missed (or a replay that differs); 2 bad
-input, found before anything ran; 3 our own fault; 130 interrupted.
+input, found before anything ran; 3 the host was too busy to judge (``glass``); 70 our own fault;
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,13 +11,43 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from avsync.errors import InputError
 
 LAB_NEEDS = ("numpy", "pydantic", "rich", "simpy", "yaml")
-MET, MISSED, BAD_INPUT, OUR_FAULT, INTERRUPTED = 0, 1, 2, 3, 130
+MET, MISSED, BAD_INPUT, OUR_FAULT, INTERRUPTED = 0, 1, 2, 70, 130
+
+
+class Part(NamedTuple):
+    """A subcommand that lives with its part: imported when it is named, and not before."""
+
+    help: str
+    extra: str
+    needs: tuple[str, ...]
+    module: str
+    add_arguments: str
+    run: str
+
+
+_SERVER, _SERVER_NEEDS = "avsync.server.command", ("aiohttp", "aiortc", "av", "numpy")
+PARTS = {
+    "serve": Part(
+        "stream an avatar to a browser, and show what arrives there", "server", _SERVER_NEEDS, _SERVER,
+        "add_serve_arguments", "run_serve",
+    ),
+    "glass": Part(
+        "measure the offset where a real browser shows it", "glass", (*LAB_NEEDS, *_SERVER_NEEDS, "playwright"),
+        "sim.glass_command", "add_arguments", "run_command",
+    ),
+    "demo-media": Part(
+        "write a clip as frames and a WAV file, for models that want files", "server", _SERVER_NEEDS, _SERVER,
+        "add_demo_media_arguments", "run_demo_media",
+    ),
+}  # fmt: skip
 
 RUN_EXAMPLES = """\
 examples:
@@ -28,19 +59,25 @@ examples:
   avsync run clean --network trace.csv@to_viewer  on a recorded network
   avsync run clean --clip talk.mp4                frames that weigh what real ones do
 
-exit codes: 0 limits met, 1 a limit missed, 2 bad input, 3 our own fault, 130 interrupted
+exit codes: 0 limits met, 1 a limit missed, 2 bad input, 70 our own fault, 130 interrupted
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = _parser()
-    args = parser.parse_args(argv)
-    args.words = list(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    part = PARTS.get(words[0]) if words else None
+    if part is not None and not _installed(part.needs, part.extra):
+        return BAD_INPUT
+    parser = _parser(words[0] if part is not None else "")
+    args = parser.parse_args(words)
+    args.words = words
     if args.command is None:
         parser.print_help()
         return BAD_INPUT
     try:
+        if part is not None:
+            return int(getattr(import_module(part.module), part.run)(args))
         return {"run": _run, "replay": _replay, "list": _list}[args.command](args)
     except InputError as error:
         print(f"avsync: {error}", file=sys.stderr)
@@ -54,7 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OUR_FAULT
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(named: str) -> argparse.ArgumentParser:
+    """``named``: the one part whose arguments are wanted; the others are only listed."""
     parser = argparse.ArgumentParser(
         prog="avsync", description="Keep a talking avatar's lips and voice together, and prove it.", allow_abbrev=False
     )
@@ -101,6 +139,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("file", type=Path, metavar="FILE", help="a recording (JSONL, plain or .gz)")
     commands.add_parser("list", help="the shipped scenarios, with a sentence each")
+    for name, part in PARTS.items():
+        own = commands.add_parser(name, help=part.help, description=part.help, allow_abbrev=False)
+        if name == named:
+            getattr(import_module(part.module), part.add_arguments)(own)
     return parser
 
 
@@ -114,17 +156,17 @@ def _whole_numbers(text: str) -> list[int]:
     return numbers
 
 
-def _lab_or_hint() -> bool:
-    """True where the lab's dependencies are installed; else says how to get them."""
-    for name in LAB_NEEDS:
+def _installed(needs: Sequence[str], extra: str) -> bool:
+    """True where all of them are; else says how to get them."""
+    for name in needs:
         if find_spec(name) is None:
-            print(f"avsync: the lab needs {name}, which is not installed\n  pip install 'avsync[lab]'", file=sys.stderr)
+            print(f"avsync: this needs {name}, not installed\n  pip install 'avsync[{extra}]'", file=sys.stderr)
             return False
     return True
 
 
 def _run(args: argparse.Namespace) -> int:
-    if not _lab_or_hint():
+    if not _installed(LAB_NEEDS, "lab"):
         return BAD_INPUT
     from sim.command import run_command
 
@@ -140,7 +182,7 @@ def _replay(args: argparse.Namespace) -> int:
 
 
 def _list(_args: argparse.Namespace) -> int:
-    if not _lab_or_hint():
+    if not _installed(LAB_NEEDS, "lab"):
         return BAD_INPUT
     from sim.command import list_command
 

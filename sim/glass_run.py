@@ -1,14 +1,14 @@
 """Glass run: one scenario for real: its generator and its network, a session or a baseline, and a Chromium.
 
-What the viewer saw and heard is read at the glass and judged by the lab's own truth, beside what the lab predicts,
-what getStats claims and what our monitor believed.
+What the viewer saw and heard is read at the glass and measured by the lab's own truth, beside what getStats claims
+and what our monitor believed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,23 +18,25 @@ from typing import TYPE_CHECKING, Any, cast
 from aiohttp import web
 
 from avsync.errors import InputError
-from avsync.glass.marker_free import Series, claims, marker_free
+from avsync.glass.calibrate import Calibration
+from avsync.glass.figures import interrupt_to_silence_ms
 from avsync.glass.marks import idle_picture
 from avsync.glass.probe import measure
-from avsync.glass.reading import GlassReading, read
-from avsync.glass.recording import Recording
+from avsync.glass.result import Glass, glass
 from avsync.server.naive import VALVE_LEAD, NaiveStream
 from avsync.server.peers import OfferRefused, Peers
 from avsync.server.room import Room, Settings
 from avsync.server.stream import Stream, ViewerTracks
 from avsync.types import Request
-from avsync.units import NS_PER_S
+from avsync.units import NS_PER_MS, NS_PER_S, seconds, to_ms
 from avsync.webrtc.session import AvSyncSession
 from avsync.webrtc.session_stats import offsets
 from sim.glass_lab import Columns, measured
-from sim.real_scenario import RealScenario, levers_of, relay_for
+from sim.impair import Impairment
+from sim.real_scenario import Interruption, RealScenario, levers_of, relay_for
 from sim.relay import Relay
 from sim.scenario import Scenario
+from sim.scenario_network import DELAY_MS
 from sim.wire_stamps import WireStamps
 
 if TYPE_CHECKING:
@@ -52,17 +54,15 @@ LATE_LIMIT_MS = 10.0
 class GlassRun:
     """One run. ``columns``: the truth at the glass, named as in the scenario language; None is UNKNOWN.
 
-    ``free`` and ``claimed``: the marker-free reading and getStats' claim, uncalibrated and as it is. ``late_p95_ms``
-    is our sender's; above 10 nothing is judged. ``believed_p95_ms``: of our monitor, from the viewer's reports.
+    ``late_p95_ms`` is our sender's: above 10 nothing is judged. ``believed``: what our monitor made of the viewer's
+    reports. ``begun_ns``: monotonic time at the scenario's 0. ``interrupts``: how long each took to return, and how
+    long the old turn was still heard at the glass after the call.
     """
 
     scenario: str
     mode: str
     columns: Columns
-    reading: GlassReading
-    recorded: Recording
-    free: Series | None
-    claimed: Series
+    glass: Glass
     late_p95_ms: float | None
     wire_violations: int
     wire_packets: int
@@ -75,6 +75,10 @@ class GlassRun:
     @property
     def healthy(self) -> bool:
         return self.late_p95_ms is not None and self.late_p95_ms < LATE_LIMIT_MS
+
+    def page_ms(self, at_s: float) -> float:
+        """A time of the scenario on the page's clock."""
+        return (self.begun_ns + seconds(at_s) - self.glass.recording.host_ns(0.0)) / NS_PER_MS
 
 
 class _OneStream:
@@ -94,9 +98,20 @@ class _OneStream:
 
 
 async def run_real(
-    scenario: Scenario, *, mode: str, seed: int, chromium: Browser, zero_ms: float = 0.0, close_loop: bool = True
+    scenario: Scenario,
+    *,
+    mode: str,
+    seed: int,
+    chromium: Browser,
+    calibration: Calibration | None = None,
+    buffer_ms: float | None = None,
+    impair: Impairment | None = None,
+    on_second: Callable[[], object] | None = None,
 ) -> GlassRun:
-    """``zero_ms``: this host's calibration. ``InputError`` for a scenario that cannot be run for real."""
+    """``buffer_ms``: the page asks both receivers for it. ``impair``: this network instead of the scenario's.
+
+    ``InputError`` for what cannot be run for real.
+    """
     real: RealScenario | None = None
 
     def on_request(request: Request) -> None:
@@ -106,9 +121,10 @@ async def run_real(
     fps = Fraction(scenario.source.video.fps)
     stream = _stream(mode, scenario, fps, on_request)
     stamps = WireStamps()
-    async with relay_for(scenario, seed) as relay:
+    relay = relay_for(scenario, seed) if impair is None else Relay.of(impair, seed=seed)
+    async with relay:
         _watch(relay, stamps)
-        real = RealScenario(scenario, stream, seed=seed, wire=relay)
+        real = RealScenario(scenario, stream, seed=seed, wire=relay if impair is None else None)
         room = _OneStream(stream)
         peers = Peers(cast(Room, room))
         try:
@@ -119,8 +135,9 @@ async def run_real(
                         url,
                         seconds=scenario.duration_s + AFTER_S,
                         chromium=chromium,
-                        jitter_buffer_target_ms=None,
-                        viewer_module="/viewer.js" if close_loop and mode == "avsync" and VIEWER_JS.exists() else None,
+                        jitter_buffer_target_ms=buffer_ms,
+                        on_second=None if on_second is None else lambda _taken: on_second(),
+                        viewer_module="/viewer.js" if mode == "avsync" and VIEWER_JS.exists() else None,
                     )
                     stats = stream.stats().as_dict()
                     believed, lateness = _believed(room.viewer, stream, stats)
@@ -129,32 +146,36 @@ async def run_real(
                     playing.cancel()
                     await asyncio.gather(playing, return_exceptions=True)
                 origins = getattr(room.viewer, "rtp_origins", (None, None))
-                about = {**real.as_dict(), "relay": relay.stats()}
+                about = {**real.as_dict(), "relay": relay.stats(), "way_ms": _way_ms(scenario, impair)}
         finally:
             await peers.close()
             await stream.close()
     begun_ns = round(real.time.begun_s * NS_PER_S)
-    reading = (await asyncio.to_thread(read, recorded, frame_ms=float(1000 / fps))).calibrated(zero_ms)
-    free = None
-    if None not in origins:
-        free = marker_free(recorded, cast(tuple[int, int], origins), reading.at_ms)
+    seen = await asyncio.to_thread(
+        glass, recorded, calibration=calibration, origins=origins, frame_ms=float(1000 / fps)
+    )
     return GlassRun(
         scenario=scenario.name,
         mode=mode,
-        columns=measured(scenario, real.source, recorded, reading, begun_ns=begun_ns),
-        reading=reading,
-        recorded=recorded,
-        free=free,
-        claimed=claims(recorded.stats),
+        columns=measured(scenario, real.source, recorded, seen.reading, begun_ns=begun_ns),
+        glass=seen,
         late_p95_ms=lateness,
         wire_violations=stamps.violations,
         wire_packets=stamps.packets,
-        interrupts=tuple(_interrupt(each, recorded, reading, begun_ns) for each in real.done.interruptions),
+        interrupts=tuple(_interrupt(each, seen, begun_ns) for each in real.done.interruptions),
         believed=believed,
         stats=stats,
         about=about,
         begun_ns=begun_ns,
     )
+
+
+def _way_ms(scenario: Scenario, impair: Impairment | None) -> float:
+    """The longest that a packet is on its way to the viewer, by what the network is said to be."""
+    if impair is not None:
+        return to_ms(impair.spec.delay_ns + impair.spec.jitter_limit_ns)
+    leg = scenario.network.to_viewer
+    return float(DELAY_MS if leg.delay_ms is None else leg.delay_ms) + 3 * float(leg.jitter_ms or 0)
 
 
 def _stream(mode: str, scenario: Scenario, fps: Fraction, on_request: Any) -> Stream:
@@ -238,10 +259,7 @@ def _believed(
     return (None if told is None else offsets(told)), stats.get("lateness_p95_ms")
 
 
-def _interrupt(each: Any, recorded: Recording, reading: GlassReading, begun_ns: int) -> dict[str, float | None]:
-    """How long the await took, and how long the old turn was still heard at the glass after the call."""
-    from avsync.glass.figures import interrupt_to_silence_ms
-
-    at_ms = (begun_ns + each.called_ns - recorded.host_ns(0.0)) / 1e6
-    took = None if each.returned_ns is None else (each.returned_ns - each.called_ns) / 1e6
-    return {"flush_ms": took, "glass_to_silence_ms": interrupt_to_silence_ms(reading, at_ms)}
+def _interrupt(each: Interruption, seen: Glass, begun_ns: int) -> dict[str, float | None]:
+    at_ms = (begun_ns + each.called_ns - seen.recording.host_ns(0.0)) / NS_PER_MS
+    took_ms = None if each.returned_ns is None else (each.returned_ns - each.called_ns) / NS_PER_MS
+    return {"flush_ms": took_ms, "glass_to_silence_ms": interrupt_to_silence_ms(seen.reading, at_ms)}

@@ -36,7 +36,7 @@ modes:
   naive-valve  strict rate, the voice --lead frames early (12), the sender reports of the library
   naive        a queue and a clock per track
 
-exit codes: 0 stopped (Ctrl-C, SIGTERM), 2 bad input, 3 our own fault
+exit codes: 0 stopped (Ctrl-C, SIGTERM), 2 bad input, 70 our own fault
 """
 
 DEMO_EXAMPLES = """\
