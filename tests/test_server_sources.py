@@ -161,6 +161,21 @@ def test_a_pass_loses_no_sound_and_adds_only_the_rest_of_a_frame(
     assert written == ns_to_ticks(ticks_to_ns(first, fps), SAMPLE_RATE)
 
 
+def test_an_hour_of_a_short_loop_with_mismatched_lengths_has_no_offset_that_grows() -> None:
+    fps, pictures, still = Fraction(25), 75, grey(0)
+    level = (100 * (1 + np.arange(round(2.9518 * SAMPLE_RATE)) // 1920)).astype(np.int16)  # 2.98 s of pictures
+    number = samples = 0
+    while number < 3600 * fps:
+        shots = list(
+            one_pass(((ticks_to_ns(n, fps), still) for n in range(pictures)), iter([level]), fps, first=number)
+        )
+        assert len(shots) == pictures
+        assert heard(shots[0].sound) == 0 and heard(shots[40].sound) == 40
+        number += len(shots)
+        samples += sum(len(shot.sound) for shot in shots)
+    assert samples == ns_to_ticks(ticks_to_ns(number, fps), SAMPLE_RATE)
+
+
 # ---- folders
 
 

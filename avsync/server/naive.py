@@ -25,11 +25,13 @@ from aiortc import MediaStreamTrack, RTCPeerConnection
 from aiortc.mediastreams import MediaStreamError
 
 from avsync.errors import UsageError
+from avsync.monitor import SyncReport
 from avsync.server.decode import Rgb, Sound16, to_sound
 from avsync.types import AUDIO, VIDEO, Heard, Kind
 from avsync.units import NS_PER_S, ticks_to_ns
 from avsync.webrtc.host_lateness import HostLateness
 from avsync.webrtc.sent_log import SentLog
+from avsync.webrtc.viewer_watch import ViewerWatch
 
 QUEUE_UNITS = 100
 """Two seconds of sound, four of pictures at 25 fps: as LiveTalking has it."""
@@ -37,6 +39,8 @@ VIDEO_BACKPRESSURE = 5
 """With more pictures waiting than this, the generator sleeps for most of them: LiveTalking's only brake."""
 VALVE_LEAD = 12
 """Frames: 480 ms at 25 fps, as such valves are shipped."""
+FILL_FRAMES, FILL_WITHIN_S = 2, 2.0
+"""The valve opens once its lead (at least so many frames) has been generated, or after so long."""
 SLOT, SAMPLE_RATE, VIDEO_HZ = 960, 48_000, 90_000
 _MASK = 0xFFFFFFFF
 
@@ -144,6 +148,7 @@ class NaiveViewer:
     ) -> None:  # fmt: skip
         self.sent_log = SentLog()
         self._gone = gone
+        self._watch: ViewerWatch | None = None
         self.audio_track, self.video_track = (
             NaiveTrack(kind, fps, paced=paced, clock=clock, left=left, connected=connected)
             for kind, left in ((AUDIO, self._sound_left), (VIDEO, self._picture_left))
@@ -160,7 +165,19 @@ class NaiveViewer:
     def rtp_origins(self) -> tuple[int | None, int | None]:
         return self.audio_track.rtp_origin, self.video_track.rtp_origin
 
+    def on_report(self, data: bytes) -> None:
+        """What the page says it got. Only looked at: nothing here acts on it."""
+        if self._watch is not None:
+            self._watch.take(data, _now_ns())
+
+    def report(self, now_ns: int) -> SyncReport | None:
+        """What this viewer's reports say of the offset; None while it has sent none."""
+        watch = self._watch
+        return watch.report(now_ns) if watch is not None and watch.gate.accepted else None
+
     def _sound_left(self, stamp_ns: int, unit: Unit) -> None:
+        if self._watch is None:
+            self._watch = ViewerWatch(self.sent_log, start_ns=_now_ns(), origins=lambda: self.rtp_origins)
         self.sent_log.add_audio(stamp_ns, ticks_to_ns(SLOT, SAMPLE_RATE), unit.epoch, unit.pts_ns, Heard.CONTENT)
 
     def _picture_left(self, stamp_ns: int, unit: Unit) -> None:
@@ -298,6 +315,11 @@ class NaiveStream:
 
     async def _run_valve(self) -> None:
         await self._connected.wait()
+        # A valve that opened at once would find nothing every few ticks, and each such tick is lost.
+        fill = max(self._lead or 0, FILL_FRAMES)
+        opens_by = self._now() + FILL_WITHIN_S
+        while self._valve[VIDEO].qsize() < fill and self._now() < opens_by:  # noqa: ASYNC110  # a queue has no such event
+            await asyncio.sleep(0.01)
         start = self._now()
         pictures_from = start + (self._lead or 0) / float(self._fps)
         async with asyncio.TaskGroup() as group:
@@ -362,3 +384,7 @@ class NaiveStream:
 
 def _track(viewer: NaiveViewer, kind: Kind) -> NaiveTrack:
     return viewer.audio_track if kind is AUDIO else viewer.video_track
+
+
+def _now_ns() -> int:
+    return round(asyncio.get_running_loop().time() * NS_PER_S)

@@ -32,7 +32,7 @@ from avsync.units import ticks_to_ns
 log = logging.getLogger("avsync.server")
 
 MODES = ("avsync", "naive-valve", "naive")
-MAX_LEAD = 24
+MAX_LEAD = 20
 """Frames. A track holds 25 packets; a second of lead is a second in which nobody can be interrupted."""
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from avsync.errors import UsageError
 from avsync.server.feed import ThreadFeed
-from avsync.server.pacer import MODES, Heartbeat, lead_viewer, make_stream
+from avsync.server.pacer import MAX_LEAD, MODES, Heartbeat, lead_viewer, make_stream
 from avsync.server.producer import Pace, Producer
 from avsync.server.sources import Source
 from avsync.server.stream import Stream, ViewerTracks
@@ -42,7 +42,9 @@ class Settings:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UsageError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
-        for name, low, high in (("lead", 0, 24), ("buffer_ms", 0, 4000), ("max_viewers", 1, 1000), ("port", 0, 65535)):
+        for name, low, high in (
+            ("lead", 0, MAX_LEAD), ("buffer_ms", 0, 4000), ("max_viewers", 1, 1000), ("port", 0, 65535),
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UsageError(f"{name} must be between {low} and {high}, got {value}")

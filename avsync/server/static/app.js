@@ -159,20 +159,20 @@ async function look(mine) {
   plot.add("claim", now, number(browser.claimMs));
   plot.add("output", now, number(output.offset_ms));
   plot.draw(now);
-  showOffset("seen", seen);
-  showOffset("output", output);
+  showOffset("seen", seen, "unknown yet");
+  showOffset("output", output, server.mode === "avsync" ? "unknown yet" : "such a server does not know");
   put("claim", signed(browser.claimMs));
   showBrowser(browser);
   showServer(server, stream);
   if (video.videoWidth) $("curtain").hidden = true;
 }
 
-function showOffset(name, told) {
+function showOffset(name, told, unknown) {
   const value = number(told.offset_ms);
   put(name, signed(value));
   $(name).classList.toggle("far", value !== null && (value > 45 || value < -125));
   const known = number(told.abs_p50_ms) !== null;
-  put(`${name}-more`, known ? `off by p50 ${ms(told.abs_p50_ms)}, p95 ${ms(told.abs_p95_ms)}` : "unknown yet");
+  put(`${name}-more`, known ? `p50 ${Math.round(told.abs_p50_ms)}, p95 ${Math.round(told.abs_p95_ms)}` : unknown);
 }
 
 function showBrowser(browser) {
