@@ -113,9 +113,7 @@ def test_every_report_announces_the_output_clock_even_when_a_picture_takes_50_ms
             call = Call(session)
             await call.connect()
             await speak(session, 2.2)
-            begun = time.monotonic()
-            while time.monotonic() - begun < 2.0:
-                await asyncio.sleep(0.05)
+            await asyncio.sleep(2)
             audio, video = call.audio._ssrc, call.video._ssrc
             origins = dict(zip((audio, video), call.viewer.rtp_origins, strict=True))
             rates = {audio: 48000, video: 90000}
@@ -153,8 +151,7 @@ def test_a_viewer_that_lost_a_picture_gets_a_key_frame(monkeypatch: pytest.Monke
             call = Call(session)
             await call.connect()
             talking = asyncio.ensure_future(speak(session, 3))
-            while session.stats().sent_pictures < 12:
-                await asyncio.sleep(0.02)
+            await asyncio.sleep(1.5)
             before = session.stats().key_frames
             [receiver] = [each for each in call.watches.getReceivers() if each.track.kind == "video"]
             await receiver._send_rtcp_pli(call.video._ssrc)

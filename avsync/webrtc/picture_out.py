@@ -45,7 +45,8 @@ SLOW_NS = ms(100)
 class Job(NamedTuple):
     """One picture on its way out. ``epoch`` is the unit's; None for an idle picture, which is never stale.
 
-    ``floats``: it is stamped when it is sent, no content says when; after what was stamped ahead it comes later.
+    ``floats``: it is stamped when it is sent, no content says when. What was stamped ahead, or content that
+    comes late behind it, moves whichever is second: stamps rise.
     """
 
     image: av.VideoFrame | bytes
@@ -146,9 +147,11 @@ class PictureOut:
                 await self._send(job)
                 continue
             self._news.clear()
+            wait_ns = KEY_QUIET_NS if self._wanting() else REFRESH_NS
             try:
-                wait_ns = KEY_QUIET_NS if self._wanting() else REFRESH_NS
-                await asyncio.wait_for(self._news.wait(), wait_ns / NS_PER_S)
+                # Not wait_for: on Python 3.11 it forgets a cancellation that comes together with the news.
+                async with asyncio.timeout(wait_ns / NS_PER_S):
+                    await self._news.wait()
             except TimeoutError:
                 pass
 
@@ -188,11 +191,14 @@ class PictureOut:
         return job.epoch is not None and job.epoch < self._gate.oldest
 
     async def _send(self, job: Job) -> None:
-        ticks = ns_to_ticks(job.stamp_ns - self._start_ns, PICTURE_HZ)
-        if job.floats:
-            ticks = max(ticks, self._last_ticks + STEP_TICKS)
+        stamp_ns = job.stamp_ns
+        ticks = ns_to_ticks(stamp_ns - self._start_ns, PICTURE_HZ)
+        if (job.floats or self._last_floats) and ticks < self._last_ticks + STEP_TICKS:
+            ticks = self._last_ticks + STEP_TICKS
+            stamp_ns = self._start_ns + ticks_to_ns(ticks, PICTURE_HZ)
         elif ticks <= self._last_ticks:
-            self._refuse(job)
+            self.violations += 1  # refused here, so that no viewer ever sees it
+            self._source_broken |= job.coded
             return
         if self._gate.oldest > self._key_epoch:  # a new epoch begins with a key frame
             self._key_epoch = self._gate.oldest
@@ -216,15 +222,7 @@ class PictureOut:
         self.packets += 1
         self.encode_ns += (min(now - job.asked_ns, SLOW_NS) - self.encode_ns) // 20
         presented = Presented(VIDEO, job.turn, job.pts_ns, job.duration_ns, now, Source.DEVICE, job.what)
-        self._observed(presented, self._start_ns + ticks_to_ns(ticks, PICTURE_HZ) if job.floats else job.stamp_ns)
-
-    def _refuse(self, job: Job) -> None:
-        """Its stamp is not after the last one's: no viewer ever sees that. Behind one that floats it was just late."""
-        if self._last_floats:
-            self.overtaken += 1
-        else:
-            self.violations += 1
-        self._source_broken |= job.coded
+        self._observed(presented, stamp_ns)
 
     def _mimes(self) -> set[str]:
         return {track.mime for track in self.tracks if track.mime}

@@ -93,9 +93,11 @@ class Flushing:
 
     async def _drained(self) -> Flushed:
         waits = [asyncio.ensure_future(track.drained()) for track in self._tracks]
-        if waits:
-            _, late = await asyncio.wait(waits, timeout=FLUSH_WITHIN_S)
-            for each in late:
+        try:
+            if waits:
+                await asyncio.wait(waits, timeout=FLUSH_WITHIN_S)
+        finally:
+            for each in waits:
                 each.cancel()
         return self._flushed
 
@@ -180,11 +182,9 @@ class AvSyncSession:
 
     def _current_viewer(self) -> Viewer:
         """The viewer of ``audio_track`` and ``video_track``; when it has gone, the next one."""
-        first = self._first
-        ended = first.audio_track.readyState != "live" or first.video_track.readyState != "live"
-        if ended and not self._closed:
-            self._first = first = self.viewer()
-        return first
+        if not self._first.live and not self._closed:
+            self._first = self.viewer()
+        return self._first
 
     @property
     def viewers(self) -> tuple[Viewer, ...]:

@@ -219,7 +219,7 @@ class Writing:
                 return self._refuse()
             if not await self._take_and_wait(unit):
                 return False
-        return True
+        return await self._wait_for_room(AUDIO, epoch)
 
     async def video(self, picture: Picture, pts_ns: int | None, epoch: int | None) -> bool:
         epoch, pts_ns = self._epoch(epoch), None if pts_ns is None else _whole(pts_ns)
