@@ -118,6 +118,7 @@ class ListeningStream:
         self.epoch = 0
         self.ended: list[int] = []
         self.refuse_all = False
+        self.plays_s = 0.0  # how long the last write takes to be heard
         self._room_s = room_s
         self._began: float | None = None
         self._told: dict[str, float] = {"audio": 0.0, "video": 0.0}
@@ -148,7 +149,8 @@ class ListeningStream:
 
     @property
     def buffered(self) -> float:
-        return 0.0
+        last = self.writes[-1].at_s if self.writes else 0.0
+        return max(0.0, last + self.plays_s - asyncio.get_running_loop().time())
 
     def viewer(self) -> Any:
         raise NotImplementedError

@@ -154,6 +154,10 @@ async def test_a_source_is_never_more_than_a_few_shots_ahead() -> None:
     await asyncio.sleep(0.3)
     assert source.made <= 1 + 4 + 1
     feed.close()
+    thread = feed._thread
+    assert thread is not None
+    await asyncio.to_thread(thread.join, 5)
+    assert not thread.is_alive()  # though there was no room for what it had
 
 
 @pytest.mark.asyncio

@@ -93,6 +93,21 @@ def test_each_track_sends_at_its_own_start_plus_n_times_its_period() -> None:
     run(story)
 
 
+def test_a_late_timer_is_made_up_for_by_the_next_unit() -> None:
+    async def story(loop: VirtualLoop) -> None:
+        made = stream(loop)
+        watching = Watching(made.viewer(), loop)
+        writing = asyncio.create_task(speak(made, 1000))
+        await asyncio.sleep(20)
+        at, pts = watching.sounds[-1]
+        assert at - watching.sounds[0][0] - pts / 1e9 < 0.01
+        await watching.close()
+        await made.close()
+        await writing
+
+    run(story, late_ns=lambda: ms(1))
+
+
 def test_a_generator_that_stops_leaves_the_pictures_late_for_ever() -> None:
     async def story(loop: VirtualLoop) -> None:
         made = stream(loop)

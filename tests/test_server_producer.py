@@ -156,6 +156,18 @@ def test_turns_follow_one_another_with_a_pause_between_and_each_counts_from_its_
     assert np.diff(starts) == pytest.approx([1.5, 1.5], abs=0.1)
 
 
+def test_a_pause_is_counted_from_when_the_turn_was_heard_out() -> None:
+    stream = ListeningStream()
+    stream.plays_s = 3.0
+
+    async def story(_loop: VirtualLoop) -> None:
+        await play(producer(stream, pace=Pace(speed=100, talk_s=1, pause_s=2)), 6)
+
+    run(story)
+    second = next(write.at_s for write in stream.writes if write.epoch == 2)
+    assert second == pytest.approx(3 + 2, abs=0.1)
+
+
 def test_after_an_interrupt_nothing_more_of_the_turn_comes_and_then_a_new_one() -> None:
     stream = ListeningStream()
     made = producer(stream, pace=Pace(reaction_s=0.7))

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avsync.errors import InputError
+from avsync.server import decode
 from avsync.server.demo_media import write_demo_media
 from avsync.server.face import LOUD, FaceSource
 from avsync.server.sources import (
@@ -27,9 +30,10 @@ from avsync.server.sources import (
     open_source,
     period_samples,
 )
-from avsync.units import ns_to_ticks, ticks_to_ns
+from avsync.units import ms, ns_to_ticks, ticks_to_ns
 from tests.server_story import grey, heard, make_clip, number_of
 
+MS = Fraction(1, 1000)
 NTSC = Fraction(30_000, 1001)
 
 
@@ -68,6 +72,29 @@ def test_sound_longer_than_the_pictures_is_played_over_the_last_one(tmp_path: Pa
     shots = list(islice(ClipSource(clip).shots(), 30))
     assert [number_of(shot.picture) for shot in shots[:15]] == [*range(10), 9, 9, 9, 9, 9]
     assert [heard(shot.sound) for shot in shots] == [*range(15), *range(15)]
+
+
+@pytest.mark.parametrize(("sound_s", "shots"), [(0.41, 10), (0.419, 10), (0.43, 11)])
+def test_a_tail_of_sound_below_half_a_frame_is_cut_and_a_longer_one_filled_up(
+    tmp_path: Path, sound_s: float, shots: int
+) -> None:
+    clip = make_clip(tmp_path / "a.mkv", frames=10, sound_s=sound_s)
+    assert len(list(ClipSource(clip, loop=False).shots())) == shots
+
+
+def test_trap_54_pictures_without_or_with_a_rewinding_pts_keep_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = SimpleNamespace(streams=SimpleNamespace(video=[SimpleNamespace(start_time=0, time_base=MS)], audio=[]))
+    frames = []
+    for pts in (0, 40, 20, 80, None, 120):
+        frame = av.VideoFrame.from_ndarray(grey(1), format="rgb24")
+        frame.pts, frame.time_base = pts, MS
+        frames.append(frame)
+    file.decode, file.close = lambda _stream: iter(frames), lambda: None
+    monkeypatch.setattr(decode, "_open", lambda _path: file)
+    times = [at_ns for at_ns, _ in decode.pictures_of(tmp_path, (64, 48))]
+    assert times == [0, ms(40), ms(80), ms(80) + 1, ms(120)]
 
 
 def test_a_clip_without_sound_is_silent_and_one_without_pictures_is_refused(tmp_path: Path) -> None:
