@@ -214,6 +214,57 @@ async def test_reports_of_a_viewer_are_handed_on_and_bad_ones_change_nothing(
         await viewer.leave()
 
 
+async def test_a_stream_that_closed_itself_is_replaced_for_the_next_viewer(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.CRITICAL, logger="avsync.server"):
+        async with server(settings=Settings(mode="avsync", linger_s=30)) as client:
+            assert client.app is not None
+            viewer = await Viewer().join(client)
+            await until(lambda: viewer.received["audio"] > 3, "watching")
+            stream = client.app[ROOM].stream
+            assert stream is not None
+            await stream.close()
+            again = await Viewer().join(client)
+            await until(lambda: again.received["audio"] > 3, "watching a new stream")
+            assert client.app[ROOM].stream is not stream
+            await viewer.leave()
+            await again.leave()
+
+
+async def test_a_source_that_cannot_even_start_is_our_fault_not_the_offers(caplog: pytest.LogCaptureFixture) -> None:
+    source = CountingSource()
+
+    def broken() -> Any:
+        raise RuntimeError("no weights")
+
+    source.idle = broken  # type: ignore[method-assign]
+    with caplog.at_level(logging.CRITICAL, logger="avsync.server"):
+        async with server(source) as client:
+            viewer = Viewer()
+            response = await client.post("/offer", json=await viewer.offer())
+            assert response.status == 500 and "no weights" in await error_of(response)
+            assert client.app is not None and not len(client.app[PEERS])
+            await viewer.pc.close()
+
+
+async def test_a_viewer_that_goes_while_its_offer_is_answered_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with server() as client:
+        assert client.app is not None
+        here, room = client.app[PEERS], client.app[ROOM]
+        join = room.join
+
+        async def slow_join() -> Any:
+            peer = next(iter(here._peers.values()))
+            await here.drop(peer)  # as when its connection closes right now
+            return await join()
+
+        monkeypatch.setattr(room, "join", slow_join)
+        viewer = Viewer()
+        response = await client.post("/offer", json=await viewer.offer())
+        assert response.status == 400
+        assert not len(here) and room.stats()["viewers"] == 0
+        await viewer.pc.close()
+
+
 # ---- limits
 
 

@@ -20,7 +20,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from avsync.errors import InputError
-from avsync.server.peers import Full, OfferRefused, Peers
+from avsync.server.peers import Full, OfferRefused, Peers, RoomBroken
 from avsync.server.room import Room, Settings
 from avsync.server.sources import Source
 
@@ -92,6 +92,8 @@ async def _offer(request: web.Request) -> web.Response:
         return _refused(400, str(error))
     except Full as error:
         return _refused(503, str(error), {"Retry-After": "10"})
+    except RoomBroken as error:
+        return _refused(500, str(error))
     return web.json_response({"type": "answer", "sdp": sdp, "viewer": peer.name, **request.app[ROOM].about()})
 
 

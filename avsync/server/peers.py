@@ -41,6 +41,10 @@ class Full(AvSyncError):
     """As many viewers as allowed are here already."""
 
 
+class RoomBroken(AvSyncError):
+    """Nothing is wrong with the offer; the stream behind it could not be started."""
+
+
 class Peer:
     """One viewer's connection."""
 
@@ -72,7 +76,7 @@ class Peers:
         return self._peers.get(name)
 
     async def answer(self, offer: str) -> tuple[Peer, str]:
-        """One more viewer: (peer, SDP of the answer). Raises ``OfferRefused`` or ``Full``."""
+        """One more viewer: (peer, SDP of the answer). Raises ``OfferRefused``, ``Full`` or ``RoomBroken``."""
         sdp = checked_offer(offer)
         if len(self._peers) >= self._room.settings.max_viewers:
             raise Full(f"{len(self._peers)} viewers are here already, and that is the limit (--sessions)")
@@ -81,16 +85,15 @@ class Peers:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 answer = await self._negotiate(peer, sdp)
-        except OfferRefused:
-            await self.drop(peer)
+            if peer.name not in self._peers:
+                raise OfferRefused("the viewer has gone meanwhile")
+        except (OfferRefused, RoomBroken, asyncio.CancelledError):
+            await self._end(peer)
             raise
         except Exception as error:  # aiortc raises a dozen kinds for SDP it cannot use
-            await self.drop(peer)
+            await self._end(peer)
             log.info("an offer was refused: %s: %s", type(error).__name__, error)
             raise OfferRefused(f"this offer cannot be used ({type(error).__name__}: {str(error)[:200]})") from error
-        except asyncio.CancelledError:
-            await self.drop(peer)
-            raise
         asyncio.get_running_loop().call_later(CONNECT_WITHIN_S, self._drop_unless_connected, peer)
         return peer, answer
 
@@ -102,7 +105,11 @@ class Peers:
         kinds = sorted(transceiver.kind for transceiver in connection.getTransceivers())
         if kinds != ["audio", "video"]:
             raise OfferRefused(f"an offer must ask for one sound and one picture, this one has {kinds or 'nothing'}")
-        viewer = peer.viewer = await self._room.join()
+        try:
+            viewer = peer.viewer = await self._room.join()
+        except Exception as error:
+            log.exception("the stream cannot start")
+            raise RoomBroken(f"the stream cannot start ({type(error).__name__}: {error})") from error
         connection.addTrack(viewer.audio_track)
         connection.addTrack(viewer.video_track)
         attach: Callable[[RTCPeerConnection], object] | None = getattr(viewer, "attach", None)
@@ -148,8 +155,11 @@ class Peers:
 
     async def drop(self, peer: Peer) -> None:
         """The viewer has gone, or is sent away; twice is once."""
-        if self._peers.pop(peer.name, None) is None:
-            return
+        if peer.name in self._peers:
+            await self._end(peer)
+
+    async def _end(self, peer: Peer) -> None:
+        self._peers.pop(peer.name, None)
         if peer.viewer is not None:
             await self._room.leave(peer.viewer)
         with suppress(TimeoutError):

@@ -76,7 +76,13 @@ class Room:
             if self.stream is None:
                 await self._open()
             assert self.stream is not None
-            viewer = self.stream.viewer()
+            try:
+                viewer = self.stream.viewer()
+            except UsageError:  # a session that met a fault of its own has closed itself
+                log.warning("%s: the stream had closed; a new one is made", self.source.name)
+                await self._shut()
+                await self._open()
+                viewer = self.stream.viewer()
             lead_viewer(viewer, self.settings.mode, lead=self.settings.lead, fps=self.fps)
             self._viewers.append(viewer)
             return viewer
