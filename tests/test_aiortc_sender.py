@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import aiortc
 import numpy as np
 import pytest
-from aiortc import RTCPeerConnection
+from aiortc import RTCPeerConnection, clock
 from aiortc.mediastreams import AudioStreamTrack
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpsender import RTCRtpSender
@@ -101,10 +101,18 @@ async def speak(session: AvSyncSession, seconds: float) -> None:
             await turn.write_audio(np.full(1920, frame, np.int16))
 
 
+def step_the_wall_clock(monkeypatch: pytest.MonkeyPatch, by_s: float) -> None:
+    wall, ntp = time.time, clock.current_ntp_time
+    monkeypatch.setattr(time, "time", lambda: wall() + by_s)
+    monkeypatch.setattr(time, "time_ns", lambda: round((wall() + by_s) * 1e9))
+    monkeypatch.setattr(clock, "current_ntp_time", lambda: ntp() + (round(by_s) << 32))
+
+
 def test_every_report_announces_the_output_clock_even_when_a_picture_takes_50_ms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """trap 08: the encode time must not reach the viewer as lip-sync error; trap 07: nor when it was sent."""
+    """trap 08: the encode time must not reach the viewer as lip-sync error; trap 07: nor when it was sent;
+    trap 18: nor a wall clock that is stepped by an hour meanwhile, which the round trip does not notice either."""
     wiretap = Wiretap(monkeypatch)
     slow_encoder(monkeypatch, 0.05)
 
@@ -112,13 +120,16 @@ def test_every_report_announces_the_output_clock_even_when_a_picture_takes_50_ms
         async with AvSyncSession() as session:
             call = Call(session)
             await call.connect()
-            await speak(session, 2.2)
-            await asyncio.sleep(2)
+            talking = asyncio.ensure_future(speak(session, 3))
+            await asyncio.sleep(1.2)
+            step_the_wall_clock(monkeypatch, 3600)
+            await asyncio.sleep(1.4)
+            talking.cancel()
+            await asyncio.wait([talking])
             audio, video = call.audio._ssrc, call.video._ssrc
             origins = dict(zip((audio, video), call.viewer.rtp_origins, strict=True))
             rates = {audio: 48000, video: 90000}
             first = min(at for at, packet in wiretap.rtp)
-            await call.video.getStats()
             trips = [
                 stat.roundTripTime
                 for sender in (call.audio, call.video)

@@ -193,7 +193,8 @@ class PictureOut:
     async def _send(self, job: Job) -> None:
         stamp_ns = job.stamp_ns
         ticks = ns_to_ticks(stamp_ns - self._start_ns, PICTURE_HZ)
-        if (job.floats or self._last_floats) and ticks < self._last_ticks + STEP_TICKS:
+        moved = (job.floats or self._last_floats) and ticks < self._last_ticks + STEP_TICKS
+        if moved:
             ticks = self._last_ticks + STEP_TICKS
             stamp_ns = self._start_ns + ticks_to_ns(ticks, PICTURE_HZ)
         elif ticks <= self._last_ticks:
@@ -211,7 +212,7 @@ class PictureOut:
             self.stale += 1
             self._keys_wanted |= self._encoders.keys()  # what follows refers to a picture that nobody got
             return
-        self._last_ticks, self._last_floats = ticks, job.floats
+        self._last_ticks, self._last_floats = ticks, job.floats or moved
         now = self._now_ns()
         for track in self.tracks:
             packet = coded.get(track.mime or "")
