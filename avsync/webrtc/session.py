@@ -61,6 +61,7 @@ from avsync.webrtc.sound_out import SoundOut
 from avsync.webrtc.tracks import SyncTrack
 from avsync.webrtc.turn import Turn
 from avsync.webrtc.viewer import Viewer
+from avsync.webrtc.viewer_trim import ViewerTrim
 from avsync.webrtc.writing import SLOT_NS, Writing
 
 logger = logging.getLogger("avsync.webrtc")
@@ -68,6 +69,7 @@ logger = logging.getLogger("avsync.webrtc")
 FLUSH_WITHIN_S = 0.1
 """A frame that aiortc already holds leaves in a fraction of this; ``flush`` never waits longer."""
 LEAD_STEP_NS = ms(1)
+TRIM_EVERY_NS = seconds(1)
 REQUESTS_KEPT = 64
 NTP_1970 = 2_208_988_800
 
@@ -156,6 +158,9 @@ class AvSyncSession:
         self._ntp_anchor = ((time.time_ns() + NTP_1970 * NS_PER_S) << 32) // NS_PER_S
         self.sent_log = SentLog()
         self.lateness = HostLateness()
+        self._trimming = ViewerTrim(self.policy)
+        self._trim_at_ns = 0
+        self._stalled = False  # at our own output, in a turn: nothing a viewer reports then is to be corrected
         self._sound = SoundOut(self._gate, layout, start_ns=self._start_ns, observed=self._observed)
         self._pictures = PictureOut(
             self._gate, start_ns=self._start_ns, now_ns=self._now_ns, fps=float(video_rate), bitrate_bps=bitrate_bps,
@@ -223,6 +228,8 @@ class AvSyncSession:
             dropped += interrupted.dropped_units
             place = self._writing.in_turn(interrupted.played_pts_ns)
             self.monitor.interrupt(epoch)
+            for viewer in self._viewers:
+                viewer.watch.interrupt(epoch)
         self._writing.interrupt()
         for track in self._tracks():
             dropped += track.purge()
@@ -322,12 +329,22 @@ class AvSyncSession:
             sent_sound=sound.packets,
             sent_pictures=pictures.packets,
             idle=self._degraded,
+            trim_ms=to_ms(self._engine.trim_ns),
         )
 
     # ---- running
 
     def _now_ns(self) -> int:
         return round(self._loop.time() * NS_PER_S)
+
+    @property
+    def start_ns(self) -> int:
+        """Local time at which output time is 0."""
+        return self._start_ns
+
+    def now_ns(self) -> int:
+        """The session's clock: the loop's own, monotonic."""
+        return self._now_ns()
 
     def report_now(self, kind: Kind) -> tuple[int, int]:
         """(NTP, ticks from the session's start) of now: what a sender report says."""
@@ -390,6 +407,7 @@ class AvSyncSession:
             self._sound.play(sound, now)
             self.monitor.count(sound)
             self._lead_pictures()
+            self._trim_pictures(sound, self._now_ns())
             while (alert := self.monitor.poll(self._now_ns())) is not None:
                 self._tell(alert)
 
@@ -400,17 +418,30 @@ class AvSyncSession:
             self._lead_ns = lead_ns
             self._driver.picture_lead(lead_ns)
 
+    def _trim_pictures(self, sound: Present | InsertSilence, now_ns: int) -> None:
+        """What viewers report, once a second: a constant error that is left of the way to them is taken up, slowly."""
+        stands = isinstance(sound, InsertSilence) and sound.reason in (Reason.UNDERRUN, Reason.HOLD)
+        steady = not (stands or self._stalled)
+        if self._driver is None or (steady and now_ns < self._trim_at_ns):
+            return
+        self._trim_at_ns = now_ns + TRIM_EVERY_NS
+        recent = [viewer.watch.recent(now_ns) for viewer in self._viewers if viewer.reports]
+        goal_ns = self._trimming.update(recent, trim_ns=self._engine.trim_ns, now_ns=now_ns, steady=steady)
+        if goal_ns is not None:
+            self._driver.trim(goal_ns)
+
     def _on_answer(self, answer: Answer, now_ns: int) -> None:
         self.monitor.count(answer)
         match answer:
             case Present():
-                self._degraded = False
+                self._degraded = self._stalled = False
                 self._writing.left(answer.unit)
                 self._pictures.show(answer.unit, answer.stamp_ns, Heard.CONTENT)
             case Repeat():
                 if not self._degraded:
                     self._pictures.show(answer.unit, answer.stamp_ns, Heard.REPEAT)
-            case Degrade(level=level):
+            case Degrade(level=level, reason=reason):
+                self._stalled = level > 0 and reason is not Reason.INTERRUPTED
                 if level >= 2 and self._writing.idle is not None:
                     self._degraded = True
                     self._pictures.show_idle(self._writing.idle, answer.epoch)

@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ViewerStats:
-    """One viewer. ``report``: what its own observations say; None: it has sent none."""
+    """One viewer. ``report``: what its own observations say; None: it has sent none. ``watch``: all that it told."""
 
     report: SyncReport | None
+    watch: dict[str, Any]
 
     @classmethod
     def of(cls, viewer: Viewer, now_ns: int) -> ViewerStats:
-        return cls(viewer.report(now_ns))
+        return cls(viewer.report(now_ns), viewer.watch.as_dict(now_ns))
 
     def as_dict(self) -> dict[str, Any]:
-        return {"offset": None if self.report is None else offsets(self.report)}
+        return {**self.watch, "offset": None if self.report is None else offsets(self.report)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class SessionStats:
     sent_sound: int
     sent_pictures: int
     idle: bool
+    trim_ms: float
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; times in ms."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from avsync.monitor import SyncReport
 from avsync.types import AUDIO, VIDEO, Kind
 from avsync.webrtc.tracks import SyncTrack
+from avsync.webrtc.viewer_watch import ViewerWatch
 
 if TYPE_CHECKING:
     from avsync.webrtc.session import AvSyncSession
@@ -18,6 +19,9 @@ class Viewer:
     def __init__(self, session: AvSyncSession) -> None:
         self._session = session
         self.audio_track, self.video_track = (self._track(kind) for kind in (AUDIO, VIDEO))
+        self.watch = ViewerWatch(
+            session.sent_log, start_ns=session.start_ns, origins=lambda: self.rtp_origins, policy=session.policy
+        )
 
     def _track(self, kind: Kind) -> SyncTrack:
         session = self._session
@@ -47,7 +51,16 @@ class Viewer:
 
     def report(self, now_ns: int) -> SyncReport | None:
         """What this viewer's own observations say of the offset; None while it has sent none."""
-        return None
+        return self.watch.report(now_ns) if self.reports else None
+
+    @property
+    def reports(self) -> int:
+        """How many of its reports were believed to be some."""
+        return self.watch.gate.accepted
+
+    def on_report(self, data: object) -> bool:
+        """A message of the page (``viewer.js``) over the data channel, hostile until parsed. False: refused."""
+        return self.watch.take(data, self._session.now_ns())
 
     def close(self) -> None:
         self.audio_track.stop()
