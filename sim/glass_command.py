@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 MET, MISSED, TOO_BUSY = 0, 1, 3
+FILE_WIDTH = 150
 TRIES = 2
 """A run on a host that was busy for a moment is done once more before it is given up."""
 
@@ -90,6 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run_command(args: argparse.Namespace) -> int:
     """What the command line asks for; its exit code."""
     console = Console(stderr=args.json)
+    if not console.is_terminal:
+        console = Console(stderr=args.json, width=FILE_WIDTH)
     scenarios = _scenarios(args)
     for scenario in scenarios:
         check_real(scenario)

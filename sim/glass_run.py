@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from aiohttp import web
 
 from avsync.errors import InputError
@@ -28,7 +29,7 @@ from avsync.server.peers import OfferRefused, Peers
 from avsync.server.room import Room, Settings
 from avsync.server.stream import Stream, ViewerTracks
 from avsync.types import Request
-from avsync.units import NS_PER_MS, NS_PER_S, seconds, to_ms
+from avsync.units import NS_PER_MS, NS_PER_S, seconds
 from avsync.webrtc.session import AvSyncSession
 from avsync.webrtc.session_stats import offsets
 from sim.glass_lab import Columns, measured
@@ -36,7 +37,6 @@ from sim.impair import Impairment
 from sim.real_scenario import Interruption, RealScenario, levers_of, relay_for
 from sim.relay import Relay
 from sim.scenario import Scenario
-from sim.scenario_network import DELAY_MS
 from sim.wire_stamps import WireStamps
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ AFTER_S = 1.0
 VIEWER_JS = Path(__file__).resolve().parent.parent / "avsync" / "server" / "static" / "viewer.js"
 LATE_LIMIT_MS = 10.0
 """A sender this late (p95) says nothing about the software: the host is too busy."""
+STOOD_LIMIT_MS = 150.0
+"""Nor does a run in which the whole host stood still once, however short the p95 is: that is a fault of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class GlassRun:
 
     @property
     def healthy(self) -> bool:
-        return self.late_p95_ms is not None and self.late_p95_ms < LATE_LIMIT_MS
+        stood_ms = self.about["generator_late"]["max_ms"]
+        return self.late_p95_ms is not None and self.late_p95_ms < LATE_LIMIT_MS and stood_ms < STOOD_LIMIT_MS
 
     def page_ms(self, at_s: float) -> float:
         """A time of the scenario on the page's clock."""
@@ -128,7 +131,7 @@ async def run_real(
         room = _OneStream(stream)
         peers = Peers(cast(Room, room))
         try:
-            async with _server(peers, relay) as (url, connected):
+            async with _server(peers, relay, stamps) as (url, connected):
                 playing = asyncio.create_task(_play(real, connected))
                 try:
                     recorded = await measure(
@@ -146,7 +149,7 @@ async def run_real(
                     playing.cancel()
                     await asyncio.gather(playing, return_exceptions=True)
                 origins = getattr(room.viewer, "rtp_origins", (None, None))
-                about = {**real.as_dict(), "relay": relay.stats(), "way_ms": _way_ms(scenario, impair)}
+                about = {**real.as_dict(), "relay": relay.stats()}
         finally:
             await peers.close()
             await stream.close()
@@ -168,14 +171,6 @@ async def run_real(
         about=about,
         begun_ns=begun_ns,
     )
-
-
-def _way_ms(scenario: Scenario, impair: Impairment | None) -> float:
-    """The longest that a packet is on its way to the viewer, by what the network is said to be."""
-    if impair is not None:
-        return to_ms(impair.spec.delay_ns + impair.spec.jitter_limit_ns)
-    leg = scenario.network.to_viewer
-    return float(DELAY_MS if leg.delay_ms is None else leg.delay_ms) + 3 * float(leg.jitter_ms or 0)
 
 
 def _stream(mode: str, scenario: Scenario, fps: Fraction, on_request: Any) -> Stream:
@@ -203,7 +198,7 @@ async def _play(real: RealScenario, connected: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _server(peers: Peers, relay: Relay) -> AsyncIterator[tuple[str, asyncio.Event]]:
+async def _server(peers: Peers, relay: Relay, stamps: WireStamps) -> AsyncIterator[tuple[str, asyncio.Event]]:
     """(address for offers, set once a viewer's connection is up)."""
     connected = asyncio.Event()
 
@@ -221,6 +216,7 @@ async def _server(peers: Peers, relay: Relay) -> AsyncIterator[tuple[str, asynci
 
         connection.add_listener("connectionstatechange", on_state)
         on_state()
+        stamps.agree(sdp)
         return web.json_response({"type": "answer", "sdp": relay.answer(sdp)})
 
     async def viewer_js(_request: web.Request) -> web.StreamResponse:
@@ -244,7 +240,7 @@ def _watch(relay: Relay, stamps: WireStamps) -> None:
     put = relay.to_viewer.put
 
     def watched(data: bytes, way: Any, now_ns: int) -> None:
-        stamps.see(data, relay.to_viewer.payloads)
+        stamps.see(data)
         put(data, way, now_ns)
 
     relay.to_viewer.put = watched  # type: ignore[method-assign]
@@ -260,6 +256,15 @@ def _believed(
 
 
 def _interrupt(each: Interruption, seen: Glass, begun_ns: int) -> dict[str, float | None]:
+    """``way_ms``: how far what was heard at the call lay behind what was sent then: the way to the ear, all of it."""
     at_ms = (begun_ns + each.called_ns - seen.recording.host_ns(0.0)) / NS_PER_MS
     took_ms = None if each.returned_ns is None else (each.returned_ns - each.called_ns) / NS_PER_MS
-    return {"flush_ms": took_ms, "glass_to_silence_ms": interrupt_to_silence_ms(seen.reading, at_ms)}
+    way_ms = None
+    if each.played_content_ns is not None:
+        heard = np.flatnonzero(seen.reading.heard & (seen.reading.at_ms <= at_ms))
+        if len(heard):
+            row = heard[-1]
+            heard_ms = seen.reading.a_ms[row] + at_ms - seen.reading.at_ms[row]
+            way_ms = float(each.played_content_ns / NS_PER_MS - heard_ms)
+    silence_ms = interrupt_to_silence_ms(seen.reading, at_ms)
+    return {"flush_ms": took_ms, "glass_to_silence_ms": silence_ms, "way_ms": way_ms}

@@ -15,6 +15,7 @@ WORKED_OFF_S = 20.0
 """Pictures that are late for good are worked off by the browser's own loop; it needs so long (measured: 12 to 22 s)."""
 LATE_FOR_GOOD = ("glass_late", "glass_late_way")
 SILENT_WITHIN_MS = 40.0
+"""On top of the way to the ear: network, jitter buffer, sound device, as what was heard at the call shows it."""
 
 DEFAULT_SET = (
     "glass_clean", "glass_stall", "glass_both_stall", "glass_jitter", "glass_slow", "glass_late", "glass_late_way",
@@ -62,10 +63,9 @@ def judge(run: GlassRun) -> Verdict:
         found.append(f"{run.wire_violations} PTS violations on the wire, wanted none")
     if not run.wire_packets:
         found.append("no RTP was seen on the wire")
-    path_ms = _path_ms(run)
     for number, each in enumerate(run.interrupts, 1):
-        limit = None if path_ms is None else path_ms + SILENT_WITHIN_MS
-        if limit is not None:
+        if each["way_ms"] is not None:
+            limit = each["way_ms"] + SILENT_WITHIN_MS
             found.append(_above(f"interrupt {number}: the old turn was heard on", each["glass_to_silence_ms"], limit))
     return Verdict(True, tuple(miss for miss in found if miss), settled)
 
@@ -76,12 +76,3 @@ def _above(what: str, value: float | None, limit: float) -> str:
     if value <= limit:
         return ""
     return f"{what}: {'never' if math.isinf(value) else f'{value:.0f} ms'}, wanted at most {limit:.0f} ms"
-
-
-def _path_ms(run: GlassRun) -> float | None:
-    """The way to the viewer's ear without us: half the round trip, and what its sound buffer holds."""
-    newest = next((each["audio"] for each in reversed(run.glass.recording.stats) if "audio" in each), None)
-    if newest is None or not newest.get("jitterBufferEmittedCount"):
-        return None
-    held_ms = 1000 * newest["jitterBufferDelay"] / newest["jitterBufferEmittedCount"]
-    return float(held_ms) + float(run.about["way_ms"])

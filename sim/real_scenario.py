@@ -68,11 +68,15 @@ class Wire(Protocol):
 
 
 class Interruption(NamedTuple):
-    """Times since the scenario began. ``returned_ns``: when ``flush`` came back; None: not before the end."""
+    """Times since the scenario began. ``returned_ns``: when ``flush`` came back; None: not before the end.
+
+    ``played_content_ns``: the content that was leaving our output at the call; None where the stream does not say.
+    """
 
     called_ns: int
     returned_ns: int | None
     epoch: int | None
+    played_content_ns: int | None = None
 
 
 @dataclass(slots=True)
@@ -179,11 +183,17 @@ class RealScenario:
 
         async def flush(flushing: Awaitable[Any]) -> None:
             flushed = await flushing
-            self.done.interruptions[index] = Interruption(called_ns, self.time.now_ns(), flushed.epoch)
+            played = self._content_played(flushed)
+            self.done.interruptions[index] = Interruption(called_ns, self.time.now_ns(), flushed.epoch, played)
 
         task = self._tasks.create_task(flush(flushing), name="flush")
         self._flushes.add(task)
         task.add_done_callback(self._flushes.discard)
+
+    def _content_played(self, flushed: Any) -> int | None:
+        played_ms, turn = getattr(flushed, "played_ms", None), getattr(flushed, "turn", None)
+        start_ns = self._starts.get(turn) if turn is not None else None
+        return None if played_ms is None or start_ns is None else start_ns + ms(played_ms)
 
     def content_of(self, content_ns: int) -> int:
         """``on_request`` has made a content position of it already."""

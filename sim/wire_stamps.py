@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
 from struct import unpack_from
 
 MAX_STREAMS = 64
+NOT_MEDIA = ("rtx", "red", "ulpfec", "flexfec-03", "telephone-event", "cn")
+_RTPMAP = re.compile(r"^a=rtpmap:(\d{1,3}) ([\w.-]+)/", re.MULTILINE)
 _HALF = {2: 1 << 15, 4: 1 << 31}
 
 
@@ -17,10 +19,16 @@ class WireStamps:
 
     def __init__(self) -> None:
         self.packets = self.violations = 0
+        self._media: frozenset[int] = frozenset()
         self._newest: dict[int, tuple[int, int]] = {}
 
-    def see(self, data: bytes, payloads: Collection[int]) -> None:
-        if len(data) < 12 or data[0] >> 6 != 2 or data[1] & 0x7F not in payloads or 192 <= data[1] <= 223:
+    def agree(self, sdp: str) -> None:
+        """The answer of a call: which payload types are media, and not retransmissions."""
+        named = {int(number): name.lower() for number, name in _RTPMAP.findall(sdp)}
+        self._media = frozenset(number for number, name in named.items() if name not in NOT_MEDIA)
+
+    def see(self, data: bytes) -> None:
+        if len(data) < 12 or data[0] >> 6 != 2 or data[1] & 0x7F not in self._media or 192 <= data[1] <= 223:
             return
         sequence, stamp, ssrc = unpack_from("!HII", data, 2)
         self.packets += 1
