@@ -107,6 +107,23 @@ async def write_pictures(turn: Turn, count: int) -> bool:
     return taken
 
 
+def test_an_interrupt_with_full_queues_leaves_room_for_the_next_turn() -> None:
+    async def story(loop: StoryLoop) -> None:
+        async with AvSyncSession(audio_queue_s=1, video_queue_s=1) as session:
+            Watching(session)
+            for _ in range(5):
+                talking = asyncio.ensure_future(say(session.begin_turn(), 1, 60))
+                await asyncio.sleep(1)
+                await session.flush()
+                assert session.buffered == 0
+                await talking
+            begun = loop.now_ns
+            await say(session.begin_turn(), 2, 0.9)
+            assert loop.now_ns == begun
+
+    run(story)
+
+
 @pytest.mark.parametrize("sound_first", [True, False])
 def test_a_writer_that_writes_one_kind_after_the_other_is_not_locked_up(sound_first: bool) -> None:
     async def story(loop: StoryLoop) -> None:
@@ -188,7 +205,7 @@ def test_stamped_chunks_of_any_size_follow_each_other_without_a_seam(chunk: int,
             turn = session.begin_turn()
             whole = slots(1, 0, 20)
             for at in range(0, len(whole), chunk):
-                rounded_to_ms = at * 1000 // 48000 * 1_000_000
+                rounded_to_ms = (at * 1000 // 48000 if at // chunk % 2 else -(-at * 1000 // 48000)) * 1_000_000
                 assert await turn.write_audio(whole[at : at + chunk], pts_ns=rounded_to_ms)
             await turn.end()
             await asyncio.sleep(1.5)
@@ -223,6 +240,31 @@ def test_a_hole_between_stamps_is_silence_of_its_length_and_the_lips_go_on_with_
             assert abs(end - ms(400 + gap_ms)) < SLOT
             assert abs(lips[9].stamp_ns - start - ms(200 + gap_ms + 160)) < ms(1)
             assert session.stats().output.abs_p95_ns is None or session.stats().output.abs_p95_ns < ms(40)
+
+    run(story)
+
+
+@pytest.mark.parametrize("rate", [48000, 44100, 16000])
+@pytest.mark.parametrize("first", [960, 1000, 1500, 250])
+@pytest.mark.parametrize("gap_ms", [1, 3, 15, 20, 27, 39, 113, 1000])
+def test_sound_with_a_stamp_lies_where_the_stamp_says_to_the_sample(rate: int, first: int, gap_ms: int) -> None:
+    async def story(loop: StoryLoop) -> None:
+        async with AvSyncSession() as session:  # without a viewer: what was written can be looked at
+            turn = session.begin_turn()
+            await turn.write_audio(np.full(first, 9000, np.int16), sample_rate=rate)
+            resumed_ns = first * 10**9 // rate + ms(gap_ms)
+            await turn.write_audio(np.full(rate // 10, -9000, np.int16), sample_rate=rate, pts_ns=resumed_ns)
+            await turn.end()
+            timeline = np.zeros(96000, np.int16)
+            for unit in session._held:
+                at = round(unit.pts_ns * 48 / 1e6)
+                assert abs(unit.pts_ns * 48 / 1e6 - at) < 0.01 and unit.pts_ns % SLOT == 0
+                timeline[at : at + 960] = unit.payload.to_ndarray().ravel()
+            below = np.flatnonzero(timeline < -4500)
+            above = np.flatnonzero(timeline > 4500)
+            near = 1 if rate == 48000 else 4  # a resampler rounds an edge off
+            assert abs(len(above) - first * 48000 / rate) <= near and above[0] == 0
+            assert abs(below[0] - resumed_ns * 48 / 1e6) <= near and abs(len(below) - 4800) <= 2 * near
 
     run(story)
 
@@ -349,6 +391,22 @@ def test_a_turn_that_nobody_ends_is_over_when_the_next_is_written_and_keeps_its_
     run(story)
 
 
+def test_what_a_turn_that_nobody_ended_lacks_is_not_waited_for() -> None:
+    asked: list[Request] = []
+
+    async def story(loop: StoryLoop) -> None:
+        async with AvSyncSession(levers=("skip_to_pts",), on_request=asked.append) as session:
+            watching = Watching(session)
+            first = session.begin_turn()
+            await write_pictures(first, 10)
+            await first.write_audio(slots(1, 0, 100))
+            await say(session.begin_turn(), 2, 1)
+            await asyncio.sleep(4)
+            assert asked == [] and watching.said(2) == list(range(50))
+
+    run(story)
+
+
 def test_trap_60_thousands_of_turns_leave_nothing_behind() -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(audio_queue_s=0.5) as session:
@@ -471,6 +529,7 @@ def test_pictures_that_stop_while_the_voice_goes_on_give_way_to_the_idle_one_aft
             assert {got.name for got in repeated} == {(1, 24)}
             # Still shown again and again, so that a viewer's timing does not forget.
             later = [got.at_ns for got in watching.pictures if got.at_ns > idle.at_ns]
+            assert {got.name for got in watching.pictures if got.at_ns > idle.at_ns} == {IDLE}
             assert later and all(b - a <= ms(1050) for a, b in pairwise([idle.at_ns, *later]))
 
     run(story)
@@ -629,6 +688,7 @@ def test_close_ends_tracks_and_iterators_and_is_once() -> None:
         requests = asyncio.ensure_future(anext(session.requests(), None))
         await asyncio.sleep(1)
         await asyncio.gather(session.close(), session.close())
+        assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("avsync")]
         await session.close()
         await talking
         assert await requests is None

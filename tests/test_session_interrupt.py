@@ -224,6 +224,7 @@ def test_trap_50_a_resamplers_tail_is_kept_at_the_natural_end_and_dropped_at_an_
             turn = session.begin_turn()
             await turn.write_audio(np.full(1000, 2001, np.int16), sample_rate=48000)
             await session.flush()
+            assert session.buffered == 0
             new = session.begin_turn()
             await new.write_audio(slots(3, 0, 2))
             await asyncio.sleep(1)
@@ -350,6 +351,7 @@ def test_what_a_viewers_track_still_holds_is_taken_out_and_a_key_frame_follows()
             got = [await slow.video_track.next_packet("video/vp8")]
             await asyncio.sleep(0.3)  # it reads nothing meanwhile
             await session.flush()
+            assert not [held for held in slow.video_track._held if held.epoch == 0]
             await asyncio.sleep(0.3)
             taken = asyncio.ensure_future(slow.video_track.next_packet("video/vp8"))
             await asyncio.sleep(1.2)
