@@ -256,7 +256,7 @@ def test_sound_with_a_stamp_lies_where_the_stamp_says_to_the_sample(rate: int, f
             await turn.write_audio(np.full(rate // 10, -9000, np.int16), sample_rate=rate, pts_ns=resumed_ns)
             await turn.end()
             timeline = np.zeros(96000, np.int16)
-            for unit in session._held:
+            for unit in session._playing._held:
                 at = round(unit.pts_ns * 48 / 1e6)
                 assert abs(unit.pts_ns * 48 / 1e6 - at) < 0.01 and unit.pts_ns % SLOT == 0
                 timeline[at : at + 960] = unit.payload.to_ndarray().ravel()
@@ -337,7 +337,7 @@ def test_trap_54_empty_and_odd_pictures() -> None:
             assert not await session.write_video(av.Packet(b""))
             for size in ((17, 31), (1, 1), (301, 2), (4096, 16)):
                 assert await session.write_video(np.zeros((*size, 3), np.uint8))
-            sizes = {(unit.payload.width, unit.payload.height) for unit in session._held}
+            sizes = {(unit.payload.width, unit.payload.height) for unit in session._playing._held}
             assert sizes == {(30, 16)}  # all in the even size of the first
 
     run(story)
@@ -421,7 +421,7 @@ def test_trap_60_thousands_of_turns_leave_nothing_behind() -> None:
             await asyncio.sleep(2)
             writing = session._writing
             assert len(writing._starts_ns) <= 30 and len(writing._intakes) <= 1
-            assert len(session._ended) <= 2 and not session._held
+            assert len(session._playing._ended) <= 2 and not session._playing._held
             assert session._engine.queued_units == 0 and session.buffered < 0.02
 
     run(story)
@@ -734,7 +734,7 @@ def test_a_fault_of_our_own_closes_the_session_and_says_so(
             watching = Watching(session)
             turn = session.begin_turn()
             await turn.write_audio(slots(1, 0, 100))
-            monkeypatch.setattr(session._sound, "play", broken)
+            monkeypatch.setattr(session._playing.sound, "play", broken)
             assert not await turn.write_audio(slots(1, 100, 900))
             await asyncio.sleep(0.1)
             assert sorted(watching.ended) == ["audio", "video"]

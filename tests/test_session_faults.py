@@ -212,6 +212,28 @@ def test_coded_pictures_are_not_thinned_out_behind_a_blocked_loop() -> None:
     run(story)
 
 
+def test_trap_32_coded_pictures_that_come_late_are_left_out_up_to_a_key_frame() -> None:
+    asked: list[Request] = []
+
+    async def story(loop: StoryLoop) -> None:
+        async with AvSyncSession(levers=("keyframe",), on_request=asked.append) as session:
+            watching = Watching(session)
+            turn = session.begin_turn()
+            await turn.write_audio(slots(1, 0, 200))
+            for number in range(100):
+                if number == 12:
+                    await asyncio.sleep(1.1)  # to 0.6 s behind the voice, and then all at once
+                await turn.write_video(vp8(number, key=number % 15 == 0))
+            await asyncio.sleep(4)
+            shown = [got.data[1] for got in watching.pictures]
+            assert shown[:12] == list(range(12)) and shown[-1] == 99 and 12 not in shown
+            for before, number in pairwise(shown):
+                assert number == before + 1 or number % 15 == 0, shown
+            assert Want.KEYFRAME in {request.want for request in asked}
+
+    run(story)
+
+
 def test_after_an_interrupt_a_coded_turn_waits_for_its_sources_key_frame_and_asks_for_it() -> None:
     asked: list[Request] = []
 

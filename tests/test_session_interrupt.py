@@ -10,7 +10,7 @@ import pytest
 
 from avsync.units import ms
 from avsync.webrtc import AvSyncSession
-from avsync.webrtc.session import Flushed
+from avsync.webrtc.flushing import Flushed
 from tests.session_story import (
     IDLE,
     SILENT,

@@ -1,0 +1,55 @@
+"""Asking: requests on their way to the source and alerts to whoever listens, whatever these do with them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+from avsync.types import Alert, Request
+
+logger = logging.getLogger("avsync.webrtc")
+
+REQUESTS_KEPT = 64
+
+
+class Asking:
+    """``ask`` and ``tell`` call back at once, and never raise; ``requests`` gives what was asked, one reader each."""
+
+    def __init__(
+        self, name: str, on_request: Callable[[Request], object] | None, on_alert: Callable[[Alert], object] | None
+    ) -> None:
+        self._name, self._on_request, self._on_alert = name, on_request, on_alert
+        self._requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
+        self._came = asyncio.Event()
+        self._closed = False
+
+    def ask(self, request: Request) -> None:
+        self._requests.append(request)
+        self._came.set()
+        if self._on_request is not None:
+            try:
+                self._on_request(request)
+            except Exception:  # a source's callback must not stop the voice
+                logger.exception("%s: on_request raised", self._name)
+
+    def tell(self, alert: Alert) -> None:
+        logger.info("%s: %s %s", self._name, alert.name, "began" if alert.active else "is over")
+        if self._on_alert is not None:
+            try:
+                self._on_alert(alert)
+            except Exception:  # nor must whoever listens to alerts
+                logger.exception("%s: on_alert raised", self._name)
+
+    async def requests(self) -> AsyncIterator[Request]:
+        while not self._closed:
+            while self._requests:
+                yield self._requests.popleft()
+            self._came.clear()
+            if not self._closed:
+                await self._came.wait()
+
+    def close(self) -> None:
+        self._closed = True
+        self._came.set()
