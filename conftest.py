@@ -29,6 +29,8 @@ else:
     hypothesis.settings.load_profile(PROFILE)
 
 TESTS = Path(__file__).parent / "tests"
+RIM = ("avsync.webrtc", "avsync.server", "avsync.glass")
+"""Parts of avsync that need an extra; importing any of their files imports the part."""
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -75,6 +77,6 @@ def needs_more_than_core(path: Path) -> bool:
         if neighbour.is_file():
             if needs_more_than_core(neighbour):
                 return True
-        elif root in ("sim", "benchmarks") or find_spec(root) is None:
+        elif root in ("sim", "benchmarks") or find_spec(root) is None or name.startswith(RIM):
             return True
     return False
