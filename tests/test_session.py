@@ -264,6 +264,7 @@ def test_sound_with_a_stamp_lies_where_the_stamp_says_to_the_sample(rate: int, f
             above = np.flatnonzero(timeline > 4500)
             near = 1 if rate == 48000 else 4  # a resampler rounds an edge off
             assert abs(len(above) - first * 48000 / rate) <= near and above[0] == 0
+            assert above[-1] == len(above) - 1 and below[-1] - below[0] == len(below) - 1
             assert abs(below[0] - resumed_ns * 48 / 1e6) <= near and abs(len(below) - 4800) <= 2 * near
 
     run(story)

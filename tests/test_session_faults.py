@@ -234,6 +234,25 @@ def test_trap_32_coded_pictures_that_come_late_are_left_out_up_to_a_key_frame() 
     run(story)
 
 
+def test_coded_pictures_that_come_in_a_heap_all_leave() -> None:
+    """More at once than raw ones may wait for the encoder: these wait for nothing, and need each other."""
+
+    async def story(loop: StoryLoop) -> None:
+        async with AvSyncSession(video_rate=60) as session:
+            watching = Watching(session)
+            turn = session.begin_turn()
+            await turn.write_audio(slots(1, 0, 60))
+            for number in range(60):
+                if number == 12:
+                    await asyncio.sleep(0.325)  # 100 ms later than these are due
+                await turn.write_video(vp8(number, key=number == 0))
+            await asyncio.sleep(2)
+            assert [got.data[1] for got in watching.pictures] == list(range(60))
+            assert len([got for got in watching.pictures if got.at_ns == watching.pictures[12].at_ns]) > 4
+
+    run(story)
+
+
 def test_after_an_interrupt_a_coded_turn_waits_for_its_sources_key_frame_and_asks_for_it() -> None:
     asked: list[Request] = []
 
