@@ -17,6 +17,7 @@ from av import Packet as make_packet
 from avsync.epoch import EpochGate
 from avsync.errors import UsageError
 from avsync.types import AUDIO, VIDEO, Kind
+from avsync.units import NS_PER_S
 from avsync.webrtc.aiortc_sender import Packet, PacketTrack
 from avsync.webrtc.encode import H264, OPUS, PICTURE_BASE, SOUND_BASE, VP8
 
@@ -71,13 +72,26 @@ class SyncTrack(PacketTrack):
         self._codecs = SENT_AS[kind]
         self._needs_key = kind is not AUDIO
         self._reading = False
+        self._hold_s = 0.0
 
     @property
     def starved(self) -> bool:
         """Its viewer waits, and nothing but a key frame can be sent to it."""
         return self._needs_key and self._reading
 
+    def hold(self, for_ns: int) -> None:
+        """From now on packets leave this much after their time, under their own stamps; 0: at once again."""
+        self._hold_s = for_ns / NS_PER_S
+
     def put(self, coded: Coded) -> None:
+        if self._hold_s:
+            asyncio.get_running_loop().call_later(self._hold_s, self._arrive, coded)
+        else:
+            self._arrive(coded)
+
+    def _arrive(self, coded: Coded) -> None:
+        if self.readyState != "live" or self._stale(coded):
+            return
         if self._needs_key and not coded.is_key:
             return
         self._needs_key = False

@@ -62,6 +62,13 @@ class Viewer:
         """A message of the page (``viewer.js``) over the data channel, hostile until parsed. False: refused."""
         return self.watch.take(data, self._session.now_ns())
 
+    def hold_pictures(self, for_ns: int) -> None:
+        """Its pictures leave this much later than the session's, so its voice leads by it; the stamps tell the truth.
+
+        A viewer holds the voice back by itself, slowly. A receive buffer (``jitterBufferTarget``) is the better tool.
+        """
+        self.video_track.hold(for_ns)
+
     def close(self) -> None:
         self.audio_track.stop()
         self.video_track.stop()
