@@ -8,7 +8,7 @@ import pytest
 
 from avsync.units import ms
 from avsync.webrtc import AvSyncSession
-from tests.session_story import StoryLoop, Watching, naming, run, say
+from tests.session_story import StoryLoop, Watching, idle_picture, naming, run, say
 
 pytestmark = pytest.mark.usefixtures("naming")
 __all__ = ["naming"]
@@ -34,7 +34,7 @@ def test_held_pictures_leave_later_under_the_stamps_of_their_sound() -> None:
 
 def test_pictures_that_are_held_when_an_interrupt_comes_never_leave() -> None:
     async def story(loop: StoryLoop) -> tuple[Watching, int]:
-        async with AvSyncSession() as session:
+        async with AvSyncSession(idle=idle_picture()) as session:
             session.viewers[0].hold_pictures(LEAD)
             watching = Watching(session)
             await say(session.begin_turn(), 1, 2, end=False)
