@@ -307,12 +307,15 @@ def test_the_viewers_wishes_reach_a_source_that_encodes_as_one_now_and_then() ->
 
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(on_request=asked.append) as session:
-            Watching(session)
+            first = Watching(session)
             turn = session.begin_turn()
             for number in range(50):
                 await turn.write_video(vp8(number, key=number == 0))
             await turn.write_audio(slots(1, 0, 100))
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.2)
+            assert first.pictures[0].data[0] == 0x10
+            first.viewer.video_track.want_key_frame()  # sent before it had that key frame
+            await asyncio.sleep(0.3)
             assert asked == []
             late = [Watching(session.viewer()), Watching(session.viewer())]
             await asyncio.sleep(0.25)

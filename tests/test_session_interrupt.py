@@ -125,6 +125,9 @@ def test_trap_44_a_picture_in_a_thread_when_the_interrupt_comes(stage: str) -> N
             new = [got for got in watching.pictures if got.at_ns >= at_ns and got.name.turn != 1]
             assert new[0].is_key
             assert watching.shown(2)[-1] == 24
+            # What was stopped is not believed to have left.
+            left = [sent for sent in session.sent_log._pictures._entries if sent.pts_ns is not None]
+            assert len([sent for sent in left if sent.epoch == old.epoch]) == len(watching.shown(1))
             assert_rising(watching.pictures)
 
     async def say_pictures(turn: object) -> None:

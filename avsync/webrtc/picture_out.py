@@ -208,9 +208,8 @@ class PictureOut:
         coded = self._passed(job, ticks) if isinstance(job.image, bytes) else await self._coded(job, ticks)
         if coded is None:
             return
-        if self._stale(job):
+        if self._stale(job):  # the encoder has seen it, but what follows is of a new epoch: a key frame
             self.stale += 1
-            self._keys_wanted |= self._encoders.keys()  # what follows refers to a picture that nobody got
             return
         self._last_ticks, self._last_floats = ticks, job.floats or moved
         now = self._now_ns()
