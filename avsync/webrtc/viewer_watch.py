@@ -58,14 +58,14 @@ class PathConstants:
     ``screen_ns``: from ``expectedDisplayTime`` to light. ``sound_ns``: from the moment that
     ``getSynchronizationSources`` gives to the ear, Opus' 6.5 ms included. Only the difference moves
     the offset: raise ``screen_ns`` and the lips are believed later, raise ``sound_ns`` and the voice
-    is. Origin: marks in a headless Chromium 156 on one machine. Without constants the RTP times read
-    0 to 8 ms more than the marks (their zero fixed in two ways), +-3 ms between six connections: so
-    the sound is 4 ms more than the screen's 21. A sound card or a television is another matter: the
-    glass probe measures a host's own, pass it here.
+    is. Origin: the glass probe in a headless Chromium 156 on one machine, so that this belief and the
+    probe share their zero: marker-free constant -52.6 ms less zeros of -33 to -41 ms (two calibrations
+    of five connections) are 12 to 19 ms of sound after light. A sound card or a television is another
+    matter: the probe prints a host's own, pass it here.
     """
 
     screen_ns: int = ms(21)
-    sound_ns: int = ms(25)
+    sound_ns: int = ms(37)
 
 
 class SentLookup(Protocol):
