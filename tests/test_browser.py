@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 
 from avsync.types import AUDIO, VIDEO, Heard, Presented
 from avsync.units import NS_PER_S, ms, seconds, to_ms
-from sim.browser import BrowserViewer
+from sim.browser import SCREEN_NS, SOUND_DEVICE_NS, BrowserViewer
 from sim.browser_sync import ReportMap, StreamSync, relative_delay_ms
 from sim.packets import IDLE, PictureFrame, SenderReport, SoundPacket
 
 FRAME_NS, PACKET_NS, NETWORK_NS = ms(40), ms(20), ms(24)
 EPOCH_NS = 10**18  # the sender's wall clock at 0
+BARE = {"sound_device_ns": 0, "screen_ns": 0}
+HERE = {"sound_device_ns": SOUND_DEVICE_NS, "screen_ns": SCREEN_NS}
 
 
 class Page:
@@ -121,9 +123,9 @@ def reports(seconds_long: int, *, lie_ns: int = 0, sound_rtp0: int = 7, picture_
 
 
 def watch(*streams: list[Event], until_ns: int | None = None, **options: int) -> tuple[Page, BrowserViewer]:
-    """A driver that keeps its timers."""
+    """A driver that keeps its timers. The buffers alone: no sound device and no screen behind them unless asked for."""
     page = Page()
-    viewer = BrowserViewer(page, page.observed.append, page.ask, **{"picture_target_ns": 0, **options})  # type: ignore[arg-type]
+    viewer = BrowserViewer(page, page.observed.append, page.ask, **{**BARE, **options})  # type: ignore[arg-type]
     viewer.advance(0)
     for at_ns, _, what in sorted((event for stream in streams for event in stream), key=lambda event: event[:2]):
         _wake(viewer, at_ns)
@@ -162,20 +164,20 @@ def test_on_a_clean_path_voice_and_lips_meet_without_any_lever() -> None:
     assert viewer.counters.sync_moves == 0 and viewer.counters.freezes == 0
 
 
-@pytest.mark.parametrize(("target_ms", "expected_ms"), [(30, 4), (60, 34)])
+@pytest.mark.parametrize(("target_ms", "expected_ms"), [(30, -1), (60, 29)])
 def test_a_picture_target_on_a_clean_path_is_delay_the_sync_loop_leaves_alone(
     target_ms: int, expected_ms: float
 ) -> None:
-    """The loop believes the sound 8 ms later than it is and stays inside its dead-band."""
+    """The loop stays inside its dead-band."""
     page, viewer = watch(voice(20), lips(20), reports(20), picture_target_ns=ms(target_ms))
     assert median(e for _, e in page.offsets(seconds(3))) == pytest.approx(ms(expected_ms), abs=ms(3))
     assert viewer.counters.sync_moves == 0
 
 
 def test_both_targets_hold_both_streams() -> None:
-    """getting 300 ms on both receivers: offset near 0, 300 ms later."""
+    """getting 300 ms on both receivers: offset near 0, 300 ms later, once the voice has been stretched so far."""
     page, _ = watch(voice(10), lips(10), picture_target_ns=ms(300), sound_target_ns=ms(300))
-    assert abs(median(e for _, e in page.offsets(seconds(3)))) <= ms(12)
+    assert abs(median(e for _, e in page.offsets(seconds(7)))) <= ms(12)
     assert 280 <= latency_ms(page, 400) <= 320
 
 
@@ -187,7 +189,7 @@ def test_a_display_refresh_delays_by_half_a_refresh_on_average() -> None:
 # Lip sync.
 
 
-@pytest.mark.parametrize(("error_ms", "below_60_s"), [(100, 12), (200, 15), (500, 22), (-100, 12), (-200, 15)])
+@pytest.mark.parametrize(("error_ms", "below_60_s"), [(100, 12), (200, 15), (500, 22), (-100, 12), (-200, 18)])
 def test_trap_07_a_wrong_mapping_is_obeyed_in_steps_and_not_fully(error_ms: int, below_60_s: int) -> None:
     """video/stream_synchronization.cc: once a second, an eighth of the error, at most 80 ms, dead-band 30 ms."""
     page, _ = watch(voice(40), lips(40), reports(40, lie_ns=ms(error_ms)))
@@ -212,6 +214,27 @@ def test_inside_the_dead_band_nothing_is_corrected(lie_ms: int) -> None:
     assert viewer.counters.sync_moves == 0
 
 
+def test_the_loop_waits_for_the_sound_device_and_knows_nothing_of_the_screen() -> None:
+    """audio/channel_receive.cc: the delay of the sound is the buffer's and the device's."""
+    plain, _ = watch(voice(30), lips(30), reports(30))
+    page, viewer = watch(voice(30), lips(30), reports(30), sound_device_ns=ms(150))
+    late = dict(page.offsets())
+    assert late[seconds(2)] < -ms(120) and abs(late[seconds(29)]) < ms(32)
+    assert viewer.counters.sync_moves >= 2
+    page, viewer = watch(voice(30), lips(30), reports(30), screen_ns=ms(150))
+    assert dict(page.offsets())[seconds(29)] - dict(plain.offsets())[seconds(29)] == ms(150)
+    assert viewer.sync_offset_ns == pytest.approx(dict(plain.offsets())[seconds(29)], abs=ms(2))
+
+
+def test_on_this_machine_a_clean_path_begins_with_a_late_voice_and_the_loop_takes_seconds() -> None:
+    """Seen in Chromium: -25 to -40 ms at first, then the pictures step back by 15 ms, the first time without effect."""
+    page, viewer = watch(voice(60), lips(60), reports(60), **HERE)
+    offsets = dict(page.offsets())
+    assert -ms(45) <= offsets[seconds(3)] <= -ms(20)
+    assert viewer.counters.sync_moves >= 2
+    assert -ms(20) <= offsets[seconds(59)] <= ms(20)
+
+
 def test_without_reports_or_with_unrelated_tracks_nothing_is_corrected() -> None:
     """trap 31 reports of one track only, trap 58 two media-stream ids."""
     late = lips(20, late_ns=ms(300))
@@ -225,7 +248,7 @@ def test_without_reports_or_with_unrelated_tracks_nothing_is_corrected() -> None
 def test_the_browsers_belief_is_only_as_good_as_the_reports() -> None:
     """trap 08 reports that carry the encode time: the page's own statistics say that all is well."""
     page, viewer = watch(voice(10), lips(10), reports(10, lie_ns=ms(25)))
-    true_ns = page.offsets()[-1][1]
+    true_ns = page.offsets()[-5][1]  # the last picture's successor is not there any more
     assert viewer.sync_offset_ns is not None
     assert viewer.sync_offset_ns == pytest.approx(true_ns - ms(25), abs=ms(2))
 
@@ -312,7 +335,7 @@ def test_trap_01_rtp_wraps_in_both_streams_and_their_reports() -> None:
         voice(20, rtp0=heard0), lips(20, rtp0=seen0), reports(20, sound_rtp0=heard0, picture_rtp0=seen0)
     )
     assert page.sounds == plain.sounds and page.pictures == plain.pictures
-    assert viewer.sync_offset_ns == pytest.approx(page.offsets()[-1][1], abs=ms(2))
+    assert viewer.sync_offset_ns == pytest.approx(page.offsets()[-5][1], abs=ms(2))
 
 
 # Sound.
@@ -325,8 +348,8 @@ def test_sound_starts_with_the_first_packet_and_a_target_of_80_ms() -> None:
     assert viewer.sound_target_ns == ms(80)
     page, viewer = watch(voice(3))
     assert viewer.sound_target_ns == ms(20)
-    assert max(latency_ms(page, n) for n in range(30)) > 40  # on its way to 80
-    assert latency_ms(page, 140) <= 40  # target + 20
+    assert 25 <= max(latency_ms(page, n) for n in range(30)) <= 40  # on its way to 80 it gains 20 ms
+    assert 25 <= latency_ms(page, 140) <= 40  # which it keeps: up to target + 20 nothing is played faster
 
 
 def test_trap_41_one_lost_packet_costs_one_packet_and_leaves_no_latency() -> None:
@@ -344,16 +367,17 @@ def test_a_late_packet_is_played_and_the_delay_it_made_is_taken_back_later() -> 
     assert {row[2] for row in page.sounds} == set(range(600))  # nothing is thrown away
     assert latency_ms(page, 210) > 100
     assert latency_ms(page, 280) > 100  # slowest of 2 s
-    assert latency_ms(page, 590) <= 60  # one bad half second of 18 is outside the p95 again
+    assert latency_ms(page, 590) <= 65  # one bad half second of 18 is outside the p95 again
     assert viewer.counters.squeezed_ns > 0
 
 
 def test_what_is_played_faster_or_slower_is_content_all_the_same() -> None:
-    page, viewer = watch(voice(3))
+    slow = [sound(n, arrives_ns=max(n * PACKET_NS, ms(1_100) if n >= 50 else 0) + NETWORK_NS) for n in range(300)]
+    page, viewer = watch(slow)
     stretched = [row for row in page.sounds if row[1] != row[4]]
-    assert {row[1] - row[4] for row in stretched} == {ms(10), -ms(10)}
+    assert {row[1] - row[4] for row in stretched} == {ms(5), -ms(5)}
     starts = [row[0] for row in stretched]
-    assert min(b - a for a, b in zip(starts, starts[1:], strict=False)) >= ms(60)  # decision_logic.h: 5 ticks between
+    assert min(b - a for a, b in zip(starts, starts[1:], strict=False)) >= ms(90)  # as often as Chromium manages
     assert all(row[3:] == (0, PACKET_NS) for row in page.sounds)
     assert viewer.counters.stretched_ns > 0 and viewer.counters.squeezed_ns > 0
 
@@ -609,7 +633,7 @@ def test_any_history_leaves_in_order_and_does_not_depend_on_who_looks(
     plain, viewer = watch(events, until_ns=seconds(20))
     looked, _ = watch(events, [(at_ns * 10 + 3, 9, None) for at_ns in looks if at_ns < 10**9], until_ns=seconds(20))
     page = Page()
-    nosy = BrowserViewer(page, None, page.ask, picture_target_ns=0)
+    nosy = BrowserViewer(page, None, page.ask, **BARE)  # type: ignore[arg-type]
     nosy.advance(0)
     for at_ns, _, what in sorted(
         [*events, *((look // 10 * 10 + 3, 9, None) for look in looks)], key=lambda event: event[:2]
