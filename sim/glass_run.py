@@ -22,7 +22,7 @@ from avsync.errors import InputError
 from avsync.glass.calibrate import Calibration
 from avsync.glass.figures import interrupt_to_silence_ms
 from avsync.glass.marks import idle_picture
-from avsync.glass.probe import measure
+from avsync.glass.probe import Target, measure
 from avsync.glass.result import Glass, glass
 from avsync.server.naive import VALVE_LEAD, NaiveStream
 from avsync.server.peers import OfferRefused, Peers
@@ -138,7 +138,7 @@ async def run_real(
                         url,
                         seconds=scenario.duration_s + AFTER_S,
                         chromium=chromium,
-                        jitter_buffer_target_ms=buffer_ms,
+                        jitter_buffer_target_ms=_target(scenario, buffer_ms),
                         on_second=None if on_second is None else lambda _taken: on_second(),
                         viewer_module="/viewer.js" if mode == "avsync" and VIEWER_JS.exists() else None,
                     )
@@ -171,6 +171,14 @@ async def run_real(
         about=about,
         begun_ns=begun_ns,
     )
+
+
+def _target(scenario: Scenario, buffer_ms: float | None) -> Target:
+    """What the page asks its receivers for: as said, else the scenario's own levers."""
+    if buffer_ms is not None:
+        return Target(buffer_ms, buffer_ms)
+    levers = scenario.browser
+    return Target(float(levers.sound_target_ms) or None, float(levers.picture_target_ms) or None)
 
 
 def _stream(mode: str, scenario: Scenario, fps: Fraction, on_request: Any) -> Stream:

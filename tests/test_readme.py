@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from sim.scenario import loads
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_table_is_the_one_that_was_measured() -> None:
-    quoted = README.split("<!-- results/baseline/table.md -->")[1].split("<!-- end -->")[0]
-    assert quoted.strip() == (ROOT / "results" / "baseline" / "table.md").read_text(encoding="utf-8").strip()
+@pytest.mark.parametrize("name", ["baseline", "glass"])
+def test_the_table_is_the_one_that_was_measured(name: str) -> None:
+    quoted = README.split(f"<!-- results/{name}/table.md -->")[1].split("<!-- end -->")[0]
+    assert quoted.strip() == (ROOT / "results" / name / "table.md").read_text(encoding="utf-8").strip()
 
 
 def test_the_example_is_a_scenario_that_the_lab_accepts() -> None:
