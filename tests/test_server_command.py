@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import numpy as np
@@ -20,7 +21,7 @@ from avsync.errors import InputError, UsageError
 from avsync.server.app import serve
 from avsync.server.command import add_demo_media_arguments, add_serve_arguments, run_demo_media, run_serve
 from avsync.server.feed import ThreadFeed
-from avsync.server.room import Settings
+from avsync.server.room import Room, Settings
 from avsync.server.sources import Shot
 from tests.server_story import CountingSource, grey, make_clip, number_of
 
@@ -74,6 +75,22 @@ def test_bad_input_is_found_before_anything_listens(words: tuple[str, ...], rule
 def test_settings_are_refused_by_name() -> None:
     with pytest.raises(UsageError, match="mode"):
         Settings(mode="best")
+
+
+@pytest.mark.parametrize(
+    ("given", "hold_ms"),
+    [
+        ({}, None),
+        ({"lead": 12}, None),  # the valve's own: left bare
+        ({"lead": 12, "hold_lead": True}, {"audio": 480, "video": 0}),
+        ({"buffer_ms": 300}, {"audio": 300, "video": 300}),
+        ({"lead": 5, "hold_lead": True, "buffer_ms": 100}, {"audio": 300, "video": 100}),
+    ],
+)
+def test_a_lead_that_was_asked_for_is_held_by_the_voices_receiver_alone(
+    given: dict[str, Any], hold_ms: dict[str, float] | None
+) -> None:
+    assert Room(CountingSource(), Settings(**given)).about()["hold_ms"] == hold_ms
 
 
 def test_demo_media_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,6 @@ from avsync.server.pacer import MODES, check_lead
 from avsync.server.producer import Pace
 from avsync.server.room import Settings
 from avsync.server.sources import open_source
-from avsync.units import NS_PER_MS, ticks_to_ns
 
 MET = 0
 
@@ -52,7 +51,9 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (this machine only)")
     parser.add_argument("--port", type=int, default=8080, help="8080; 0: any free one")
     parser.add_argument("--mode", choices=MODES, default="avsync", help="how voice and lips are let out (avsync)")
-    parser.add_argument("--lead", type=int, metavar="FRAMES", help="send the voice so many frames early (0; valve 12)")
+    parser.add_argument(
+        "--lead", type=int, metavar="FRAMES", help="send the voice so many frames early, and have it held (0)"
+    )
     parser.add_argument("--buffer-ms", type=int, metavar="MS", help="jitterBufferTarget of both receivers")
     parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="generation speed: 1 is real time")
     parser.add_argument("--picture-speed", type=float, metavar="X", help="of the pictures, where it differs")
@@ -77,7 +78,8 @@ def run_serve(args: argparse.Namespace) -> int:
             mode=args.mode,
             lead=lead,
             # The valve's own 12 frames are left bare: that is what the mode is there to show.
-            buffer_ms=_buffer_ms(args.buffer_ms, args.lead or 0, source.fps),
+            hold_lead=bool(args.lead),
+            buffer_ms=args.buffer_ms,
             max_viewers=args.sessions,
             host=args.host,
             port=args.port,
@@ -112,13 +114,6 @@ def run_demo_media(args: argparse.Namespace) -> int:
     frames, seconds = write_demo_media(args.clip, args.out, fps=args.fps, size=args.size)
     print(f"{frames} pictures and {seconds:.2f} s of sound in {args.out}")
     return MET
-
-
-def _buffer_ms(asked: int | None, lead: int, fps: Fraction) -> int | None:
-    """A lead that was asked for needs a receiver that holds the voice for as long."""
-    if asked is not None or not lead:
-        return asked
-    return round(ticks_to_ns(lead, fps) / NS_PER_MS)
 
 
 def _size(text: str) -> tuple[int, int]:

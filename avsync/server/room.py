@@ -28,10 +28,14 @@ log = logging.getLogger("avsync.server")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to serve. ``lead``: frames; ``buffer_ms``: what both receivers are asked to hold (None: as they like)."""
+    """How to serve. ``lead``: frames that the voice is sent early; ``hold_lead``: its receiver holds it for as long.
+
+    ``buffer_ms``: what both receivers are asked to hold (None: as they like), the voice's on top of a held lead.
+    """
 
     mode: str = "avsync"
     lead: int = 0
+    hold_lead: bool = False
     buffer_ms: int | None = None
     max_viewers: int = 8
     linger_s: float = 5.0
@@ -118,13 +122,18 @@ class Room:
     def about(self) -> dict[str, Any]:
         """What never changes."""
         settings = self.settings
+        lead_ms, buffer_ms = ticks_to_ns(settings.lead, self.fps) / NS_PER_MS, settings.buffer_ms
+        hold_ms = None
+        if buffer_ms is not None or settings.hold_lead:
+            picture_ms = buffer_ms or 0
+            hold_ms = {"audio": picture_ms + (lead_ms if settings.hold_lead else 0), "video": picture_ms}
         return {
             "mode": settings.mode,
             "source": self.source.name,
             "fps": float(self.fps),
             "lead_frames": settings.lead,
-            "lead_ms": ticks_to_ns(settings.lead, self.fps) / NS_PER_MS,
-            "buffer_ms": settings.buffer_ms,
+            "lead_ms": lead_ms,
+            "hold_ms": hold_ms,
         }
 
     async def close(self) -> None:

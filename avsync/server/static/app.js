@@ -43,7 +43,7 @@ async function start() {
     if (mine !== session) return;
     mine.viewer = reply.viewer;
     await pc.setRemoteDescription({ type: "answer", sdp: reply.sdp });
-    askForBuffer(pc, reply.buffer_ms);
+    askToHold(pc, reply.hold_ms);
     describe(reply);
     await play();
     if (mine !== session) return;
@@ -82,12 +82,14 @@ function onState(mine) {
   }
 }
 
-// Chromium has jitterBufferTarget (ms), older ones playoutDelayHint (s); where neither is, nothing is held.
-function askForBuffer(pc, bufferMs) {
-  if (bufferMs === null || bufferMs === undefined) return;
+// {audio, video} in ms. Chromium has jitterBufferTarget (ms), older ones playoutDelayHint (s); else nothing is held.
+function askToHold(pc, holdMs) {
+  if (!holdMs) return;
   for (const receiver of pc.getReceivers()) {
-    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = bufferMs;
-    else if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = bufferMs / 1000;
+    const ms = receiver.track && holdMs[receiver.track.kind];
+    if (typeof ms !== "number") continue;
+    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = ms;
+    else if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = ms / 1000;
   }
 }
 
@@ -161,6 +163,9 @@ async function look(mine) {
   plot.draw(now);
   showOffset("seen", seen, "unknown yet");
   showOffset("output", output, server.mode === "avsync" ? "unknown yet" : "such a server does not know");
+  const trim = Math.round(number(stream.trim_ms) ?? 0);
+  if (trim) put("output-more", `of it ${signed(-trim)} on purpose`);
+  $("output-more").title = trim ? "the trim: what your browser leaves, taken away here" : "";
   put("claim", signed(browser.claimMs));
   showBrowser(browser);
   showServer(server, stream);
@@ -234,7 +239,7 @@ function describe(config) {
   $("mode").classList.toggle("naive", config.mode !== "avsync");
   const asked = [];
   if (config.lead_frames) asked.push(`lead ${config.lead_frames} frames`);
-  if (config.buffer_ms !== null) asked.push(`buffer ${config.buffer_ms} ms`);
+  if (config.hold_ms) asked.push(`holding voice ${config.hold_ms.audio} ms, picture ${config.hold_ms.video} ms`);
   put("source", [config.source, `${Number(config.fps.toFixed(2))} fps`, ...asked].join(" · "));
   put("about-mode", (ABOUT[config.mode] || "").replace("{lead}", Math.round(config.lead_ms)));
 }
