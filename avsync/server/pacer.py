@@ -9,7 +9,9 @@ Each mode has its own valve:
 ``lead`` (in frames) sends the voice that much before its picture. What it does to lip sync depends on
 who announces it. With aiortc's own sender reports (the baselines) the browser believes that both
 belong together as they come: 12 frames of lead are a voice 440 ms ahead of the lips, for ever. With
-true reports (``avsync``) the browser holds the voice back by itself, in steps: +440 ms became +80 in half a minute, and stayed there.
+true reports (``avsync``) the browser holds the voice back by itself, in steps: +440 ms became +80 in
+half a minute, and stayed there.
+
 So the page, where a lead was asked for, has the voice's receiver hold it for as long and the picture's
 for nothing (``jitterBufferTarget`` of both): with true reports that fits from the first seconds. The right
 tool against a voice that runs dry is no lead at all but a receive buffer, the same on both: ``--buffer-ms``.
