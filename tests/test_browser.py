@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 from avsync.types import AUDIO, VIDEO, Heard, Presented
 from avsync.units import NS_PER_S, ms, seconds, to_ms
-from sim.browser import SCREEN_NS, SOUND_DEVICE_NS, BrowserViewer
+from sim.browser import DISPLAY_HZ, SCREEN_NS, SOUND_DEVICE_NS, BrowserViewer
 from sim.browser_sync import ReportMap, StreamSync, relative_delay_ms
 from sim.packets import IDLE, PictureFrame, SenderReport, SoundPacket
 
 FRAME_NS, PACKET_NS, NETWORK_NS = ms(40), ms(20), ms(24)
 EPOCH_NS = 10**18  # the sender's wall clock at 0
-BARE = {"sound_device_ns": 0, "screen_ns": 0}
-HERE = {"sound_device_ns": SOUND_DEVICE_NS, "screen_ns": SCREEN_NS}
+BARE = {"sound_device_ns": 0, "screen_ns": 0, "display_hz": 0}
+HERE = {"sound_device_ns": SOUND_DEVICE_NS, "screen_ns": SCREEN_NS, "display_hz": DISPLAY_HZ}
 
 
 class Page:
