@@ -24,7 +24,7 @@ __all__ = ["BrowserCounters", "BrowserViewer", "Glass"]
 
 SOUND_DEVICE_NS = ms(32)
 """From NetEq to the ear. The loop knows it (``playout_delay_ms``): it waits with the pictures for it. Fitted: what
-getStats claims of the sound, against which packet NetEq played when; 25 to 40 ms in five connections."""
+getStats claims of the sound, against which packet NetEq played when; 18 to 47 ms in ten connections."""
 DISPLAY_HZ = 60
 SCREEN_NS = ms(2)
 """From a frame's render time to the eye: this, and the wait for the next refresh, 8 ms on average. The loop knows of

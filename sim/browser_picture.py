@@ -79,11 +79,11 @@ class PictureBuffer:
         self._free_ns = 0
         self._deadline_ns = FAR
         self._asked_ns = -FAR
-        self._shows: deque[tuple[int, PictureFrame]] = deque()
+        self._shows: deque[tuple[int, int, PictureFrame]] = deque()  # (on screen, due, frame)
         self._average_ns = 0
         self._shown_ns: int | None = None
         self.received: tuple[int, int] | None = None  # (rtp, at_ns) of the last frame not sent again
-        self.showing: tuple[int, int] | None = None  # (rtp, at_ns), as far as the browser knows
+        self.showing: tuple[int, int] | None = None  # (rtp, when the browser believes that it is shown)
         self.late = self.dropped = self.freezes = self.resets = self.key_requests = 0
 
     @property
@@ -225,7 +225,7 @@ class PictureBuffer:
         self._free_ns = now_ns + DECODE_NS
         self._deadline_ns = now_ns + FRAME_WAIT_NS
         self._chosen, self._act_ns = None, self._free_ns if self._frames else FAR
-        self._put_on_screen(frame, self._on_screen_ns(max(render_ns, self._free_ns)))
+        self._put_on_screen(frame, max(render_ns, self._free_ns))
 
     def _learn(self, stamp: int, received_ns: int, size: int, render_ns: int, now_ns: int) -> None:
         """VCMTiming: the delay in force grows by lateness, never beyond the target, and never shrinks below it."""
@@ -291,16 +291,16 @@ class PictureBuffer:
         at_ns += self._screen_ns
         return at_ns if not hz else -(-at_ns * hz // NS_PER_S) * NS_PER_S // hz
 
-    def _put_on_screen(self, frame: PictureFrame, at_ns: int) -> None:
-        shows = self._shows
+    def _put_on_screen(self, frame: PictureFrame, due_ns: int) -> None:
+        shows, at_ns = self._shows, self._on_screen_ns(due_ns)
         while shows and shows[-1][0] >= at_ns:  # the newer one wins its refresh
             shows.pop()
             self.dropped += 1
-        shows.append((at_ns, frame))
+        shows.append((at_ns, due_ns, frame))
 
-    def _show(self, at_ns: int, frame: PictureFrame) -> None:
+    def _show(self, at_ns: int, due_ns: int, frame: PictureFrame) -> None:
         self._count_freeze(at_ns)
-        self.showing = (frame.rtp, at_ns - self._screen_ns)
+        self.showing = (frame.rtp, due_ns)
         self._glass.shown(at_ns, frame.ref)
         if self._observe is not None:
             _, _, _, _, epoch, pts_ns, duration_ns, _, _, _, _, repeat, _ = frame
