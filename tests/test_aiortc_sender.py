@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import aiortc
 import numpy as np
 import pytest
-from aiortc import RTCPeerConnection, clock
+from aiortc import RTCPeerConnection, clock, rtcrtpsender
 from aiortc.mediastreams import AudioStreamTrack
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpsender import RTCRtpSender
@@ -102,10 +103,14 @@ async def speak(session: AvSyncSession, seconds: float) -> None:
 
 
 def step_the_wall_clock(monkeypatch: pytest.MonkeyPatch, by_s: float) -> None:
-    wall, ntp = time.time, clock.current_ntp_time
-    monkeypatch.setattr(time, "time", lambda: wall() + by_s)
-    monkeypatch.setattr(time, "time_ns", lambda: round((wall() + by_s) * 1e9))
-    monkeypatch.setattr(clock, "current_ntp_time", lambda: ntp() + (round(by_s) << 32))
+    """The sender's; the receiver, in the same process, keeps its own."""
+    stepped = SimpleNamespace(time=lambda: time.time() + by_s, monotonic=time.monotonic)
+    ntp = SimpleNamespace(
+        current_ntp_time=lambda: clock.current_ntp_time() + (round(by_s) << 32), current_datetime=clock.current_datetime
+    )
+    monkeypatch.setattr(rtcrtpsender, "time", stepped)
+    monkeypatch.setattr(rtcrtpsender, "clock", ntp)
+    monkeypatch.setattr(aiortc_sender, "time", stepped)
 
 
 def test_every_report_announces_the_output_clock_even_when_a_picture_takes_50_ms(

@@ -354,6 +354,21 @@ def test_slots_of_another_length_are_refused_at_construction() -> None:
     run(story)
 
 
+def test_pictures_are_answered_as_much_earlier_as_their_encoder_takes() -> None:
+    async def story(loop: StoryLoop) -> None:
+        loop.takes = lambda name: ms(25) if name == "_encode" else 0
+        async with AvSyncSession() as session:
+            watching = Watching(session)
+            await say(session.begin_turn(), 1, 8)
+            voice = {got.name.number: got for got in watching.sounds if got.name.turn == 1}
+            lips = [got for got in watching.pictures if got.name.turn == 1]
+            assert lips[2].at_ns - voice[2 * lips[2].name.number].at_ns > ms(15)  # not known yet
+            assert all(abs(got.at_ns - voice[2 * got.name.number].at_ns) < ms(5) for got in lips[-50:])
+            assert session.stats().encode_ms == pytest.approx(25, abs=2)
+
+    run(story)
+
+
 # ---- turns
 
 
@@ -401,9 +416,9 @@ def test_what_a_turn_that_nobody_ended_lacks_is_not_waited_for() -> None:
             first = session.begin_turn()
             await write_pictures(first, 10)
             await first.write_audio(slots(1, 0, 100))
-            await say(session.begin_turn(), 2, 1)
-            await asyncio.sleep(4)
-            assert asked == [] and watching.said(2) == list(range(50))
+            await say(session.begin_turn(), 2, 1, end=False)
+            await asyncio.sleep(3.0)
+            assert asked == [] and len(watching.said(2)) > 40
 
     run(story)
 
@@ -541,11 +556,13 @@ def test_pictures_that_stop_while_the_voice_goes_on_give_way_to_the_idle_one_aft
 
 def test_output_time_begins_with_the_first_viewer_and_what_was_written_before_is_not_late() -> None:
     async def story(loop: StoryLoop) -> None:
-        async with AvSyncSession() as session:
+        alerts: list[Alert] = []
+        async with AvSyncSession(on_alert=alerts.append) as session:
             await say(session.begin_turn(), 1, 1)
             await asyncio.sleep(7)
             watching = Watching(session)
-            await asyncio.sleep(2)
+            await asyncio.sleep(4)
+            assert alerts == []  # that the turn has ended was not forgotten
             assert watching.said(1) == list(range(50)) and watching.shown(1)[:25] == list(range(25))
 
     run(story)

@@ -8,9 +8,12 @@ import av
 import numpy as np
 import pytest
 
+from avsync.epoch import EpochGate
+from avsync.types import VIDEO
 from avsync.units import ms
 from avsync.webrtc import AvSyncSession
 from avsync.webrtc.flushing import Flushed
+from avsync.webrtc.tracks import Coded, SyncTrack
 from tests.session_story import (
     IDLE,
     SILENT,
@@ -323,6 +326,41 @@ def test_trap_45_flush_before_any_viewer_twice_and_with_empty_queues() -> None:
             await asyncio.sleep(1)
             assert watching.said(1) == [] and watching.said(2) == list(range(24))
             assert watching.shown(1) == []
+
+    run(story)
+
+
+@named
+def test_what_was_flushed_before_any_viewer_does_not_hold_the_next_turn_up() -> None:
+    async def story(loop: StoryLoop) -> None:
+        async with AvSyncSession() as session:
+            await say(session.begin_turn(), 1, 1.5)
+            await session.flush()
+            await say(session.begin_turn(), 2, 1)
+            watching = Watching(session)
+            await asyncio.sleep(0.2)
+            assert watching.said(2)[:3] == [0, 1, 2]
+
+    run(story)
+
+
+def test_a_picture_that_needs_one_that_was_taken_out_is_taken_out_as_well() -> None:
+    async def story(loop: StoryLoop) -> None:
+        gate, wishes = EpochGate(), []
+        track = SyncTrack(
+            VIDEO, gate, report_now=lambda: (0, 0), connected=wishes.append, want_key=wishes.append,
+            stopped=wishes.append,
+        )  # fmt: skip
+        for ticks, (epoch, key) in enumerate([(None, True), (0, False), (None, False), (0, True), (None, False)]):
+            track.put(Coded.make(VIDEO, b"x", ticks, epoch, is_key=key))
+        gate.interrupt()
+        assert track.purge() == 4 and [held.ticks for held in track._held] == [0]
+        track.put(Coded.make(VIDEO, b"x", 5, None, is_key=False))
+        track.put(Coded.make(VIDEO, b"x", 6, 1, is_key=True))
+        gate.interrupt()  # and without being told
+        track.put(Coded.make(VIDEO, b"x", 7, None, is_key=True))
+        assert [(await track.next_packet("video/vp8"))[1] for _ in range(2)] == [0, 7]
+        track.stop()
 
     run(story)
 

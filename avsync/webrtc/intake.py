@@ -58,7 +58,6 @@ class SoundIntake:
                 yield from self._drain()
                 self._given = given
                 self._resampler = av.AudioResampler(format="s16", layout=self._layout, rate=SOUND_HZ)
-            piece.pts = None
             assert self._resampler is not None
             self._in += Fraction(piece.samples * SOUND_HZ, piece.sample_rate)
             for resampled in self._resampler.resample(piece):

@@ -125,7 +125,7 @@ class Playing:
 
     def start(self, name: str, *, show_idle: bool, failed: Callable[[], object]) -> None:
         """The first viewer is there: output time begins. ``failed``: called when it cannot go on."""
-        if self.driver is not None or self._closed:
+        if self.driver is not None:
             return
         driver = self.driver = AsyncioDriver(
             self.engine, on_answer=self._on_answer, pull_sound=True, clock=self._now_ns
