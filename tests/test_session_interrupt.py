@@ -370,7 +370,7 @@ def test_flush_without_await_is_an_interrupt_as_well() -> None:
     """From a callback that cannot wait; and it says nothing of a coroutine that was never awaited."""
 
     async def story(loop: StoryLoop) -> None:
-        async with AvSyncSession() as session:
+        async with AvSyncSession(idle=idle_picture()) as session:
             watching = Watching(session)
             await say(session.begin_turn(), 1, 1)
             await asyncio.sleep(0.4)

@@ -21,7 +21,7 @@ import av
 
 from avsync.epoch import EpochGate
 from avsync.types import VIDEO, Heard, MediaUnit, Presented, Source
-from avsync.units import NS_PER_S, ms, ns_to_ticks, seconds, ticks_to_ns
+from avsync.units import NS_PER_S, ms, ns_to_ticks, ticks_to_ns
 from avsync.webrtc.encode import PICTURE_HZ, PictureEncoder, bits_per_s, picture_packet
 from avsync.webrtc.tracks import Coded, SyncTrack
 
@@ -29,8 +29,9 @@ logger = logging.getLogger("avsync.webrtc")
 
 QUEUED = 3
 """Pictures that wait for the encoder. More than that, and it is slower than the pictures come: the oldest goes."""
-REFRESH_NS = seconds(1)
-"""A still picture is sent again this often: a viewer's timing forgets after 10 s without any (libwebrtc)."""
+REFRESH_NS = ms(200)
+"""A still picture is sent again this often, for a few bytes: else a browser counts a freeze after 150 ms more than the
+average, and its timing forgets everything after 10 s (libwebrtc)."""
 KEY_QUIET_NS = ms(100)
 """With no picture for this long, a wish for a key frame is answered with the one on screen; else with the next."""
 KEY_AGAIN_NS = ms(300)
