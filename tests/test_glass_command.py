@@ -18,7 +18,7 @@ from avsync.glass.reading import GlassReading, State
 from avsync.glass.recording import Recording
 from avsync.glass.result import Glass
 from sim.glass_command import MET, MISSED, TOO_BUSY, Judged, exit_code
-from sim.glass_run import GlassRun, run_real
+from sim.glass_run import GlassRun, run_real, sound_lost_ms
 from sim.glass_verdict import judge
 from sim.scenario import loads
 
@@ -29,6 +29,7 @@ class _Page:
     """A page whose clock is the host's."""
 
     frames: tuple[Any, ...] = ()
+    stats: tuple[Any, ...] = ()
 
     def host_ns(self, page_ms: float) -> int:
         return round(page_ms * 1e6)
@@ -103,6 +104,19 @@ def test_a_busy_host_is_not_judged(changes: dict[str, Any]) -> None:
     run = a_run(columns={}, **changes)
     assert not judge(run).judged and judge(run).misses == ()
     assert exit_code([Judged(run, judge(run), [])]) == TOO_BUSY
+
+
+def test_a_browser_that_loses_sound_is_as_busy_as_a_host_that_sends_late() -> None:
+    whole = [{"now_ms": 1000.0 * n, "audio": {"totalSamplesReceived": 48_000 * n}} for n in range(30)]
+    holes = [
+        {**each, "audio": {"totalSamplesReceived": each["audio"]["totalSamplesReceived"] * 0.99}} for each in whole
+    ]
+    assert sound_lost_ms(whole) == 0.0 and sound_lost_ms(whole[:2]) == 0.0 and sound_lost_ms([{"now_ms": 0.0}]) == 0.0
+    assert sound_lost_ms(holes) == pytest.approx(260.0)
+    page = _Page()
+    page.stats = tuple(holes)
+    seen = Glass(reading(5.0), None, NOTHING, (0, 0), 0.0, cast(Recording, page))
+    assert not judge(a_run(glass=seen)).judged
 
 
 def test_the_exit_code_is_about_our_own_sender() -> None:
