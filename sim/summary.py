@@ -20,7 +20,7 @@ from sim.scenario import Scenario
 from sim.scenario_files import shipped
 from sim.sweep import Plan, Result, Spec
 
-BROWSER_NOTE = "browser: a browser model, not yet checked against Chromium"
+BROWSER_NOTE = "browser: a model, checked against Chromium: docs/browser_model.md"
 NOT_ASKED = "-"
 """There was nothing to measure, such as a recovery without a fault."""
 
