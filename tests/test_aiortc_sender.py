@@ -19,11 +19,12 @@ from aiortc import RTCPeerConnection, clock, rtcrtpsender
 from aiortc.mediastreams import AudioStreamTrack
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpsender import RTCRtpSender
-from aiortc.rtp import RtcpByePacket, RtcpPacket, RtcpSrPacket, RtpPacket
+from aiortc.rtp import RtcpByePacket, RtcpPacket, RtcpReceiverInfo, RtcpRrPacket, RtcpSrPacket, RtpPacket
 
+from avsync.units import ticks_to_ns, us
 from avsync.webrtc import AvSyncSession, aiortc_sender
 from avsync.webrtc.aiortc_sender import UnknownAiortc, install
-from avsync.webrtc.encode import PictureEncoder
+from avsync.webrtc.encode import CODED_AHEAD, PictureEncoder
 
 HOOKS = ("_next_encoded_frame", "_send_rtcp", "_send_keyframe", "_handle_rtcp_packet")
 
@@ -128,6 +129,11 @@ def test_every_report_announces_the_output_clock_even_when_a_picture_takes_50_ms
             talking = asyncio.ensure_future(speak(session, 3))
             await asyncio.sleep(1.2)
             step_the_wall_clock(monkeypatch, 3600)
+            for sender in (call.audio, call.video):  # an answer to a report of before the step
+                answer = RtcpReceiverInfo(
+                    sender._ssrc, 0, 0, 0, 0, lsr=sender._RTCRtpSender__lsr, dlsr=65536 // 100
+                )  # fmt: skip
+                await sender._handle_rtcp_packet(RtcpRrPacket(ssrc=1, reports=[answer]))
             await asyncio.sleep(1.4)
             talking.cancel()
             await asyncio.wait([talking])
@@ -135,6 +141,14 @@ def test_every_report_announces_the_output_clock_even_when_a_picture_takes_50_ms
             origins = dict(zip((audio, video), call.viewer.rtp_origins, strict=True))
             rates = {audio: 48000, video: 90000}
             first = min(at for at, packet in wiretap.rtp)
+            sent = {packet.timestamp: packet.ssrc for _, packet in wiretap.rtp if packet.ssrc in origins}
+            assert len(sent) > 100
+            for stamp, ssrc in sent.items():  # what a viewer says of an RTP time can be told what it was
+                ticks = (stamp - origins[ssrc] + 2**31) % 2**32 - 2**31
+                ahead, look_up = (CODED_AHEAD, session.sent_log.audio) if ssrc == audio else (0, session.sent_log.video)
+                at_ns = ticks_to_ns(ticks + ahead, rates[ssrc])
+                found = look_up(at_ns + us(15))  # a tick is 11 or 21 us
+                assert found is not None and abs(found.stamp_ns - at_ns) <= us(15)
             trips = [
                 stat.roundTripTime
                 for sender in (call.audio, call.video)
