@@ -146,7 +146,7 @@ def test_a_command_survives_the_shell_and_names_are_no_markup(story: Story, name
     text = printed(story)
     assert name in text
     (command,) = commands(text)
-    args = _parser().parse_args(command[1:])
+    args = _parser("").parse_args(command[1:])
     assert [Path(word).resolve() for word in args.scenarios] == [story.folder / f"{name}.yaml"]
 
 

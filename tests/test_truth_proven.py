@@ -23,6 +23,10 @@ from tests.small_world import belief_ms, run, small, truth_ms
 LATE = {"picture": 80.0, "sound": -80.0}  # what a sink that late must read: the other stream is ahead
 POINTS = [("output", "avsync"), ("viewer", "avsync"), ("viewer", "browser")]
 STEADY = {"after_s": 2.0, "until_s": 6.5}  # a browser has settled, and the voice has not ended
+# A browser's pictures light up at the refreshes of its 60 Hz screen: moved by 80 ms they land within half a refresh
+# of that, and 25 a second beat against 60 by up to a refresh.
+NEAR = {"avsync": 1.0, "browser": 9.0}
+BEAT = {"avsync": 1.0, "browser": 16.7}
 BY = {f"{point} {viewer}": (point, viewer) for point, viewer in POINTS}
 
 
@@ -51,9 +55,9 @@ def test_a_sink_late_by_80_ms_reads_80_ms_in_truth_and_in_belief(which: str, whe
     honest, late = a_call(point, viewer), late_by_80(which, point, viewer)
     # A browser's own buffers add a constant, so there it is the change that is 80.
     own = np.median(truth_ms(honest, point)) if viewer == "browser" else 0.0
-    assert np.median(truth_ms(late, point)) == pytest.approx(own + LATE[which], abs=1)
+    assert np.median(truth_ms(late, point)) == pytest.approx(own + LATE[which], abs=NEAR[viewer])
     seen = np.median(belief_ms(honest, point)) if viewer == "browser" else 0.0
-    assert np.median(belief_ms(late, point)) == pytest.approx(seen + LATE[which], abs=1)
+    assert np.median(belief_ms(late, point)) == pytest.approx(seen + LATE[which], abs=NEAR[viewer])
 
 
 @pytest.mark.parametrize("where", BY)
@@ -62,10 +66,11 @@ def test_nearly_every_sample_says_so_and_not_only_their_middle(which: str, where
     point, viewer = BY[where]
     late = late_by_80(which, point, viewer)
     true = truth_ms(late, point, **STEADY)
-    assert len(true) > 350 and np.ptp(true) <= 1
+    assert len(true) > 350 and np.ptp(true) <= BEAT[viewer]
     believed = belief_ms(late, point, **STEADY)
     spread = np.percentile(np.abs(believed - np.median(true)), 95)
-    assert len(believed) > 150 and spread <= (1 if point == "output" else 10)  # a page sees refreshes, not moments
+    # A page sees refreshes, not moments; and where the truth itself beats against them, both.
+    assert len(believed) > 150 and spread <= (1 if point == "output" else 10 if viewer == "avsync" else BEAT[viewer])
 
 
 @pytest.mark.parametrize("where", BY)
@@ -74,9 +79,9 @@ def test_a_late_sink_that_says_it_was_not_moves_only_the_truth(which: str, where
     point, viewer = BY[where]
     honest, liar = a_call(point, viewer), late_by_80(which, point, viewer, lie_ms=-80)
     assert truth_ms(liar, point).tolist() == truth_ms(late_by_80(which, point, viewer), point).tolist()
-    assert np.median(belief_ms(liar, point)) == pytest.approx(np.median(belief_ms(honest, point)), abs=1)
+    assert np.median(belief_ms(liar, point)) == pytest.approx(np.median(belief_ms(honest, point)), abs=NEAR[viewer])
     error = measure(liar)[("output_" if point == "output" else "") + "monitor_error_p95_ms"]
-    assert error is not None and error >= 79
+    assert error is not None and error >= 80 - NEAR[viewer]
 
 
 @pytest.mark.parametrize("where", BY)

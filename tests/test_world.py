@@ -206,7 +206,7 @@ def test_a_viewer_that_sleeps_shows_nothing_meanwhile_and_has_lost_nothing_when_
     steps = [{"at_s": 3.0, "do": "sleep", "for_s": 1.0, "host": "viewer"}]
     one = run(small(8.0, steps=steps), viewer=viewer)
     assert not [at for at, _ in shown(one, "viewer") if 3050 < at < 3990]
-    assert len({ref for _, ref in shown(one, "viewer")}) > 150
+    assert len({ref for _, ref in shown(one, "viewer")}) >= 150  # of a heap a screen shows the newest
     assert measure(one)["pts_violations"] == 0
     if viewer == "avsync":  # a browser's sound buffer takes seconds to forget that everything came a second late
         assert np.max(np.abs(truth_ms(one, "viewer", after_s=4.5))) < 30
@@ -276,8 +276,9 @@ def lips_150_ms_late(viewer: str, *reports: dict[str, object], after_s: float = 
 def test_trap_31_a_browser_corrects_by_reports_alone() -> None:
     assert abs(lips_150_ms_late("browser")) < 60
     missing = {"at_s": 0.0, "do": "reports", "mode": "missing"}
-    assert lips_150_ms_late("browser", missing) > 120
-    assert lips_150_ms_late("browser", {**missing, "only": "video"}) > 120
+    # Uncorrected: 150 ms, less the 37 by which a browser's sound is later than its pictures anyway.
+    assert lips_150_ms_late("browser", missing) > 105
+    assert lips_150_ms_late("browser", {**missing, "only": "video"}) > 105
 
 
 def test_trap_04_late_reports_say_the_same() -> None:
