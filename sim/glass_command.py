@@ -227,7 +227,7 @@ def _tell(judged: Sequence[Judged], console: Console, folder: Path, *, lab: bool
     table = Table(title="Offset at the glass, ms; voice ahead is positive. p95 of |offset|, in brackets the lab's.")
     for name, justify in (
         ("scenario", "left"), ("mode", "left"), ("p50", "right"), ("p95", "right"), ("p95 clear", "right"),
-        ("getStats", "right"), ("believed p95", "right"), ("sender late", "right"), ("verdict", "left"),
+        ("marker-free", "right"), ("getStats", "right"), ("believed p95", "right"), ("sender late", "right"), ("verdict", "left"),
     ):  # fmt: skip
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for one in judged:
@@ -240,6 +240,7 @@ def _tell(judged: Sequence[Judged], console: Console, folder: Path, *, lab: bool
             words(columns.get("offset_p50_ms@clear"), signed=True),
             words(columns.get("offset_abs_p95_ms")),
             words(columns.get("offset_abs_p95_ms@clear")) + _lab_p95(one, lab),
+            words(about["marker_free_p50_ms"], signed=True),
             words(about["claim_p50_ms"], signed=True),
             words(believed),
             words(run.late_p95_ms),
