@@ -227,7 +227,8 @@ def _tell(judged: Sequence[Judged], console: Console, folder: Path, *, lab: bool
     table = Table(title="Offset at the glass, ms; voice ahead is positive. p95 of |offset|, in brackets the lab's.")
     for name, justify in (
         ("scenario", "left"), ("mode", "left"), ("p50", "right"), ("p95", "right"), ("p95 clear", "right"),
-        ("marker-free", "right"), ("getStats", "right"), ("believed p95", "right"), ("sender late", "right"), ("verdict", "left"),
+        ("marker-free", "right"), ("getStats", "right"), ("believed p95", "right"), ("sender late", "right"),
+        ("verdict", "left"),
     ):  # fmt: skip
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for one in judged:
