@@ -102,6 +102,7 @@ class AvSyncSession:
         self._own_idle = idle is not None
         self._trimming = ViewerTrim(self.policy)
         self._trim_at_ns = 0
+        self._steady = True  # since the trim was looked at last, our own output had no stall
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
         self._viewers: list[Viewer] = []
@@ -266,10 +267,11 @@ class AvSyncSession:
     def _trim_pictures(self, sound: Present | InsertSilence, now_ns: int) -> None:
         """What viewers report, once a second: a constant error that is left of the way to them is taken up, slowly."""
         stands = isinstance(sound, InsertSilence) and sound.reason in (Reason.UNDERRUN, Reason.HOLD)
-        driver, steady = self._playing.driver, not (stands or self._playing.stalled)
-        if driver is None or (steady and now_ns < self._trim_at_ns):
+        self._steady &= not (stands or self._playing.stalled)
+        driver = self._playing.driver
+        if driver is None or now_ns < self._trim_at_ns:
             return
-        self._trim_at_ns = now_ns + TRIM_EVERY_NS
+        self._trim_at_ns, steady, self._steady = now_ns + TRIM_EVERY_NS, self._steady, True
         recent = [viewer.watch.recent(now_ns) for viewer in self._viewers if viewer.reports]
         goal_ns = self._trimming.update(recent, trim_ns=self._engine.trim_ns, now_ns=now_ns, steady=steady)
         if goal_ns is not None:

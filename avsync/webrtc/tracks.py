@@ -90,7 +90,7 @@ class SyncTrack(PacketTrack):
             self._arrive(coded)
 
     def _arrive(self, coded: Coded) -> None:
-        if self.readyState != "live" or self._stale(coded):
+        if self.readyState != "live":
             return
         if self._needs_key and not coded.is_key:
             return
