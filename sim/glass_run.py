@@ -148,7 +148,7 @@ async def run_real(
                         viewer_module="/viewer.js" if mode == "avsync" and VIEWER_JS.exists() else None,
                     )
                     stats = stream.stats().as_dict()
-                    believed, lateness = _believed(room.viewer, stream, stats)
+                    believed = _believed(room.viewer)
                     await asyncio.wait_for(playing, CONNECT_WITHIN_S)
                 finally:
                     playing.cancel()
@@ -167,7 +167,7 @@ async def run_real(
         mode=mode,
         columns=measured(scenario, real.source, recorded, seen.reading, begun_ns=begun_ns),
         glass=seen,
-        late_p95_ms=lateness,
+        late_p95_ms=stats.get("lateness_p95_ms"),
         wire_violations=stamps.violations,
         wire_packets=stamps.packets,
         interrupts=tuple(_interrupt(each, seen, begun_ns) for each in real.done.interruptions),
@@ -272,13 +272,11 @@ def _watch(relay: Relay, stamps: WireStamps) -> None:
     relay.to_viewer.put = watched  # type: ignore[method-assign]
 
 
-def _believed(
-    viewer: ViewerTracks | None, stream: Stream, stats: dict[str, Any]
-) -> tuple[dict[str, Any] | None, float | None]:
-    """(what our monitor believes of the viewer, how late our sender was, p95 in ms)."""
+def _believed(viewer: ViewerTracks | None) -> dict[str, Any] | None:
+    """What our monitor believes of the viewer; None where it has no reports."""
     report = getattr(viewer, "report", None)
     told = report(time.monotonic_ns()) if report is not None else None
-    return (None if told is None else offsets(told)), stats.get("lateness_p95_ms")
+    return None if told is None else offsets(told)
 
 
 def _interrupt(each: Interruption, seen: Glass, begun_ns: int) -> dict[str, float | None]:
