@@ -21,6 +21,7 @@ from aiohttp import web
 from avsync.errors import InputError
 from avsync.glass.calibrate import Calibration
 from avsync.glass.figures import interrupt_to_silence_ms
+from avsync.glass.host_health import LATE_P95_LIMIT_NS
 from avsync.glass.marks import idle_picture
 from avsync.glass.probe import Target, measure
 from avsync.glass.result import Glass, glass
@@ -29,7 +30,7 @@ from avsync.server.peers import OfferRefused, Peers
 from avsync.server.room import Room, Settings
 from avsync.server.stream import Stream, ViewerTracks
 from avsync.types import Request
-from avsync.units import NS_PER_MS, NS_PER_S, seconds
+from avsync.units import NS_PER_MS, NS_PER_S, seconds, to_ms
 from avsync.webrtc.session import AvSyncSession
 from avsync.webrtc.session_stats import offsets
 from sim.glass_lab import Columns, measured
@@ -47,8 +48,7 @@ CONNECT_WITHIN_S = 15
 AFTER_S = 1.0
 SAMPLES_PER_MS = 48
 VIEWER_JS = Path(__file__).resolve().parent.parent / "avsync" / "server" / "static" / "viewer.js"
-LATE_LIMIT_MS = 10.0
-"""A sender this late (p95) says nothing about the software: the host is too busy."""
+LATE_LIMIT_MS = to_ms(LATE_P95_LIMIT_NS)
 SOUND_LOST_LIMIT_MS = 60.0
 """A starved Chromium drops pulls of its sound device, up to 90 ms in a second, while our sender is in time; the sound
 after that is late by what its buffers took up."""

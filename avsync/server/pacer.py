@@ -23,7 +23,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from avsync.errors import InputError
 from avsync.server.decode import Rgb
@@ -31,6 +31,9 @@ from avsync.server.naive import VALVE_LEAD, NaiveStream
 from avsync.server.stream import Stream, ViewerTracks
 from avsync.types import Request
 from avsync.units import ticks_to_ns
+
+if TYPE_CHECKING:
+    from avsync.webrtc.viewer import Viewer
 
 log = logging.getLogger("avsync.server")
 
@@ -70,21 +73,16 @@ def make_stream(
 def lead_viewer(viewer: ViewerTracks, mode: str, *, lead: int, fps: Fraction) -> None:
     """In avsync mode: this viewer's pictures leave ``lead`` frames after their time, under their own stamps."""
     if lead and mode == "avsync":
-        hold: Any = getattr(viewer, "hold_pictures", None)
-        if hold is None:
-            log.warning("this session cannot send the voice early; the lead is a receive buffer only")
-        else:
-            hold(ticks_to_ns(lead, fps))
+        cast("Viewer", viewer).hold_pictures(ticks_to_ns(lead, fps))
 
 
 class Heartbeat:
-    """Once a second: one line in the log, and rates for those who ask. ``look`` gives the numbers of now."""
+    """Once a second: one line in the log, and the rate for those who ask. ``look`` gives the numbers of now."""
 
     def __init__(self, look: Callable[[], dict[str, Any]]) -> None:
         self._look = look
         self._task: asyncio.Task[None] | None = None
         self.pictures_per_s: float | None = None
-        self.sounds_per_s: float | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="avsync heartbeat")
@@ -103,9 +101,9 @@ class Heartbeat:
             beat = max(beat + 1, loop.time())
             await asyncio.sleep(beat - loop.time())
             at, now = loop.time(), self._look()
-            for name, key in (("pictures_per_s", "sent_pictures"), ("sounds_per_s", "sent_sound")):
-                setattr(self, name, max(0, now.get(key, 0) - last.get(key, 0)) / max(0.001, at - last_at))
-            log.info("%s", heartbeat_line(now, self.pictures_per_s or 0.0))
+            sent = max(0, now.get("sent_pictures", 0) - last.get("sent_pictures", 0))
+            self.pictures_per_s = sent / max(0.001, at - last_at)
+            log.info("%s", heartbeat_line(now, self.pictures_per_s))
             last_at, last = at, now
 
 
