@@ -1,0 +1,1 @@
+"""Training of the scorer's networks on synthetic speech and procedural mouths."""
