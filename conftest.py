@@ -29,7 +29,7 @@ else:
     hypothesis.settings.load_profile(PROFILE)
 
 TESTS = Path(__file__).parent / "tests"
-RIM = ("avsync.webrtc", "avsync.server", "avsync.glass")
+RIM = ("avsync.webrtc", "avsync.server", "avsync.glass", "avsync.scorer")
 """Parts of avsync that need an extra; importing any of their files imports the part."""
 
 

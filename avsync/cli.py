@@ -34,7 +34,17 @@ class Part(NamedTuple):
 
 
 _SERVER, _SERVER_NEEDS = "avsync.server.command", ("aiohttp", "aiortc", "av", "numpy")
+_SCORER_NEEDS = ("numpy", "rich")
 PARTS = {
+    "score": Part(
+        "are lips and voice together in this clip? which way, by how much, how sure?", "scorer",
+        (*_SCORER_NEEDS, "av", "ai_edge_litert"), "avsync.scorer.score_command",
+        "add_score_arguments", "run_score",
+    ),
+    "scorer": Part(
+        "train, evaluate and calibrate the scorer behind `avsync score`", "scorer", (*_SCORER_NEEDS, "av"),
+        "avsync.scorer.command", "add_arguments", "run_command",
+    ),
     "serve": Part(
         "stream an avatar to a browser, and show what arrives there", "server", _SERVER_NEEDS, _SERVER,
         "add_serve_arguments", "run_serve",

@@ -50,14 +50,15 @@ def test_set_up_is_two_commands_that_need_nothing_but_python() -> None:
         assert not re.search(r"sudo|activate|(^|&& )(pip|tox)\b", command)
 
 
-def test_ci_runs_the_test_command_of_the_readme_and_before_it_only_gets_a_browser() -> None:
+def test_ci_runs_the_test_command_of_the_readme_and_before_it_only_gets_a_browser_and_a_voice() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     code = [line for line in script if line.strip() and not line.startswith("#")]
     assert code[0] == "set -eu"
     assert code[-1] == setup_commands()[1]
     before = "\n".join(code[:-1])
     assert not re.search(r"pip|tox|pytest|\|\| *true", before)
-    assert re.findall(r"--no-install-recommends (\S+)", before) == ["chromium"] and before.count("install ") == 1
+    assert re.findall(r"for program in (.*);", before) == ["chromium espeak-ng"]
+    assert re.findall(r"--no-install-recommends (\S+)", before) == ['"$program"'] and before.count("install ") == 1
 
 
 def test_the_base_install_has_no_dependencies(project: dict[str, Any]) -> None:
@@ -104,4 +105,4 @@ def test_git_holds_no_large_file_and_only_the_results_that_were_meant() -> None:
     files = [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
     assert [path.name for path in files if path.stat().st_size > 1_000_000] == []
     results = {path.relative_to(ROOT / "results").parts[0] for path in files if path.is_relative_to(ROOT / "results")}
-    assert results <= {"README.md", "baseline", "glass", "reports"}
+    assert results <= {"README.md", "baseline", "glass", "reports", "scorer"}

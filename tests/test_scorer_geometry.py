@@ -9,7 +9,7 @@ from avsync.scorer.geometry import GEOMETRY_NAMES, LANDMARKS, face_size, geometr
 
 
 def face(opening: float = 0.2) -> np.ndarray:
-    """A face of random points with eyes 100 px apart, nose base 85 px below them, and a mouth that opens by `opening`."""
+    """Random points with eyes 100 px apart, the nose base 85 px below them, and a mouth open by `opening`."""
     points = np.random.default_rng(3).uniform(0, 100, (LANDMARKS, 2))
     for corners, x in (((33, 133), 100.0), ((362, 263), 200.0)):
         for corner, aside in zip(corners, (-10.0, 10.0), strict=True):
