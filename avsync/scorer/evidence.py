@@ -1,0 +1,136 @@
+"""Evidence: windows of a clip in a row, and what they say together.
+
+Lag scores are averaged over the windows before a lag is chosen. A correlation lies in [-1, 1], so one bad window moves
+the mean by at most 2 / windows: a minority that sees another mouth or hears another voice is outvoted, and windows
+that are not sure by themselves still add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avsync.scorer.lags import Peak, best_lag
+from avsync.scorer.signal import Label
+
+Array = NDArray[np.float64]
+
+SURE = 0.8
+"""Confidence from which an answer is called sure: what the calibration promises < 1 % wrong for."""
+
+AGREES_MS = 40.0
+"""A window agrees with the clip when it is off by no more: the tolerance of every accuracy figure here."""
+
+UNJUDGED: frozenset[Label] = frozenset({"silence", "no_face", "still", "occluded", "bad_input"})
+"""Windows with these labels say nothing about the offset and are left out."""
+
+Sure = Callable[[Peak, float], float]
+"""``(peak, seconds of evidence) -> confidence``: the calibrated curve of the method that scored."""
+Name = Callable[[Peak, float], Label]
+"""``(peak, confidence) -> label``."""
+
+
+class Evidence(NamedTuple):
+    """One window. ``rho``: (L,) lag scores, NaN where not scored; None where nothing could be judged."""
+
+    start_ms: float
+    end_ms: float
+    label: Label
+    rho: Array | None
+
+
+class Part(NamedTuple):
+    """A stretch of the clip with one offset, or with one that moves steadily from one to another."""
+
+    start_ms: float
+    end_ms: float
+    from_offset_ms: float
+    to_offset_ms: float
+    confidence: float
+
+    @property
+    def middle_ms(self) -> float:
+        return (self.from_offset_ms + self.to_offset_ms) / 2
+
+    @property
+    def worst_ms(self) -> float:
+        """The largest offset in it, without sign."""
+        return max(abs(self.from_offset_ms), abs(self.to_offset_ms))
+
+    def at(self, at_ms: float) -> float:
+        """The offset at a time in the clip."""
+        share = (at_ms - self.start_ms) / max(self.end_ms - self.start_ms, 1.0)
+        return self.from_offset_ms + (self.to_offset_ms - self.from_offset_ms) * min(max(share, 0.0), 1.0)
+
+
+class Stretch(NamedTuple):
+    """Some judged windows in a row: ``rho`` (W, L), ``start_ms`` and ``end_ms`` (W,), ``lags_ms`` (L,)."""
+
+    rho: Array
+    start_ms: Array
+    end_ms: Array
+    lags_ms: Array
+    sure: Sure
+
+    @property
+    def at_ms(self) -> Array:
+        """(W,) the middles of the windows."""
+        return np.asarray((self.start_ms + self.end_ms) / 2)
+
+    def mean(self) -> Array:
+        """(L,) over the windows; NaN at a lag that less than half of them scored."""
+        known = np.isfinite(self.rho)
+        count = known.sum(axis=0)
+        total = np.where(known, self.rho, 0.0).sum(axis=0)
+        return np.where(2 * count >= len(self.rho), total / np.maximum(count, 1), np.nan)
+
+    def peak(self) -> Peak | None:
+        return best_lag(self.lags_ms, self.mean())
+
+    def offset_ms(self) -> float:
+        """Of the best lag, refined between lags; 0 where there is none."""
+        peak = self.peak()
+        return 0.0 if peak is None else between_lags(self.lags_ms, self.mean(), peak)
+
+    def seconds(self) -> float:
+        """Media time under the windows; what two of them share counts once."""
+        total, until = 0.0, -np.inf
+        for start, end in zip(self.start_ms.tolist(), self.end_ms.tolist(), strict=True):
+            total += max(0.0, end - max(start, until))
+            until = max(until, end)
+        return total / 1000
+
+    def confidence(self) -> float:
+        """Edges of the search are never sure: the best fit may lie beyond."""
+        peak = self.peak()
+        return 0.0 if peak is None or peak.at_edge else self.sure(peak, self.seconds())
+
+    def agreeing(self, offset_ms: float) -> int:
+        own = self.lags_ms[np.where(np.isfinite(self.rho), self.rho, -np.inf).argmax(axis=1)]
+        return int((np.abs(own - offset_ms) <= AGREES_MS).sum())
+
+    def part(self, first: int, end: int) -> Stretch:
+        rows = slice(first, end)
+        return Stretch(self.rho[rows], self.start_ms[rows], self.end_ms[rows], self.lags_ms, self.sure)
+
+    def straightened(self, offsets_ms: Array) -> Stretch:
+        """Every window shifted so that its given offset lies at 0; what was not searched is NaN."""
+        rows = [
+            np.interp(self.lags_ms + offset, self.lags_ms, row, left=np.nan, right=np.nan)
+            for row, offset in zip(self.rho, offsets_ms, strict=True)
+        ]
+        return self._replace(rho=np.stack(rows))
+
+
+def between_lags(lags_ms: Array, rho: Array, peak: Peak) -> float:
+    """The top of the parabola through the best lag and its neighbours, at most half a step away (ms)."""
+    at = peak.index
+    if peak.at_edge or not np.isfinite(rho[at - 1 : at + 2]).all():
+        return peak.offset_ms
+    low, top, high = (float(rho[place]) for place in (at - 1, at, at + 1))
+    bend = low - 2 * top + high
+    shift = 0.5 * (low - high) / bend if bend < 0 else 0.0
+    return peak.offset_ms + min(max(shift, -0.5), 0.5) * float(lags_ms[at + 1] - lags_ms[at])
