@@ -33,7 +33,7 @@ class LagScores(NamedTuple):
 class Peak(NamedTuple):
     """The best lag of a search."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     offset_ms: float
     best: float
     """Correlation there."""
@@ -46,7 +46,7 @@ class Peak(NamedTuple):
 def search_offsets(search_ms: float = 200.0, step_ms: float = 20.0) -> NDArray[np.float64]:
     """Offsets from -search_ms to +search_ms (ms, positive: voice ahead), symmetric about 0, a multiple of the step."""
     each_way = int(search_ms / step_ms + 1e-9)
-    return np.arange(-each_way, each_way + 1) * float(step_ms)
+    return np.arange(-each_way, each_way + 1, dtype=np.float64) * step_ms
 
 
 def lag_scores(
@@ -63,33 +63,66 @@ def lag_scores(
     (may be negative); `seen`: (n,), cells whose lips count. Sound outside its array is left out of the sums.
     An offset of +20 ms (voice ahead) compares lips at cell i with sound at cell i - 1.
     """
-    n = len(lips)
-    shifts = -np.asarray(offsets_ms, np.float64) / CELL_MS
-    at = lips_in_sound + shifts[:, None] + np.arange(n)[None, :]
+    n, m = len(lips), len(sound)
+    lags = len(offsets_ms)
+    if n == 0 or m == 0:
+        return LagScores(offsets_ms, np.full(lags, np.nan), np.zeros(lags))
+    at = (lips_in_sound - np.asarray(offsets_ms, np.float64) / CELL_MS)[:, None] + np.arange(n)
     below = np.floor(at + 1e-9).astype(np.int64)
-    part = np.maximum(at - below, 0.0)
-    part[part < 1e-6] = 0.0
-    above = below + (part > 0)
-    both = (below >= 0) & (above < len(sound))
+    part = np.where(at - below < 1e-6, 0.0, at - below)
+    both = (below >= 0) & (below + (part > 0) < m)
     if seen is not None:
-        both &= seen[None, :]
+        both &= seen
     count = both.sum(axis=1)
-    last = max(len(sound) - 1, 0)
-    if len(sound) == 0 or n == 0:
-        return LagScores(offsets_ms, np.full(len(shifts), np.nan), np.zeros(len(shifts)))
-    heard = sound[np.clip(below, 0, last)]
-    if part.any():
-        weight = part[:, :, None].astype(np.float32)
-        heard = heard * (1 - weight) + sound[np.clip(above, 0, last)] * weight
-    mask = both[:, :, None].astype(np.float32)
-    share = np.maximum(count, 1)[:, None, None]
-    a = (heard - (heard * mask).sum(axis=1, keepdims=True) / share) * mask
-    v = (lips[None] - (lips[None] * mask).sum(axis=1, keepdims=True) / share) * mask
-    top = np.einsum("lnd,lnd->l", a, v, dtype=np.float64)
-    below_root = np.einsum("lnd,lnd->l", a, a, dtype=np.float64) * np.einsum("lnd,lnd->l", v, v, dtype=np.float64)
+    sums = _sums(lips, sound, np.clip(below, 0, m - 1), np.where(both, part, 0.0), both.astype(np.float64))
+    share = np.maximum(count, 1)
+    top = sums.product - sums.means / share
+    below_root = (sums.lips - sums.lips_mean / share) * (sums.sound - sums.sound_mean / share)
     rho = np.where(below_root > 1e-12, top / np.sqrt(np.maximum(below_root, 1e-12)), 0.0)
-    overlap = count / max(n, 1)
+    overlap = count / n
     return LagScores(offsets_ms, np.where(overlap >= OVERLAP_SHARE, rho, np.nan), overlap)
+
+
+class _Sums(NamedTuple):
+    """Over the cells under both, per lag (L,), all dimensions: products, squares, and the same of the plain sums."""
+
+    product: NDArray[np.float64]
+    lips: NDArray[np.float64]
+    sound: NDArray[np.float64]
+    means: NDArray[np.float64]
+    lips_mean: NDArray[np.float64]
+    sound_mean: NDArray[np.float64]
+
+
+def _sums(
+    lips: Floats, sound: Floats, row: NDArray[np.int64], part: NDArray[np.float64], both: NDArray[np.float64]
+) -> _Sums:
+    """What a correlation needs: lag l hears cell i as row[l, i] of the sound, mixed with `part` of the next row.
+
+    No (lags, cells, dimensions) array is made, which costs ten times as much: dot products of all rows with all rows
+    are a small matrix, and every lag picks its diagonal out of it.
+    """
+    v = lips - lips.mean(axis=0, dtype=np.float64)
+    s = sound - sound.mean(axis=0, dtype=np.float64)
+    cell, following = np.arange(len(v)), np.minimum(row + 1, len(s) - 1)
+    low, high = both * (1.0 - part), both * part
+    dots = v @ s.T
+    square = np.einsum("md,md->m", s, s)
+    beside = np.append(np.einsum("md,md->m", s[:-1], s[1:]), 0.0)
+    heard = low * (1.0 - part) * square[row] + high * part * square[following] + 2.0 * low * part * beside[row]
+    taken = np.zeros((len(row), len(s)))
+    each = np.arange(len(row))[:, None]
+    np.add.at(taken, (each, row), low)
+    np.add.at(taken, (each, following), high)
+    of_lips, of_sound = both @ v, taken @ s
+    return _Sums(
+        (low * dots[cell, row] + high * dots[cell, following]).sum(axis=1),
+        both @ np.einsum("nd,nd->n", v, v),
+        heard.sum(axis=1),
+        (of_lips * of_sound).sum(axis=1),
+        (of_lips**2).sum(axis=1),
+        (of_sound**2).sum(axis=1),
+    )
 
 
 def best_lag(offsets_ms: NDArray[np.float64], rho: NDArray[np.float64]) -> Peak | None:
