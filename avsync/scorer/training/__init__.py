@@ -1,1 +1,1 @@
-"""Training of the scorer's networks on synthetic speech and procedural mouths."""
+"""How the scorer's weights are made: synthetic speech, synthetic mouths, and the training of the networks."""
