@@ -18,6 +18,7 @@ HASHES: Final = FOLDER / "SHA256SUMS"
 FORMAT: Final = 1
 LARGEST_BYTES: Final = 64 << 20
 """A file of weights larger than this is not ours."""
+UNPACKED_BYTES: Final = 256 << 20
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -50,6 +51,8 @@ def load_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, 
         _check_hash(path.name, content)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            if sum(entry.file_size for entry in file.zip.infolist()) > UNPACKED_BYTES:
+                raise ValueError(f"it would unpack to more than {UNPACKED_BYTES >> 20} MB")
             header = json.loads(bytes(file["header"]).decode())
             arrays = {name: file[name].astype(np.float32) for name in file.files if name != "header"}
     except Exception as error:  # zipfile, numpy and json each have errors of their own for a broken file
