@@ -71,6 +71,7 @@ def write_hashes() -> None:
 
 
 def _check_hash(name: str, content: bytes) -> None:
-    noted = dict(reversed(line.split()) for line in HASHES.read_text().splitlines()) if HASHES.exists() else {}
+    lines = HASHES.read_text().splitlines() if HASHES.exists() else []
+    noted = {file: digest for digest, file in (line.split() for line in lines)}
     if noted.get(name) != hashlib.sha256(content).hexdigest():
         raise InputError(f"{name}: the shipped weights are not the ones noted in {HASHES.name}; install avsync again")
