@@ -16,24 +16,38 @@ from avsync.scorer.features import Floats
 
 LANDMARKS: Final = 468
 
-GEOMETRY_NAMES: Final = (
-    "inner_open",
-    "outer_height",
-    "outer_width",
-    "inner_width",
-    "nose_to_chin",
-    "nose_to_lower_lip",
-    "upper_lip",
-    "lower_lip",
-    "corner_to_nose",
-)
+MOUTH_DISTANCES: Final[dict[str, tuple[tuple[int, int], ...]]] = {
+    "inner_open": ((13, 14), (81, 178), (311, 402), (82, 87), (312, 317)),
+    "outer_height": ((0, 17), (37, 84), (267, 314)),
+    "outer_width": ((61, 291),),
+    "inner_width": ((78, 308),),
+    "nose_to_chin": ((1, 152),),
+    "nose_to_lower_lip": ((2, 17),),
+    "upper_lip": ((0, 13),),
+    "lower_lip": ((14, 17),),
+    "corner_to_nose": ((61, 1), (291, 1)),
+}
+"""Each number is the mean of the distances between these pairs of landmarks (1: tip of the nose, 2: its base)."""
+GEOMETRY_NAMES: Final = tuple(MOUTH_DISTANCES)
 """The columns of `geometry`, in units of the distance between the eyes' centres of a face seen from the front."""
 
-_EYES: Final = ((33, 133), (362, 263))
-_NOSE_BASE: Final = 2
-_NOSE_TIP: Final = 1
-_EYES_TO_NOSE: Final = 0.85
+EYES: Final = ((33, 133), (362, 263))
+NOSE_BASE: Final = 2
+EYES_TO_NOSE: Final = 0.85
 """Height of the line from eyes to nose base over the distance of the eyes, in a face seen from the front."""
+SMALLEST_FACE_PX: Final = 1e-3
+
+_PAIRS: Final = np.array([pair for pairs in MOUTH_DISTANCES.values() for pair in pairs])
+
+
+def distance_shares() -> Floats:
+    """What each pair's distance, in the order of `MOUTH_DISTANCES`, adds to each column: float32 (pairs, columns)."""
+    counts = [len(pairs) for pairs in MOUTH_DISTANCES.values()]
+    column = np.repeat(np.arange(len(counts)), counts)
+    return np.asarray((column[:, None] == np.arange(len(counts))) / np.array(counts), np.float32)
+
+
+_SHARES: Final = distance_shares()
 
 
 def geometry(landmarks: Floats) -> Floats:
@@ -43,23 +57,8 @@ def geometry(landmarks: Floats) -> Floats:
     (T, len(GEOMETRY_NAMES)), rows of NaN for those.
     """
     points = np.asarray(landmarks, np.float32)
-
-    def apart(a: int, b: int) -> Floats:
-        return np.asarray(np.linalg.norm(points[:, a] - points[:, b], axis=1), np.float32)
-
-    size = face_size(points)
-    columns = (
-        (apart(13, 14) + apart(81, 178) + apart(311, 402) + apart(82, 87) + apart(312, 317)) / 5,
-        (apart(0, 17) + apart(37, 84) + apart(267, 314)) / 3,
-        apart(61, 291),
-        apart(78, 308),
-        apart(_NOSE_TIP, 152),
-        apart(_NOSE_BASE, 17),
-        apart(0, 13),
-        apart(14, 17),
-        (apart(61, _NOSE_TIP) + apart(291, _NOSE_TIP)) / 2,
-    )
-    return np.asarray(np.stack(columns, axis=1) / size[:, None], np.float32)
+    apart = np.linalg.norm(points[:, _PAIRS[:, 0]] - points[:, _PAIRS[:, 1]], axis=2)
+    return np.asarray(apart @ _SHARES / face_size(points)[:, None], np.float32)
 
 
 def face_size(landmarks: Floats) -> Floats:
@@ -68,7 +67,7 @@ def face_size(landmarks: Floats) -> Floats:
     Turning the head shortens the line between the eyes, nodding the line from eyes to nose; the root of the mean of
     both squares changes half as much as either.
     """
-    left, right = (landmarks[:, list(corners)].mean(axis=1) for corners in _EYES)
+    left, right = (landmarks[:, list(corners)].mean(axis=1) for corners in EYES)
     across = np.linalg.norm(right - left, axis=1)
-    down = np.linalg.norm((left + right) / 2 - landmarks[:, _NOSE_BASE], axis=1) / _EYES_TO_NOSE
-    return np.maximum(np.sqrt((across**2 + down**2) / 2), np.float32(1e-3))
+    down = np.linalg.norm((left + right) / 2 - landmarks[:, NOSE_BASE], axis=1) / EYES_TO_NOSE
+    return np.asarray(np.maximum(np.sqrt((across**2 + down**2) / 2), SMALLEST_FACE_PX), np.float32)
