@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avsync.scorer.changes import changes
-from avsync.scorer.evidence import AGREES_MS, SURE, UNJUDGED, Array, Evidence, Name, Part, Stretch, Sure
+from avsync.scorer.evidence import AGREES_MS, SURE, UNJUDGED, Array, Evidence, Judge, Part, Stretch
 from avsync.scorer.signal import Label
 
 
@@ -48,28 +48,29 @@ class Answer:
         return max((part.worst_ms for part in self.parts), default=abs(self.offset_ms))
 
 
-def answer_of(windows: Sequence[Evidence], lags_ms: Array, sure: Sure, name: Name) -> Answer:
+def answer_of(windows: Sequence[Evidence], lags_ms: Array, judge: Judge) -> Answer:
     """Windows in the order of time -> the clip's answer."""
     judged = [window for window in windows if window.rho is not None and window.label not in UNJUDGED]
     left_out = dict(Counter(str(window.label) for window in windows if window.label in UNJUDGED))
-    whole = _stretch(judged, lags_ms, sure) if judged else None
+    whole = _stretch(judged, lags_ms, judge) if judged else None
     peak = None if whole is None else whole.peak()
     if whole is None or peak is None:
         return Answer(_commonest(windows), None, 0.0, None, None, None, 0, 0, left_out)
     parts = changes(whole)
     if parts:
         return _changed(whole, parts, left_out)
-    offset_ms, confidence, curve = whole.offset_ms(), whole.confidence(), whole.mean()
+    offset_ms, curve = whole.offset_ms(), whole.mean()
+    label, confidence = whole.judged()
     return Answer(
-        name(peak, confidence), offset_ms, confidence, _similarity(_at_zero(whole)), _similarity(peak.best),
+        label, offset_ms, confidence, _similarity(_at_zero(whole)), _similarity(peak.best),
         peak.margin, len(judged), whole.agreeing(offset_ms), left_out, (), tuple(curve.tolist()),
     )  # fmt: skip
 
 
-def _stretch(judged: Sequence[Evidence], lags_ms: Array, sure: Sure) -> Stretch:
+def _stretch(judged: Sequence[Evidence], lags_ms: Array, judge: Judge) -> Stretch:
     rho = np.stack([np.asarray(window.rho, np.float64) for window in judged])
     start_ms, end_ms = (np.array([window[place] for window in judged], np.float64) for place in (0, 1))
-    return Stretch(rho, start_ms, end_ms, np.asarray(lags_ms, np.float64), sure)
+    return Stretch(rho, start_ms, end_ms, np.asarray(lags_ms, np.float64), judge)
 
 
 def _changed(whole: Stretch, parts: tuple[Part, ...], left_out: dict[str, int]) -> Answer:

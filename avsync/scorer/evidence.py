@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from avsync.scorer.confidence import EDGE_MOST
 from avsync.scorer.lags import Peak, best_lag
 from avsync.scorer.signal import Label
 
@@ -27,10 +28,8 @@ AGREES_MS = 40.0
 UNJUDGED: frozenset[Label] = frozenset({"silence", "no_face", "still", "occluded", "bad_input"})
 """Windows with these labels say nothing about the offset and are left out."""
 
-Sure = Callable[[Peak, float], float]
-"""``(peak, seconds of evidence) -> confidence``: the calibrated curve of the method that scored."""
-Name = Callable[[Peak, float], Label]
-"""``(peak, confidence) -> label``."""
+Judge = Callable[[Peak, float], tuple[Label, float]]
+"""``(peak, seconds of evidence) -> label and confidence``, as the calibrated curve of the method has it."""
 
 
 class Evidence(NamedTuple):
@@ -73,7 +72,7 @@ class Stretch(NamedTuple):
     start_ms: Array
     end_ms: Array
     lags_ms: Array
-    sure: Sure
+    judge: Judge
 
     @property
     def at_ms(self) -> Array:
@@ -103,10 +102,16 @@ class Stretch(NamedTuple):
             until = max(until, end)
         return total / 1000
 
-    def confidence(self) -> float:
-        """Edges of the search are never sure: the best fit may lie beyond."""
+    def judged(self) -> tuple[Label, float]:
+        """Label and confidence; the edge of the search is never sure, the best fit may lie beyond it."""
         peak = self.peak()
-        return 0.0 if peak is None or peak.at_edge else self.sure(peak, self.seconds())
+        if peak is None:
+            return "uncertain", 0.0
+        label, confidence = self.judge(peak._replace(offset_ms=self.offset_ms()), self.seconds())
+        return label, min(confidence, EDGE_MOST) if peak.at_edge else confidence
+
+    def confidence(self) -> float:
+        return self.judged()[1]
 
     def agreeing(self, offset_ms: float) -> int:
         own = self.lags_ms[np.where(np.isfinite(self.rho), self.rho, -np.inf).argmax(axis=1)]
@@ -114,7 +119,7 @@ class Stretch(NamedTuple):
 
     def part(self, first: int, end: int) -> Stretch:
         rows = slice(first, end)
-        return Stretch(self.rho[rows], self.start_ms[rows], self.end_ms[rows], self.lags_ms, self.sure)
+        return Stretch(self.rho[rows], self.start_ms[rows], self.end_ms[rows], self.lags_ms, self.judge)
 
     def straightened(self, offsets_ms: Array) -> Stretch:
         """Every window shifted so that its given offset lies at 0; what was not searched is NaN."""
