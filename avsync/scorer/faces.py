@@ -1,0 +1,201 @@
+"""Faces of a clip: the sound and, for every picture, whose mouth looks how; streamed, or all of it in memory.
+
+Reading, decoding and tracking run in threads of their own ahead of whoever asks, so that scoring overlaps with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avsync.errors import InputError
+from avsync.scorer.ahead import ahead
+from avsync.scorer.clip import Clip, Picture
+from avsync.scorer.crops import CROP_SIZE, mouth_crop
+from avsync.scorer.features import Floats
+from avsync.scorer.mesh import POINTS
+from avsync.scorer.placing import Pcm, Sound
+from avsync.scorer.tracker import FaceTracker
+from avsync.scorer.warp import Rgb
+
+TRACKED_AHEAD: Final = 16
+"""Pictures whose faces are known before they are asked for: 32 kB each and face."""
+IN_MEMORY_MAX: Final = 120_000
+"""Pictures times faces of `track_clip`: 4 GB, more than half an hour of one face at 60 fps."""
+
+
+class SeenFace(NamedTuple):
+    """One face in one picture. landmarks: float32 (468, 2), pixels of the full picture; roi: uint8 (96, 96, 3)."""
+
+    number: int
+    landmarks: Floats
+    roi: Rgb
+    presence: float
+
+
+class Seen(NamedTuple):
+    """A picture's faces in the order of their numbers, none when there is none; ns since the clip's start."""
+
+    pts_ns: int
+    faces: tuple[SeenFace, ...]
+
+
+@dataclass(slots=True)
+class FaceSummary:
+    """Where and when one face was seen; grows while a clip is read."""
+
+    number: int
+    first_ns: int
+    last_ns: int
+    pictures: int = 0
+    _width: float = 0.0
+    _x: float = 0.0
+    _y: float = 0.0
+
+    def add(self, pts_ns: int, landmarks: Floats) -> None:
+        low, high = landmarks.min(axis=0), landmarks.max(axis=0)
+        self.last_ns = pts_ns
+        self.pictures += 1
+        self._width += float(high[0] - low[0])
+        self._x += float(low[0] + high[0]) / 2
+        self._y += float(low[1] + high[1]) / 2
+
+    @property
+    def width_px(self) -> float:
+        """Mean width of the face, pixels."""
+        return self._width / max(1, self.pictures)
+
+    @property
+    def x_px(self) -> float:
+        """Mean place of its centre, pixels from the left."""
+        return self._x / max(1, self.pictures)
+
+    @property
+    def y_px(self) -> float:
+        """Mean place of its centre, pixels from the top."""
+        return self._y / max(1, self.pictures)
+
+
+class Roster:
+    """Everybody seen so far, by number."""
+
+    def __init__(self) -> None:
+        self.pictures = 0
+        self.by_number: dict[int, FaceSummary] = {}
+
+    def add(self, seen: Seen) -> None:
+        self.pictures += 1
+        for face in seen.faces:
+            known = self.by_number.setdefault(face.number, FaceSummary(face.number, seen.pts_ns, seen.pts_ns))
+            known.add(seen.pts_ns, face.landmarks)
+
+    def seen_share(self, number: int) -> float:
+        """The share of the pictures that show this face, in [0, 1]."""
+        known = self.by_number.get(number)
+        return 0.0 if known is None else known.pictures / max(1, self.pictures)
+
+
+Change = Callable[[Picture], Picture]
+
+
+def follow(
+    clip: Clip, *, tracker: FaceTracker | None = None, change: Change | None = None
+) -> Generator[Sound | Seen, None, None]:
+    """A clip's sound and seen faces, in the order of time, in bounded memory.
+
+    `change` is applied to every picture before the tracker sees it (studies of spoiled pictures). Raises
+    ``InputError`` where the clip or the face models are unusable.
+    """
+    return ahead(_follow(clip, tracker or FaceTracker(), change), TRACKED_AHEAD)
+
+
+def _follow(clip: Clip, tracker: FaceTracker, change: Change | None) -> Iterator[Sound | Seen]:
+    with closing(clip.together()) as units:
+        for unit in units:
+            yield _see(unit if change is None else change(unit), tracker) if isinstance(unit, Picture) else unit
+
+
+def _see(picture: Picture, tracker: FaceTracker) -> Seen:
+    faces = tracker.track(picture.rgb)
+    return Seen(
+        picture.pts_ns,
+        tuple(
+            SeenFace(face.number, face.landmarks, mouth_crop(picture.rgb, face.landmarks), face.presence)
+            for face in faces
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFace:
+    """One face over a whole clip. landmarks: float32 (T, 468, 2), NaN where it is not seen; rois: uint8 (T, 96, 96, 3),
+    black there."""
+
+    number: int
+    landmarks: Floats
+    rois: Rgb
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """(T,): the pictures that show it."""
+        return np.asarray(~np.isnan(self.landmarks[:, 0, 0]))
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedClip:
+    """A whole clip in memory. pts_ns: int64 (T,); pcm: int16 16 kHz mono, its first sample at `pcm_start_ns`."""
+
+    clip: Clip
+    pts_ns: NDArray[np.int64]
+    faces: tuple[TrackedFace, ...]
+    """The one seen most often first."""
+    pcm: Pcm
+    pcm_start_ns: int
+
+
+def track_clip(
+    clip: Clip,
+    *,
+    tracker: FaceTracker | None = None,
+    change: Change | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> TrackedClip:
+    """All of a clip at once, for evaluation and training; `progress` is told the time reached, ns.
+
+    Raises ``InputError`` where the clip does not fit into memory (`IN_MEMORY_MAX`).
+    """
+    times: list[int] = []
+    pieces: list[Sound] = []
+    found: dict[int, list[tuple[int, SeenFace]]] = {}
+    held = 0
+    with closing(follow(clip, tracker=tracker, change=change)) as units:
+        for unit in units:
+            if isinstance(unit, Sound):
+                pieces.append(unit)
+                continue
+            for face in unit.faces:
+                found.setdefault(face.number, []).append((len(times), face))
+            held += max(1, len(unit.faces))
+            times.append(unit.pts_ns)
+            if held > IN_MEMORY_MAX:
+                raise InputError(f"more than {IN_MEMORY_MAX} faces in pictures", file=clip.file, remedy="cut the clip")
+            if progress is not None:
+                progress(unit.pts_ns)
+    faces = tuple(
+        _over_time(number, seen, len(times)) for number, seen in sorted(found.items(), key=lambda item: -len(item[1]))
+    )
+    pcm = np.concatenate([piece.pcm for piece in pieces])
+    return TrackedClip(clip, np.array(times, np.int64), faces, pcm, pieces[0].pts_ns)
+
+
+def _over_time(number: int, seen: list[tuple[int, SeenFace]], pictures: int) -> TrackedFace:
+    landmarks = np.full((pictures, POINTS, 2), np.nan, np.float32)
+    rois = np.zeros((pictures, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    for index, face in seen:
+        landmarks[index], rois[index] = face.landmarks, face.roi
+    return TrackedFace(number, landmarks, rois)

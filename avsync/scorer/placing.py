@@ -1,0 +1,165 @@
+"""Placing sound: decoded pieces of any rate and layout, laid by their stamps on one gapless line of 16 kHz samples.
+
+Within a stretch samples are counted, since containers round their stamps (to 1 ms in Matroska). A stamp that is off by
+`HOLE_NS`, or a little off for a while, or that follows damage, begins a new stretch: what is missing becomes silence,
+what is there twice is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from avsync.scorer.features import SAMPLE_RATE_HZ
+from avsync.units import ns_to_ticks, ticks_to_ns
+
+Pcm = NDArray[np.int16]
+
+HOLE_NS: Final = 15_000_000
+"""A stamp off by so much is believed at once: less than the shortest packet that is commonly lost (Opus, 20 ms)."""
+DRIFT_NS: Final = 3_000_000
+"""A smaller error is believed once its running mean is above this: recorders' stamps wobble, but not on average."""
+DRIFT_PIECES: Final = 32
+"""Pieces of sound in the running mean's time constant, 0.6 s of AAC."""
+PIECE_SAMPLES: Final = SAMPLE_RATE_HZ // 10
+"""Pieces handed out have at least so many samples (0.1 s) except the last."""
+SILENCE_PIECE_SAMPLES: Final = SAMPLE_RATE_HZ * 10
+
+
+class Sound(NamedTuple):
+    """Mono 16 kHz: when the first sample is heard, ns since the clip's start; pcm: int16 (n,)."""
+
+    pts_ns: int
+    pcm: Pcm
+
+
+class Placer:
+    """Push decoded frames in the order of the file; take gapless `Sound`."""
+
+    def __init__(self) -> None:
+        self.silent_samples = 0
+        self._origin_ns: int | None = None
+        self._given = 0  # samples handed out or waiting, all since the origin
+        self._waiting: list[Pcm] = []
+        self._waiting_samples = 0
+        self._resampler: Any = None
+        self._form: tuple[int, str, str] | None = None
+        self._stretch_ns = 0  # where the present stretch begins
+        self._stretch_in = 0  # samples of the source pushed since then
+        self._to_cut = 0
+        self._error_ns = 0.0
+
+    @property
+    def end_ns(self) -> int | None:
+        """Where the next piece is expected; None before the first."""
+        if self._origin_ns is None or self._form is None:
+            return None
+        return self._stretch_ns + ticks_to_ns(self._stretch_in, self._form[0])
+
+    def is_past(self, frame: av.AudioFrame, at_ns: int | None) -> bool:
+        """Whether this frame lies wholly before what is expected: it has been heard already."""
+        end_ns = self.end_ns
+        if at_ns is None or end_ns is None:
+            return False
+        return at_ns + ticks_to_ns(frame.samples, frame.sample_rate) <= end_ns - HOLE_NS
+
+    def push(self, frame: av.AudioFrame, at_ns: int | None, *, exactly: bool = False) -> Iterator[Sound]:
+        """One decoded frame and its time (None: it follows on). `exactly`: trust the stamp, something was lost."""
+        form = (frame.sample_rate, frame.layout.name, frame.format.name)
+        expected_ns = self.end_ns
+        if expected_ns is None:
+            self._origin_ns = self._stretch_ns = 0 if at_ns is None else at_ns
+            self._begin(form, self._stretch_ns)
+        elif self.is_past(frame, at_ns):
+            return
+        else:
+            self._watch(at_ns, expected_ns)
+            if at_ns is not None and self._misplaced(at_ns - expected_ns, exactly):
+                self._end_stretch()
+                yield from self._hand_out()
+                yield from self._fill_until(at_ns)
+                self._begin(form, at_ns)
+            elif form != self._form:
+                self._end_stretch()
+                self._begin(form, expected_ns)
+        self._stretch_in += frame.samples
+        frame.pts = None  # the resampler counts for itself
+        self._take(self._resample(frame))
+        yield from self._hand_out(PIECE_SAMPLES)
+
+    def flush(self) -> Iterator[Sound]:
+        if self._origin_ns is not None:
+            self._end_stretch()
+            yield from self._hand_out()
+
+    def _watch(self, at_ns: int | None, expected_ns: int) -> None:
+        if at_ns is not None:
+            self._error_ns += (at_ns - expected_ns - self._error_ns) / DRIFT_PIECES
+
+    def _misplaced(self, error_ns: int, exactly: bool) -> bool:
+        return abs(error_ns) >= HOLE_NS or abs(self._error_ns) >= DRIFT_NS or (exactly and abs(error_ns) >= DRIFT_NS)
+
+    def _begin(self, form: tuple[int, str, str], at_ns: int) -> None:
+        self._form, self._stretch_ns, self._stretch_in, self._error_ns = form, at_ns, 0, 0.0
+        self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
+        self._to_cut = max(0, self._given - self._position(at_ns))
+
+    def _end_stretch(self) -> None:
+        """What is still inside the resampler comes out; the stretch gets exactly the samples that its input lasted."""
+        self._take(self._resample(None))
+        assert self._form is not None
+        end = self._position(self._stretch_ns + ticks_to_ns(self._stretch_in, self._form[0]))
+        missing = end - self._given
+        if missing > 0:
+            self._take(np.zeros(missing, np.int16))
+        while self._given > end and self._waiting:
+            last = self._waiting.pop()
+            kept = last[: max(0, len(last) - (self._given - end))]
+            self._given -= len(last) - len(kept)
+            self._waiting_samples -= len(last) - len(kept)
+            if len(kept):
+                self._waiting.append(kept)
+
+    def _fill_until(self, at_ns: int) -> Iterator[Sound]:
+        missing = self._position(at_ns) - self._given
+        if missing <= 0:
+            return
+        self.silent_samples += missing
+        while missing > 0:
+            piece = np.zeros(min(missing, SILENCE_PIECE_SAMPLES), np.int16)
+            missing -= len(piece)
+            self._take(piece)
+            yield from self._hand_out()
+
+    def _take(self, pcm: Pcm) -> None:
+        cut = min(self._to_cut, len(pcm))
+        self._to_cut -= cut
+        if cut < len(pcm):
+            self._waiting.append(pcm[cut:])
+            self._waiting_samples += len(pcm) - cut
+            self._given += len(pcm) - cut
+
+    def _hand_out(self, at_least: int = 1) -> Iterator[Sound]:
+        if self._waiting_samples < at_least or self._origin_ns is None:
+            return
+        pcm = np.concatenate(self._waiting)
+        first = self._given - self._waiting_samples
+        self._waiting, self._waiting_samples = [], 0
+        yield Sound(self._origin_ns + ticks_to_ns(first, SAMPLE_RATE_HZ), pcm)
+
+    def _position(self, at_ns: int) -> int:
+        """Samples from the origin to a time."""
+        assert self._origin_ns is not None
+        return ns_to_ticks(at_ns - self._origin_ns, SAMPLE_RATE_HZ)
+
+    def _resample(self, frame: av.AudioFrame | None) -> Pcm:
+        try:
+            pieces = [piece.to_ndarray().reshape(-1) for piece in self._resampler.resample(frame)]
+        except (FFmpegError, ValueError):
+            return np.zeros(0, np.int16)
+        return np.concatenate(pieces).astype(np.int16, copy=False) if pieces else np.zeros(0, np.int16)
