@@ -34,7 +34,7 @@ def window(at_s: float, offset_ms: float | None, *, height: float = 0.5, noise: 
     rho = rng.normal(0, noise, len(LAGS_MS))
     if offset_ms is not None:
         rho += height * np.clip(1 - np.abs(LAGS_MS - offset_ms) / 60, 0, 1)
-    return Evidence(1000 * at_s, 1000 * at_s + 1000, "uncertain", rho)
+    return Evidence(1000 * at_s, 1000 * at_s + 1000, "uncertain", rho, 1.0)
 
 
 def said(offsets_ms: list[float | None], seed: int = 0, noise: float = 0.1) -> Answer:
@@ -85,7 +85,7 @@ def test_overlapping_windows_are_not_counted_twice_as_evidence():
     seconds = []
     for windows in (every_second, doubled):
         answer_of(windows, LAGS_MS, lambda peak, s: seconds.append(s) or judge(peak, s))
-    assert max(seconds) == 4.0 and seconds.count(4.0) == 2
+    assert max(seconds) == pytest.approx(4.0) and len([s for s in seconds if s > 3.9]) == 2
 
 
 def test_the_answer_lies_between_lags_where_the_clip_does():
@@ -99,7 +99,7 @@ def test_noise_is_never_sure():
 
 
 def test_silence_and_hidden_faces_are_left_out_and_counted():
-    quiet = Evidence(10_000, 11_000, "silence", None)
+    quiet = Evidence(10_000, 11_000, "silence", None, 0.0)
     covered = window(11, -200.0)._replace(label="occluded")
     answer = answer_of([*(window(at, 80.0) for at in range(4)), quiet, covered], LAGS_MS, judge)
     assert (answer.judged, answer.left_out) == (4, {"silence": 1, "occluded": 1})
@@ -107,7 +107,7 @@ def test_silence_and_hidden_faces_are_left_out_and_counted():
 
 
 def test_nothing_but_silence_says_so():
-    answer = answer_of([Evidence(0, 1000, "silence", None)] * 3, LAGS_MS, judge)
+    answer = answer_of([Evidence(0, 1000, "silence", None, 0.0)] * 3, LAGS_MS, judge)
     assert answer.offset_ms is None and answer.confidence == 0 and answer.label == "silence"
     assert words(answer).startswith("nothing can be said: hardly anything is heard")
 

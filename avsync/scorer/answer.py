@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avsync.scorer.changes import changes
-from avsync.scorer.evidence import AGREES_MS, SURE, UNJUDGED, Array, Evidence, Judge, Part, Stretch
+from avsync.scorer.evidence import AGREES_MS, SURE, UNJUDGED, Array, Evidence, Judge, Part, Windows
 from avsync.scorer.signal import Label
 
 
@@ -67,13 +67,15 @@ def answer_of(windows: Sequence[Evidence], lags_ms: Array, judge: Judge) -> Answ
     )  # fmt: skip
 
 
-def _stretch(judged: Sequence[Evidence], lags_ms: Array, judge: Judge) -> Stretch:
+def _stretch(judged: Sequence[Evidence], lags_ms: Array, judge: Judge) -> Windows:
     rho = np.stack([np.asarray(window.rho, np.float64) for window in judged])
-    start_ms, end_ms = (np.array([window[place] for window in judged], np.float64) for place in (0, 1))
-    return Stretch(rho, start_ms, end_ms, np.asarray(lags_ms, np.float64), judge)
+    start_ms = np.array([window.start_ms for window in judged], np.float64)
+    end_ms = np.array([window.end_ms for window in judged], np.float64)
+    speech_s = np.array([window.speech_s for window in judged], np.float64)
+    return Windows(rho, start_ms, end_ms, speech_s, np.asarray(lags_ms, np.float64), judge)
 
 
-def _changed(whole: Stretch, parts: tuple[Part, ...], left_out: dict[str, int]) -> Answer:
+def _changed(whole: Windows, parts: tuple[Part, ...], left_out: dict[str, int]) -> Answer:
     """The longest part speaks for the clip; a window agrees when it fits the part that it lies in."""
     offset_ms = max(parts, key=lambda part: part.end_ms - part.start_ms).middle_ms
     model_ms = np.array([_part_at(parts, at_ms).at(at_ms) for at_ms in whole.at_ms])
@@ -91,7 +93,7 @@ def _part_at(parts: Sequence[Part], at_ms: float) -> Part:
     return next((part for part in parts if at_ms <= part.end_ms), parts[-1])
 
 
-def _at_zero(whole: Stretch) -> float:
+def _at_zero(whole: Windows) -> float:
     mean = whole.mean()
     known = np.isfinite(mean)
     return float(np.interp(0.0, whole.lags_ms[known], mean[known]))

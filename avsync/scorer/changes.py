@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.evidence import SURE, Array, Part, Stretch
+from avsync.scorer.evidence import SURE, Array, Part, Windows
 
 LEAST_CHANGE_MS = 50.0
 """Smaller changes are not told from the spread of windows: one picture at 25 fps is 40 ms."""
@@ -30,8 +30,8 @@ DRIFT_WINDOWS = 400
 """A line is searched on at most so many windows, evenly taken: hours do not make a drift clearer than this."""
 
 
-def changes(whole: Stretch) -> tuple[Part, ...]:
-    """Two parts or more: steps. One part: a drift over the whole stretch. None: one offset, or nothing sure."""
+def changes(whole: Windows) -> tuple[Part, ...]:
+    """Two parts or more: steps. One part: a drift over the whole windows. None: one offset, or nothing sure."""
     count = len(whole.rho)
     if count < 2 * LEAST_SIDE or len(whole.lags_ms) < 5:
         return ()
@@ -46,7 +46,7 @@ def changes(whole: Stretch) -> tuple[Part, ...]:
     return tuple(_flat_part(whole.part(first, end)) for first, end in steps)
 
 
-def _drifts(whole: Stretch, line: Array, steps: list[tuple[int, int]]) -> bool:
+def _drifts(whole: Windows, line: Array, steps: list[tuple[int, int]]) -> bool:
     """The line explains the windows far better than one offset, and no worse than steps do."""
     if abs(line[-1] - line[0]) < LEAST_CHANGE_MS:
         return False
@@ -54,11 +54,11 @@ def _drifts(whole: Stretch, line: Array, steps: list[tuple[int, int]]) -> bool:
     return _far_better(along - _own_fit(whole)) and float(along.sum()) >= float(_stepped(whole, steps).sum())
 
 
-def _stepped(whole: Stretch, steps: list[tuple[int, int]]) -> Array:
+def _stepped(whole: Windows, steps: list[tuple[int, int]]) -> Array:
     return np.concatenate([_own_fit(whole.part(first, end)) for first, end in steps])
 
 
-def _steps(whole: Stretch) -> list[tuple[int, int]]:
+def _steps(whole: Windows) -> list[tuple[int, int]]:
     """[first, end) of each stretch with an offset of its own; a single one where nothing sure contradicts."""
     ends = _runs(_cheapest_path(np.nan_to_num(whole.rho)))
     while len(ends) > 1:
@@ -100,7 +100,7 @@ def _runs(path: NDArray[np.int64]) -> list[tuple[int, int]]:
     return list(zip(cuts[:-1], cuts[1:], strict=True))
 
 
-def _line(whole: Stretch) -> Array:
+def _line(whole: Windows) -> Array:
     """(W,) offsets (ms) on the straight line over time along which the windows score best, between inner lags."""
     every = -(-len(whole.rho) // DRIFT_WINDOWS)
     some = whole._replace(rho=whole.rho[::every], start_ms=whole.start_ms[::every], end_ms=whole.end_ms[::every])
@@ -112,17 +112,17 @@ def _line(whole: Stretch) -> Array:
     return np.asarray(inner[row] + (inner[column] - inner[row]) * (whole.at_ms - whole.at_ms[0]) / span_ms)
 
 
-def _fit(stretch: Stretch, offsets_ms: Array) -> Array:
+def _fit(windows: Windows, offsets_ms: Array) -> Array:
     """(W,) offsets -> (W,) each window's score there, linear between lags; 0 where not scored."""
-    step = stretch.lags_ms[1] - stretch.lags_ms[0]
-    place = np.clip((offsets_ms - stretch.lags_ms[0]) / step, 0, len(stretch.lags_ms) - 1)
-    low = np.minimum(place.astype(np.int64), len(stretch.lags_ms) - 2)
-    rows, share, rho = np.arange(len(place)), place - low, np.nan_to_num(stretch.rho)
+    step = windows.lags_ms[1] - windows.lags_ms[0]
+    place = np.clip((offsets_ms - windows.lags_ms[0]) / step, 0, len(windows.lags_ms) - 1)
+    low = np.minimum(place.astype(np.int64), len(windows.lags_ms) - 2)
+    rows, share, rho = np.arange(len(place)), place - low, np.nan_to_num(windows.rho)
     return np.asarray(rho[rows, low] * (1 - share) + rho[rows, low + 1] * share)
 
 
-def _own_fit(stretch: Stretch) -> Array:
-    return _fit(stretch, np.full(len(stretch.rho), stretch.offset_ms()))
+def _own_fit(windows: Windows) -> Array:
+    return _fit(windows, np.full(len(windows.rho), windows.offset_ms()))
 
 
 def _far_better(gain: Array) -> bool:
@@ -134,15 +134,15 @@ def _far_better(gain: Array) -> bool:
     return bool(gain.mean() > max(CHANGE_T * error, 1e-9))
 
 
-def _halves(stretch: Stretch) -> tuple[Stretch, Stretch]:
-    middle = len(stretch.rho) // 2
-    return stretch.part(0, middle), stretch.part(middle, len(stretch.rho))
+def _halves(windows: Windows) -> tuple[Windows, Windows]:
+    middle = len(windows.rho) // 2
+    return windows.part(0, middle), windows.part(middle, len(windows.rho))
 
 
-def _flat_part(stretch: Stretch) -> Part:
-    offset_ms = stretch.offset_ms()
-    return _part(stretch, offset_ms, offset_ms, stretch.confidence())
+def _flat_part(windows: Windows) -> Part:
+    offset_ms = windows.offset_ms()
+    return _part(windows, offset_ms, offset_ms, windows.confidence())
 
 
-def _part(stretch: Stretch, from_ms: float, to_ms: float, confidence: float) -> Part:
-    return Part(float(stretch.start_ms[0]), float(stretch.end_ms[-1]), from_ms, to_ms, confidence)
+def _part(windows: Windows, from_ms: float, to_ms: float, confidence: float) -> Part:
+    return Part(float(windows.start_ms[0]), float(windows.end_ms[-1]), from_ms, to_ms, confidence)

@@ -33,12 +33,16 @@ Judge = Callable[[Peak, float], tuple[Label, float]]
 
 
 class Evidence(NamedTuple):
-    """One window. ``rho``: (L,) lag scores, NaN where not scored; None where nothing could be judged."""
+    """One window. ``rho``: (L,) lag scores, NaN where not scored; None where nothing could be judged.
+
+    ``speech_s``: how much of it was speech under seen lips.
+    """
 
     start_ms: float
     end_ms: float
     label: Label
     rho: Array | None
+    speech_s: float
 
 
 class Part(NamedTuple):
@@ -65,12 +69,13 @@ class Part(NamedTuple):
         return self.from_offset_ms + (self.to_offset_ms - self.from_offset_ms) * min(max(share, 0.0), 1.0)
 
 
-class Stretch(NamedTuple):
-    """Some judged windows in a row: ``rho`` (W, L), ``start_ms`` and ``end_ms`` (W,), ``lags_ms`` (L,)."""
+class Windows(NamedTuple):
+    """Judged windows in a row: ``rho`` (W, L), ``start_ms``, ``end_ms`` and ``speech_s`` (W,); ``lags_ms`` (L,)."""
 
     rho: Array
     start_ms: Array
     end_ms: Array
+    speech_s: Array
     lags_ms: Array
     judge: Judge
 
@@ -95,12 +100,13 @@ class Stretch(NamedTuple):
         return 0.0 if peak is None else between_lags(self.lags_ms, self.mean(), peak)
 
     def seconds(self) -> float:
-        """Media time under the windows; what two of them share counts once."""
-        total, until = 0.0, -np.inf
+        """Seconds of speech under the windows; what two of them share counts once."""
+        total_ms, until = 0.0, -np.inf
         for start, end in zip(self.start_ms.tolist(), self.end_ms.tolist(), strict=True):
-            total += max(0.0, end - max(start, until))
+            total_ms += max(0.0, end - max(start, until))
             until = max(until, end)
-        return total / 1000
+        doubled = float((self.end_ms - self.start_ms).sum()) / max(total_ms, 1.0)
+        return float(self.speech_s.sum()) / max(doubled, 1.0)
 
     def judged(self) -> tuple[Label, float]:
         """Label and confidence; the edge of the search is never sure, the best fit may lie beyond it."""
@@ -117,11 +123,13 @@ class Stretch(NamedTuple):
         own = self.lags_ms[np.where(np.isfinite(self.rho), self.rho, -np.inf).argmax(axis=1)]
         return int((np.abs(own - offset_ms) <= AGREES_MS).sum())
 
-    def part(self, first: int, end: int) -> Stretch:
+    def part(self, first: int, end: int) -> Windows:
         rows = slice(first, end)
-        return Stretch(self.rho[rows], self.start_ms[rows], self.end_ms[rows], self.lags_ms, self.judge)
+        return Windows(
+            self.rho[rows], self.start_ms[rows], self.end_ms[rows], self.speech_s[rows], self.lags_ms, self.judge
+        )
 
-    def straightened(self, offsets_ms: Array) -> Stretch:
+    def straightened(self, offsets_ms: Array) -> Windows:
         """Every window shifted so that its given offset lies at 0; what was not searched is NaN."""
         rows = [
             np.interp(self.lags_ms + offset, self.lags_ms, row, left=np.nan, right=np.nan)
