@@ -107,13 +107,13 @@ def draw_style(random: np.random.Generator) -> Style:
     lead = float(random.normal(0.02, 0.012))
     hangs = random.random() < 0.35
     return Style(
-        opening=float(np.exp(random.normal(np.log(0.17), 0.35))),
+        opening=float(np.exp(random.normal(np.log(0.20), 0.35))),
         jaw_share=between(0.3, 0.8),
         lead_s={kind: lead + float(random.normal(0.0, 0.010)) for kind in _KINDS},
         lead_jitter_s=between(0.003, 0.015),
         jaw_reach_s=reach(0.030, 0.085),
         lips_reach_s=reach(0.018, 0.055),
-        round_reach_s=reach(0.035, 0.110),
+        round_reach_s=reach(0.025, 0.080),
         inertia_s=between(0.05, 0.12),
         closing_s=(between(0.04, 0.10), between(0.04, 0.10)),
         closure=between(0.75, 1.0),
