@@ -8,7 +8,6 @@ the stamps begin again or jump by more than ten minutes the clip ends, and that 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -304,12 +304,8 @@ def _open(file: str) -> Any:
 
 def _video(container: Any) -> Any:
     """The first stream of moving pictures: a song's cover is none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for stream in container.streams.video:
-            if "attached_pic" not in str(stream.disposition).lower() and stream.codec_context is not None:
-                return stream
-    return None
+    moving = (stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic)
+    return next((stream for stream in moving if stream.codec_context is not None), None)
 
 
 def _audio(container: Any) -> Any:

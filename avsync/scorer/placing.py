@@ -7,6 +7,7 @@ what is there twice is cut.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -20,12 +21,12 @@ from avsync.units import ns_to_ticks, ticks_to_ns
 
 Pcm = NDArray[np.int16]
 
-HOLE_NS: Final = 15_000_000
-"""A stamp off by so much is believed at once: less than the shortest packet that is commonly lost (Opus, 20 ms)."""
-DRIFT_NS: Final = 3_000_000
-"""A smaller error is believed once its running mean is above this: recorders' stamps wobble, but not on average."""
-DRIFT_PIECES: Final = 32
-"""Pieces of sound in the running mean's time constant, 0.6 s of AAC."""
+HOLE_NS: Final = 30_000_000
+"""A stamp off by so much is believed at once: recorders that stamp by arrival wobble by less."""
+DRIFT_NS: Final = 5_000_000
+"""A smaller error is believed when the middle one of the last `ERRORS` is above this: stamps wobble to both sides."""
+ERRORS: Final = 16
+"""0.3 s of Opus or AAC; half of them are enough. A single lost packet is noticed after 0.2 s."""
 PIECE_SAMPLES: Final = SAMPLE_RATE_HZ // 10
 """Pieces handed out have at least so many samples (0.1 s) except the last."""
 SILENCE_PIECE_SAMPLES: Final = SAMPLE_RATE_HZ * 10
@@ -52,7 +53,7 @@ class Placer:
         self._stretch_ns = 0  # where the present stretch begins
         self._stretch_in = 0  # samples of the source pushed since then
         self._to_cut = 0
-        self._error_ns = 0.0
+        self._errors_ns: deque[int] = deque(maxlen=ERRORS)
 
     @property
     def end_ns(self) -> int | None:
@@ -78,12 +79,12 @@ class Placer:
         elif self.is_past(frame, at_ns):
             return
         else:
-            self._watch(at_ns, expected_ns)
-            if at_ns is not None and self._misplaced(at_ns - expected_ns, exactly):
+            moved_ns = 0 if at_ns is None else self._moved_ns(at_ns - expected_ns, exactly)
+            if moved_ns:
                 self._end_stretch()
                 yield from self._hand_out()
-                yield from self._fill_until(at_ns)
-                self._begin(form, at_ns)
+                yield from self._fill_until(expected_ns + moved_ns)
+                self._begin(form, expected_ns + moved_ns)
             elif form != self._form:
                 self._end_stretch()
                 self._begin(form, expected_ns)
@@ -97,15 +98,19 @@ class Placer:
             self._end_stretch()
             yield from self._hand_out()
 
-    def _watch(self, at_ns: int | None, expected_ns: int) -> None:
-        if at_ns is not None:
-            self._error_ns += (at_ns - expected_ns - self._error_ns) / DRIFT_PIECES
-
-    def _misplaced(self, error_ns: int, exactly: bool) -> bool:
-        return abs(error_ns) >= HOLE_NS or abs(self._error_ns) >= DRIFT_NS or (exactly and abs(error_ns) >= DRIFT_NS)
+    def _moved_ns(self, error_ns: int, exactly: bool) -> int:
+        """By how much a new stretch is to begin later than the old one ends; 0: there is none."""
+        self._errors_ns.append(error_ns)
+        if abs(error_ns) >= HOLE_NS or (exactly and abs(error_ns) >= DRIFT_NS):
+            return error_ns
+        if 2 * len(self._errors_ns) < ERRORS:
+            return 0
+        middle_ns = sorted(self._errors_ns)[len(self._errors_ns) // 2]
+        return middle_ns if abs(middle_ns) >= DRIFT_NS else 0
 
     def _begin(self, form: tuple[int, str, str], at_ns: int) -> None:
-        self._form, self._stretch_ns, self._stretch_in, self._error_ns = form, at_ns, 0, 0.0
+        self._form, self._stretch_ns, self._stretch_in = form, at_ns, 0
+        self._errors_ns.clear()
         self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
         self._to_cut = max(0, self._given - self._position(at_ns))
 
