@@ -43,7 +43,7 @@ def said(offsets_ms: list[float | None], seed: int = 0, noise: float = 0.1) -> A
 
 
 def words(answer: Answer) -> str:
-    return verdict_words(answer, search_ms=200, limit_ms=40)
+    return verdict_words(answer, search_ms=200, limit_ms=40, method="fused")
 
 
 # ---- one offset

@@ -25,6 +25,9 @@ SURE = 0.8
 AGREES_MS = 40.0
 """A window agrees with the clip when it is off by no more: the tolerance of every accuracy figure here."""
 
+LEAST_SPEECH_S = 0.1
+"""What a window weighs at least: it was judged, so something was heard."""
+
 UNJUDGED: frozenset[Label] = frozenset({"silence", "no_face", "still", "occluded", "bad_input"})
 """Windows with these labels say nothing about the offset and are left out."""
 
@@ -85,11 +88,11 @@ class Windows(NamedTuple):
         return np.asarray((self.start_ms + self.end_ms) / 2)
 
     def mean(self) -> Array:
-        """(L,) over the windows; NaN at a lag that less than half of them scored."""
-        known = np.isfinite(self.rho)
-        count = known.sum(axis=0)
-        total = np.where(known, self.rho, 0.0).sum(axis=0)
-        return np.where(2 * count >= len(self.rho), total / np.maximum(count, 1), np.nan)
+        """(L,) over the windows, by seconds of speech; NaN at a lag that less than half of it scored."""
+        known = np.isfinite(self.rho) * np.maximum(self.speech_s, LEAST_SPEECH_S)[:, None]
+        weight = known.sum(axis=0)
+        total = (np.where(known > 0, self.rho, 0.0) * known).sum(axis=0)
+        return np.where(2 * weight >= weight.max(), total / np.maximum(weight, LEAST_SPEECH_S), np.nan)
 
     def peak(self) -> Peak | None:
         return best_lag(self.lags_ms, self.mean())

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from avsync.errors import InputError
 from avsync.scorer.answer import Answer
 from avsync.scorer.evidence import SURE
-from avsync.scorer.signal import LipSyncSignal
+from avsync.scorer.signal import LipSyncSignal, Method
 from avsync.scorer.words import verdict_words
 from avsync.units import to_ms
 
@@ -44,7 +44,7 @@ class Media:
 class Settings:
     """How the clip was scored."""
 
-    method: str
+    method: Method
     search_ms: float
     step_ms: float
     limit_ms: float
@@ -94,7 +94,8 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        return verdict_words(self.answer, search_ms=self.settings.search_ms, limit_ms=self.settings.limit_ms)
+        one = self.settings
+        return verdict_words(self.answer, search_ms=one.search_ms, limit_ms=one.limit_ms, method=one.method)
 
 
 def outcome(answer: Answer, limit_ms: float) -> Outcome:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from avsync.scorer.answer import Answer
 from avsync.scorer.evidence import SURE, Part
+from avsync.scorer.signal import Label, Method
 
 SAME_MS = 5.0
 """An offset below this is called none: half the resolution the bias is held to (±10 ms)."""
 
-MARKS = {
+MARKS: dict[Label, str] = {
     "in_sync": "in sync",
     "voice_ahead": "voice ahead",
     "voice_behind": "voice behind",
@@ -54,7 +55,7 @@ def time_words(at_ms: float) -> str:
     return f"{sign}{clock}:{rest // 10:02d}.{rest % 10}"
 
 
-def verdict_words(answer: Answer, *, search_ms: float, limit_ms: float) -> str:
+def verdict_words(answer: Answer, *, search_ms: float, limit_ms: float, method: Method) -> str:
     """The one sentence people read. ``limit_ms``: up to where an offset counts as in sync."""
     if answer.judged == 0 or answer.offset_ms is None:
         return f"nothing can be said: {_why_nothing(answer)}"
@@ -74,7 +75,7 @@ def verdict_words(answer: Answer, *, search_ms: float, limit_ms: float) -> str:
     if answer.confidence < SURE:
         return (
             f"unsure ({answer.confidence:.2f}): perhaps {offset_words(answer.offset_ms)}, {_from(answer)};"
-            " more speech would tell"
+            f" {'the heuristic never is surer' if method == 'heuristic' else 'more speech would tell'}"
         )
     words = offset_words(answer.offset_ms)
     if abs(answer.offset_ms) <= limit_ms:
@@ -126,4 +127,5 @@ def _why_nothing(answer: Answer) -> str:
         "no_face": "no face is seen while there is sound",
         "still": "the lips do not move (a still picture?)",
         "occluded": "the mouth is covered",
-    }.get(worst, f"no window could be judged ({MARKS.get(worst, worst)})")
+        "bad_input": "the sound is clipped or broken",
+    }.get(worst, "no window could be judged")

@@ -1,0 +1,106 @@
+"""Face run: one face of a clip on its way through the scorer's stream, and what is kept of it.
+
+Here each window answers for itself: the clip's answer adds them up later, so a change in the middle stays visible. A
+face that is lost stays in the time line as "no face".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from avsync.scorer.backends import Backend
+from avsync.scorer.clip import Rgb
+from avsync.scorer.confidence import Curve
+from avsync.scorer.crops import CROP_SIZE
+from avsync.scorer.evidence import Array, Evidence
+from avsync.scorer.features import Floats
+from avsync.scorer.geometry import LANDMARKS
+from avsync.scorer.placing import Sound
+from avsync.scorer.signal import LipSyncSignal
+from avsync.scorer.stream import LipSyncStream, Scored
+from avsync.units import to_ms
+
+TOGETHER: Final = 8
+"""Pictures pushed at once."""
+PLACE_EVERY: Final = 25
+"""Pictures from one note of the face's place to the next."""
+LOST: Final = np.full((LANDMARKS, 2), np.nan, np.float32)
+INNER_LIPS: Final = (13, 14)
+
+
+class Place(NamedTuple):
+    """Where a face was: its width and the middle of its mouth, pixels."""
+
+    width_px: float
+    x_px: float
+    y_px: float
+
+
+class FaceRun:
+    """Push the sound, and every picture with this face's landmarks and crop, or None where it is lost."""
+
+    def __init__(self, number: int, backend: Backend, offsets_ms: Array, curve: Curve, before: Iterable[Sound]) -> None:
+        """`before`: the sound so far, from some seconds before the first picture on."""
+        self.number = number
+        self.windows: list[LipSyncSignal] = []
+        self.blocks: list[LipSyncSignal] = []
+        self.evidence: list[Evidence] = []
+        self.pictures_seen = 0
+        self.last_seen_ns = 0
+        self._places: list[Place] = []
+        self._stream = LipSyncStream(lambda _: backend, offsets_ms, gather_s=0.0, curve=curve)
+        self._waiting: list[tuple[int, Floats, Rgb]] = []
+        self._last_crop: Rgb = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
+        for sound in before:
+            self.hear(sound)
+
+    def hear(self, sound: Sound) -> None:
+        self._keep(self._stream.push_audio(sound.pcm, sound.pts_ns))
+
+    def see(self, pts_ns: int, landmarks: Floats, crop: Rgb) -> None:
+        if self.pictures_seen % PLACE_EVERY == 0:
+            x, y = landmarks[list(INNER_LIPS)].mean(axis=0).tolist()
+            self._places.append(Place(float(np.ptp(landmarks[:, 0])), x, y))
+        self.pictures_seen += 1
+        self.last_seen_ns = pts_ns
+        self._last_crop = crop
+        self._push(pts_ns, landmarks)
+
+    def miss(self, pts_ns: int) -> None:
+        """A picture without it. It keeps its last crop, so that what this mouth looks like is not forgotten."""
+        self._push(pts_ns, LOST)
+
+    def finish(self) -> None:
+        """Nothing more will come."""
+        self._hand_over()
+        self._keep(self._stream.flush())
+
+    @property
+    def place(self) -> Place:
+        """The middle of where it was."""
+        return Place(*np.median(np.array(self._places), axis=0).tolist())
+
+    def _push(self, pts_ns: int, landmarks: Floats) -> None:
+        self._waiting.append((pts_ns, landmarks, self._last_crop))
+        if len(self._waiting) >= TOGETHER:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._waiting:
+            times, landmarks, crops = zip(*self._waiting, strict=True)
+            self._waiting = []
+            self._keep(self._stream.push_video(np.stack(crops), times, landmarks=np.stack(landmarks)))
+
+    def _keep(self, scored: Iterable[Scored]) -> None:
+        for one in scored:
+            if one.kind == "block":
+                self.blocks.append(one.signal)
+                continue
+            self.windows.append(one.signal)
+            start_ms = to_ms(one.signal.pts_ns)
+            end_ms = start_ms + to_ms(one.signal.duration_ns)
+            rho = None if one.scores is None else one.scores.rho
+            self.evidence.append(Evidence(start_ms, end_ms, one.signal.label, rho, one.speech_s))
