@@ -269,7 +269,7 @@ def placed(stamps_ms: list[float | None], samples: int = 320) -> tuple[int, np.n
 
 def test_stamps_that_wobble_like_a_recorders_do_not_tear_the_sound() -> None:
     wobble = [4, -6, 9, -8, 2, -1, 7, -9] * 20
-    start_ns, pcm, placer = placed([20 * number + late for number, late in enumerate(wobble)])
+    _, pcm, placer = placed([20 * number + late for number, late in enumerate(wobble)])
     assert placer.silent_samples <= 16 * 8 and abs(len(pcm) - 320 * len(wobble)) <= 16 * 8
     whole = np.bincount(pcm[pcm >= 1000] - 1000, minlength=len(wobble))
     assert np.count_nonzero(whole != 320) <= 1

@@ -38,7 +38,7 @@ class Everywhere:
 def _face(number: int, x: float):
     from avsync.scorer.tracker import Face
 
-    points = np.zeros((468, 2), np.float32) + (x, 20)
+    points = np.tile(np.array([x, 20], np.float32), (468, 1))
     points[[33, 133, 362, 263]] = [(x - 8, 15), (x - 3, 15), (x + 3, 15), (x + 8, 15)]
     points[[2, 98, 327]] = [(x, 22), (x - 2, 22), (x + 2, 22)]
     return Face(number, points, 0.9)

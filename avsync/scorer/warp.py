@@ -38,7 +38,7 @@ def cut_square(picture: Rgb, square: Square, size: int) -> Rgb:
     top, bottom = max(0, math.floor(square.y - reach)), min(height, math.ceil(square.y + reach))
     if left >= right or top >= bottom:
         return black
-    image = Image.fromarray(np.ascontiguousarray(picture[top:bottom, left:right]))
+    image = Image.fromarray(picture[top:bottom, left:right])
     shrink = max(1, min(int(square.side / size), right - left, bottom - top))
     if shrink > 1:
         image = image.reduce(shrink)
@@ -56,7 +56,7 @@ def shrink_into(picture: Rgb, size: int) -> tuple[Rgb, float]:
     height, width = picture.shape[:2]
     scale = size / max(height, width)
     target = max(1, round(width * scale)), max(1, round(height * scale))
-    image = Image.fromarray(np.ascontiguousarray(picture)).resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    image = Image.fromarray(picture).resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
     square = np.zeros((size, size, 3), np.uint8)
     square[: target[1], : target[0]] = np.asarray(image)
     return square, scale
