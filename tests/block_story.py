@@ -1,0 +1,65 @@
+"""Blocks for the stories of the block in one go: networks of random weights, random sound and pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from avsync.scorer.fast import BlockShape
+from avsync.scorer.geometry import GEOMETRY_NAMES
+from avsync.scorer.mouthnet import MouthNet
+from avsync.scorer.nets import Ensemble, NetBackend
+from avsync.scorer.networks import LipNet, SoundNet
+from avsync.scorer.signal import Method
+
+
+class SmallMouth(MouthNet):
+    """Stands in for the network of pixels: two numbers a picture."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.mix = nn.Linear(3, 2)
+
+    def forward(self, rois: Tensor) -> Tensor:
+        """uint8 (T, 96, 96, 3) -> (T, 2)."""
+        mixed: Tensor = self.mix(rois.to(self.mix.weight.dtype).mean(dim=(1, 2)) / 64)
+        return mixed
+
+    def values_of(self, rois: NDArray[np.uint8], device: str) -> NDArray[np.float32]:
+        return np.asarray(self(torch.from_numpy(rois).to(device)).cpu().numpy(), np.float32)
+
+
+def backend(method: Method = "fused", zero_ms: float = 7.0) -> NetBackend:
+    """Networks of random weights, as many as the method has."""
+    torch.manual_seed(3)
+    usual = np.linspace(0.02, 0.2, len(GEOMETRY_NAMES)).astype(np.float32)
+    landmarks = Ensemble(LipNet(2 * len(usual), 3), SoundNet(3), None, usual, 3, "cpu")
+    pixels = Ensemble(LipNet(4, 2), SoundNet(2), SmallMouth(), np.ones(2, np.float32), 2, "cpu")
+    given: dict[str, tuple[Ensemble, ...]] = {
+        "geometry": (landmarks,), "pixels": (pixels,), "fused": (landmarks, pixels),
+    }  # fmt: skip
+    wants = {"geometry": {"landmarks"}, "pixels": {"rois"}, "fused": {"rois", "landmarks"}}
+    return NetBackend(method, given[method], zero_ms, frozenset(wants[method]))
+
+
+class Block:
+    """Random sound, and pictures that change a little from one to the next, of a shape."""
+
+    def __init__(self, shape: BlockShape, seed: int, *, unseen: tuple[int, ...] = ()) -> None:
+        rng = np.random.default_rng(seed)
+        self.shape = shape
+        loud = np.abs(np.sin(np.arange(shape.samples) / 900))
+        self.pcm: NDArray[Any] = (rng.normal(size=shape.samples) * 3000 * loud).astype(np.int16)
+        face = rng.integers(60, 190, (96, 96, 3))
+        self.rois = (face + 20 * rng.normal(size=(shape.frames, 1, 1, 3))).astype(np.uint8)
+        mesh = rng.normal(300, 50, (468, 2))
+        self.landmarks = (mesh + rng.normal(size=(shape.frames, 468, 2))).astype(np.float32)
+        self.landmarks[list(unseen)] = np.nan
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        pcm, rois, landmarks = (torch.from_numpy(each)[None] for each in (self.pcm, self.rois, self.landmarks))
+        return pcm, rois, landmarks
