@@ -92,6 +92,7 @@ def test_json_has_everything_and_no_nan():
     assert data["faces"][0]["windows"][4] == {
         "start_ms": 4000.0, "end_ms": 5000.0, "label": "silence", "offset_ms": None, "confidence": 0.0, "score": None,
         "score_best": None, "score_margin": None, "occluded": False, "method": "geometry",
+        "speech_s": None, "curve": [],
     }  # fmt: skip
 
 

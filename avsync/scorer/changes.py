@@ -17,6 +17,9 @@ LEAST_CHANGE_MS = 50.0
 LEAST_SIDE = 3
 """Windows on either side of a change."""
 
+LEAST_DRIFT = 10
+"""Windows for a drift: clocks drift by a few ms a second at most, and less shows nothing of that."""
+
 CHANGE_T = 2.0
 """How many standard errors the windows must prefer the change by; that both sides are sure is the stricter half."""
 
@@ -48,7 +51,7 @@ def changes(whole: Windows) -> tuple[Part, ...]:
 
 def _drifts(whole: Windows, line: Array, steps: list[tuple[int, int]]) -> bool:
     """The line explains the windows far better than one offset, and no worse than steps do."""
-    if abs(line[-1] - line[0]) < LEAST_CHANGE_MS:
+    if len(line) < LEAST_DRIFT or abs(line[-1] - line[0]) < LEAST_CHANGE_MS:
         return False
     along = _fit(whole, line)
     return _far_better(along - _own_fit(whole)) and float(along.sum()) >= float(_stepped(whole, steps).sum())

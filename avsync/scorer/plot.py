@@ -17,12 +17,18 @@ from matplotlib.figure import Figure
 from avsync.errors import InputError
 from avsync.scorer.evidence import UNJUDGED
 from avsync.scorer.report import Report
-from avsync.scorer.signal import LipSyncSignal
+from avsync.scorer.signal import Label, LipSyncSignal
 from avsync.scorer.words import MARKS
 from avsync.units import to_ms
 
 OFFSET, AT_ZERO, BEST, ANSWER, LIMIT = "#0173b2", "#de8f05", "#56b4e9", "#222222", "#2a9d8f"
-SHADES = {"silence": "#9e9e9e", "no_face": "#cc78bc", "occluded": "#d55e00", "still": "#ece133", "bad_input": "#c1121f"}
+SHADES: dict[Label, str] = {
+    "silence": "#9e9e9e",
+    "no_face": "#cc78bc",
+    "occluded": "#d55e00",
+    "still": "#ece133",
+    "bad_input": "#c1121f",
+}
 WIDTH_IN, HIGH_IN, DPI = 11.0, 5.6, 100
 FAINTEST = 0.12
 """A guess without any confidence can still be found in the picture."""
@@ -39,6 +45,7 @@ def plot(path: Path, report: Report) -> Path:
         raise InputError(f"no picture is written as {path.suffix}", file=str(path), remedy=f"one of: {kinds}")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     windows = report.face.windows
+    _draw_evidence(upper, report)
     _draw_offsets(upper, report, windows)
     _draw_scores(lower, windows)
     for axes in (upper, lower):
@@ -52,6 +59,24 @@ def plot(path: Path, report: Report) -> Path:
     except OSError as error:
         raise InputError(f"the picture cannot be written: {error.strerror or error}", file=str(path)) from None
     return path
+
+
+def _draw_evidence(axes: Axes, report: Report) -> None:
+    """How well each offset fits in each window, behind everything else: the darker the better."""
+    count = len(report.answer.curve)
+    if count < 2:
+        return
+    search_ms = report.settings.search_ms
+    edges_ms = np.linspace(-search_ms, search_ms, count)
+    half_ms = (edges_ms[1] - edges_ms[0]) / 2
+    places_ms = np.append(edges_ms - half_ms, edges_ms[-1] + half_ms)
+    for window in report.face.evidence:
+        if window.rho is not None and len(window.rho) == count and window.label not in UNJUDGED:
+            shown = np.clip(np.nan_to_num(window.rho), 0, 1)[:, None]
+            axes.pcolormesh(
+                [window.start_ms / 1000, window.end_ms / 1000], places_ms, shown,
+                cmap="Greys", vmin=0, vmax=1.6, zorder=-1, rasterized=True,
+            )  # fmt: skip
 
 
 def _draw_offsets(axes: Axes, report: Report, windows: Sequence[LipSyncSignal]) -> None:
@@ -96,24 +121,25 @@ def _draw_scores(axes: Axes, windows: Sequence[LipSyncSignal]) -> None:
 
 def _shade(axes: Axes, windows: Sequence[LipSyncSignal], *, named: bool) -> None:
     """Why nothing, or less, can be said there; neighbours of one kind are one span."""
-    seen: set[str] = set()
+    seen: set[Label] = set()
     for kind, start_s, end_s in _spans(windows):
         label = MARKS[kind] if named and kind not in seen else None
         seen.add(kind)
-        axes.axvspan(start_s, end_s, color=SHADES[kind], alpha=0.22, lw=0, label=label)
+        colour = SHADES[kind]
+        axes.axvspan(start_s, end_s, facecolor=(colour, 0.15), edgecolor=(colour, 0.5), hatch="//", lw=0, label=label)
 
 
-def _spans(windows: Sequence[LipSyncSignal]) -> Iterator[tuple[str, float, float]]:
-    current: tuple[str, float, float] | None = None
+def _spans(windows: Sequence[LipSyncSignal]) -> Iterator[tuple[Label, float, float]]:
+    current: tuple[Label, float, float] | None = None
     for signal in windows:
-        kind = signal.label if signal.label in SHADES else "occluded" if signal.occluded else ""
+        kind: Label | None = signal.label if signal.label in SHADES else "occluded" if signal.occluded else None
         start_s, end_s = _span_s(signal)
         if current is not None and current[0] == kind and start_s <= current[2] + 1e-6:
             current = (kind, current[1], end_s)
             continue
         if current is not None:
             yield current
-        current = (kind, start_s, end_s) if kind else None
+        current = None if kind is None else (kind, start_s, end_s)
     if current is not None:
         yield current
 

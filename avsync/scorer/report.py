@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 from avsync.errors import InputError
 from avsync.scorer.answer import Answer
-from avsync.scorer.evidence import SURE
+from avsync.scorer.evidence import SURE, Evidence
 from avsync.scorer.signal import LipSyncSignal, Method
 from avsync.scorer.words import verdict_words
 from avsync.units import to_ms
@@ -55,6 +56,7 @@ class Face:
     """One face of the clip, numbered from 1 in the order of appearance.
 
     ``width_px``: its middle width; ``x_px, y_px``: the middle of its mouth; ``seen_pct``: of the clip's pictures.
+    ``evidence``: the windows again, with what each says about every lag.
     """
 
     number: int
@@ -65,6 +67,7 @@ class Face:
     answer: Answer
     windows: tuple[LipSyncSignal, ...]
     blocks: tuple[LipSyncSignal, ...]
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +188,15 @@ def _face_dict(face: Face) -> dict[str, Any]:
         "x_px": round(face.x_px, 1),
         "y_px": round(face.y_px, 1),
         "answer": _answer_dict(face.answer),
-        "windows": [signal_dict(signal) for signal in face.windows],
+        "windows": [_window_dict(*pair) for pair in zip_longest(face.windows, face.evidence)],
         "blocks": [signal_dict(signal) for signal in face.blocks],
     }
+
+
+def _window_dict(signal: LipSyncSignal, evidence: Evidence | None) -> dict[str, Any]:
+    rho = None if evidence is None else evidence.rho
+    curve = [] if rho is None else [_rounded(value) for value in rho.tolist()]
+    return {**signal_dict(signal), "speech_s": _rounded(evidence.speech_s if evidence else None), "curve": curve}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -147,7 +147,7 @@ class _Length:
         end_ms = to_ms(self._last_ns) + step_ms if self._pictures else 0.0
         return Media(
             end_ms, clip.width, clip.height, self._pictures, round(1000 / max(step_ms, 0.1), 2), variable,
-            clip.sound_rate_hz,
+            clip.sound_rate_hz, clip.troubles.pictures_skipped + clip.troubles.sound_skipped,
         )  # fmt: skip
 
 
@@ -202,7 +202,8 @@ class _Faces:
                 continue
             seen_pct = 100 * run.pictures_seen / max(media.pictures, 1)
             answer = answer_of(run.evidence, self.offsets_ms, judge)
-            faces.append(Face(run.number, seen_pct, *run.place, answer, tuple(run.windows), tuple(run.blocks)))
+            rows = (tuple(run.windows), tuple(run.blocks), tuple(run.evidence))
+            faces.append(Face(run.number, seen_pct, *run.place, answer, *rows))
         return tuple(sorted(faces, key=lambda face: face.number))
 
     def notes(self) -> Iterator[str]:
