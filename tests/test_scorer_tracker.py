@@ -161,6 +161,8 @@ def test_one_face_seen_twice_is_one_and_neighbours_stay_two() -> None:
     best, same, other = Box(10, 10, 8, 8, 0, 0.9), Box(11, 10, 8, 8, 0, 0.7), Box(20, 10, 8, 8, 0, 0.6)
     assert distinct([same, other, best]) == [best, other]
     assert overlap(best, best) == 1 and overlap(best, other) == 0
+    around = Box(12, 12, 20, 20, 0, 0.5)
+    assert distinct([around, best]) == [best]
 
 
 def test_a_detection_is_placed_where_the_net_saw_it() -> None:

@@ -18,8 +18,8 @@ from avsync.scorer.warp import Rgb, Square, shrink_into
 
 SCORE_MIN: Final = 0.5
 """Detections below are nothing (the models' own publication uses the same)."""
-SAME_OVERLAP: Final = 0.3
-"""Two boxes that share so much of their union are one face."""
+SAME_OVERLAP: Final = 0.5
+"""Two boxes are one face when they share so much of the smaller one: a net may see a face's surroundings as one, too."""
 MESH_ROOM: Final = 1.5
 """The mesh wants the face's box, half as large again (the margin it was trained with)."""
 TILE_OVERLAP: Final = 0.15
@@ -109,13 +109,12 @@ def distinct(boxes: list[Box]) -> list[Box]:
 
 
 def overlap(a: Box, b: Box) -> float:
-    """Shared area over the area of both together, in [0, 1]."""
+    """Shared area over the area of the smaller one, in [0, 1]."""
     wide = min(a.x + a.width / 2, b.x + b.width / 2) - max(a.x - a.width / 2, b.x - b.width / 2)
     high = min(a.y + a.height / 2, b.y + b.height / 2) - max(a.y - a.height / 2, b.y - b.height / 2)
     if wide <= 0 or high <= 0:
         return 0.0
-    shared = wide * high
-    return shared / (a.width * a.height + b.width * b.height - shared)
+    return wide * high / min(a.width * a.height, b.width * b.height)
 
 
 def layered_anchors() -> Floats:

@@ -23,8 +23,8 @@ REMEMBERED_MAX: Final = 16
 """Lost faces whose places are remembered, the last ones."""
 PRESENCE_MIN: Final = 0.4
 """The mesh's own belief that it sees a face; below, the face is lost."""
-SAME_PLACE: Final = 0.3
-"""A face that overlaps the place of another by so much (shared area over both) is the same face."""
+SAME_PLACE: Final = 0.5
+"""A face that shares so much of the smaller one's area with the place of another is the same face."""
 MOVED_MAX: Final = 0.8
 """The centre of a face moves less than so much of its size from one picture to the next, or it is not the same face."""
 SEARCH_EVERY: Final = 40
