@@ -1,0 +1,220 @@
+"""Evaluation: every clip of a folder under the protocol, for each backend, mode and condition, in a few processes.
+
+Nothing here prints. `evaluate` yields the clips as they are done; what they add up to is `evaluate_summary`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from avsync.errors import InputError
+from avsync.scorer.backends import Backend, load_backend
+from avsync.scorer.clip import open_clip, whole_sound
+from avsync.scorer.degrade import PICTURE_CONDITIONS, RATES, SOUND_CONDITIONS, at_rate
+from avsync.scorer.evaluate_clips import spoiled, tracked
+from avsync.scorer.protocol import (
+    MODES,
+    WINDOWS_MS,
+    Footage,
+    Mode,
+    Sound,
+    Trials,
+    Window,
+    counted_windows,
+    lips_of,
+    sound_of,
+    trials_of,
+)
+from avsync.scorer.speakers import ClipEntry
+
+CLEAN: Final = "clean"
+PARTNERS: Final = 3
+"""So many other clips lend a clip their sound for the trials with somebody else's voice."""
+
+
+class Contender(NamedTuple):
+    """A backend with its weights: the shipped ones, or those in the files given, by net."""
+
+    method: str
+    label: str
+    weights: tuple[tuple[str, Path], ...] = ()
+
+    @property
+    def shipped(self) -> bool:
+        return not self.weights
+
+
+class Plan(NamedTuple):
+    """What to do with every clip. Seeds (contenders with weights of their own) are only tried clean, in the stream."""
+
+    contenders: tuple[Contender, ...]
+    conditions: tuple[str, ...] = ()
+    """Of `PICTURE_CONDITIONS`, `SOUND_CONDITIONS` and `RATES`."""
+    modes: tuple[Mode, ...] = MODES
+    cache: Path | None = None
+
+
+class Answers(NamedTuple):
+    """One contender's answers about one clip."""
+
+    label: str
+    mode: Mode
+    condition: str
+    trials: Trials
+
+
+class ClipAnswers(NamedTuple):
+    """A clip that is done, or was left out for a reason."""
+
+    index: int
+    entry: ClipEntry
+    answers: tuple[Answers, ...] = ()
+    seconds: float = 0.0
+    pictures: int = 0
+    face_pct: float = 0.0
+    windows: tuple[int, ...] = ()
+    """How many windows counted, of each of `WINDOWS_MS`."""
+    troubles: tuple[str, ...] = ()
+    left_out: str = ""
+
+
+CONDITIONS: Final = (*PICTURE_CONDITIONS, *SOUND_CONDITIONS, *RATES)
+
+
+def evaluate(entries: Sequence[ClipEntry], plan: Plan, *, jobs: int = 1) -> Iterator[ClipAnswers]:
+    """Clips as they are done, in any order; the same numbers for any number of processes."""
+    tasks = [(index, entries, plan) for index in range(len(entries))]
+    if jobs == 1 or len(tasks) == 1:
+        yield from (evaluate_clip(*task) for task in tasks)
+        return
+    # Longest first, or the last clip runs alone. Fresh processes: forked ones inherit torch's locks.
+    tasks.sort(key=lambda task: -entries[task[0]].path.stat().st_size)
+    method = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=method, initializer=_one_thread) as pool:
+        try:
+            running = [pool.submit(evaluate_clip, *task) for task in tasks]
+            for done in as_completed(running):
+                yield done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def evaluate_clip(index: int, entries: Sequence[ClipEntry], plan: Plan) -> ClipAnswers:
+    """One clip with all contenders and conditions. A clip that cannot be used says why in `left_out`."""
+    entry = entries[index]
+    try:
+        found = tracked(entry.path, plan.cache)
+    except InputError as error:
+        return ClipAnswers(index, entry, left_out=str(error))
+    clip = found.footage
+    assert entry.truth_ms is not None, "the manifest was read with references"
+    sound = sound_of(clip.pcm, clip.pcm_start_ns, entry.truth_ms)
+    windows = [counted_windows(clip, sound, window_ms) for window_ms in WINDOWS_MS]
+    others = [_borrowed(entries[other].path) for other in partners(entries, index)]
+    answers: list[Answers] = []
+    for contender in plan.contenders:
+        answers += _clean(contender, plan.modes, index, clip, sound, others, windows)
+    for condition in plan.conditions:
+        changed, changed_sound = harmed(condition, entry, clip, sound)
+        for contender in plan.contenders:
+            if contender.shipped:
+                answers.append(_spoiled(contender, condition, index, changed, changed_sound, windows))
+    seconds = (clip.end_ns - int(clip.start_ns[0])) / 1e9
+    face_pct = 100 * float((~np.isnan(clip.landmarks[:, 0, 0])).mean())
+    counts = tuple(len(some) for some in windows)
+    return ClipAnswers(index, entry, tuple(answers), seconds, len(clip.start_ns), face_pct, counts, found.troubles)
+
+
+def partners(entries: Sequence[ClipEntry], index: int) -> list[int]:
+    """The next clips of other speakers of the same half, in the manifest's order and around its end."""
+    own = entries[index]
+    after = [(index + step) % len(entries) for step in range(1, len(entries))]
+    others = [at for at in after if entries[at].speaker != own.speaker and entries[at].half == own.half]
+    return others[:PARTNERS]
+
+
+def harmed(condition: str, entry: ClipEntry, clip: Footage, sound: Sound) -> tuple[Footage, Sound]:
+    """The clip's pictures and sound under a condition."""
+    if condition in SOUND_CONDITIONS:
+        pcm = SOUND_CONDITIONS[condition](clip.pcm)
+        return clip, sound_of(pcm, clip.pcm_start_ns, entry.truth_ms or 0.0)
+    if condition in RATES:
+        start_ns, shown = at_rate(clip.start_ns, clip.end_ns, condition)
+        return clip._replace(start_ns=start_ns, rois=clip.rois[shown], landmarks=clip.landmarks[shown]), sound
+    return spoiled(entry.path, clip, condition), sound
+
+
+def _borrowed(path: Path) -> Sound:
+    """Another clip's sound; none where it cannot be read (that clip itself says why)."""
+    try:
+        return sound_of(*whole_sound(open_clip(path)))
+    except InputError:
+        return sound_of(np.zeros(0, np.float32), 0)
+
+
+def _clean(
+    contender: Contender,
+    modes: Sequence[Mode],
+    index: int,
+    clip: Footage,
+    sound: Sound,
+    others: Sequence[Sound],
+    windows: Sequence[Sequence[Window]],
+) -> list[Answers]:
+    backend = backend_of(contender)
+    lips = lips_of(clip, backend)
+    answers = []
+    for mode in modes if contender.shipped else modes[:1]:
+        parts = [trials_of(backend, lips, sound, some, mode=mode, clip=index) for some in windows]
+        if mode == "stream" and contender.shipped:
+            for some in windows:
+                parts.append(trials_of(backend, lips, sound, some, mode=mode, kind="beyond", clip=index))
+                parts += [
+                    trials_of(backend, lips, other, some, mode=mode, kind="other", clip=index) for other in others
+                ]
+        answers.append(Answers(contender.label, mode, CLEAN, np.concatenate(parts)))
+    return answers
+
+
+def _spoiled(
+    contender: Contender,
+    condition: str,
+    index: int,
+    clip: Footage,
+    sound: Sound,
+    windows: Sequence[Sequence[Window]],
+) -> Answers:
+    """All windows of the clean clip; those in which the face was lost are answered without a face: wrong."""
+    backend = backend_of(contender)
+    lips = lips_of(clip, backend)
+    parts = [trials_of(backend, lips, sound, some, mode="stream", clip=index) for some in windows]
+    return Answers(contender.label, "stream", condition, np.concatenate(parts))
+
+
+def backend_of(contender: Contender) -> Backend:
+    """Loaded once a process."""
+    return _backend(contender.method, contender.weights)
+
+
+@lru_cache(maxsize=16)
+def _backend(method: str, weights: tuple[tuple[str, Path], ...]) -> Backend:
+    return load_backend(method, weights=dict(weights))
+
+
+def _one_thread() -> None:
+    """Several processes share the cores: each keeps to one."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(1)
