@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import InputError
-from avsync.scorer.features import Floats
+from avsync.scorer.features import Floats, log_mel
 from avsync.scorer.signal import Method
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ class Backend(Protocol):
         ...
 
 
+def sound_values_of(backend: Backend) -> Callable[[Floats], Floats]:
+    """What a backend describes sound by, (n,) samples -> two rows a cell: log-mel, unless it has `sound_values`."""
+    describe: Callable[[Floats], Floats] = getattr(backend, "sound_values", log_mel)
+    return describe
+
+
 def normal_lips(cells: Floats, seen: NDArray[np.bool_], usual_spread: Floats) -> Floats:
     """Lip values free of the face they belong to, and their slopes: (N, F) -> (N, 2 F). Unseen cells are 0.
 
@@ -67,7 +74,7 @@ def normal_mel(mel: Floats) -> Floats:
 def with_context(rows: Floats, window: slice, margin: int, per_cell: int = 1) -> Floats:
     """The rows of the window's cells and `margin` cells on either side; beyond the ends, the end row is repeated."""
     first, last = (window.start - margin) * per_cell, (window.stop + margin) * per_cell
-    return rows[np.clip(np.arange(first, last), 0, len(rows) - 1)]
+    return np.asarray(rows[np.clip(np.arange(first, last), 0, len(rows) - 1)], np.float32)
 
 
 def level_of(embedding: Floats, members: int) -> Floats:
