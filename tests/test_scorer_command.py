@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from avsync.cli import main
+from avsync.errors import InputError
 from avsync.scorer import score_clip
 from avsync.scorer.confidence import Curve
 from avsync.scorer.tracker import Face
@@ -245,6 +246,16 @@ def test_one_bad_clip_of_several_does_not_stop_the_others(tmp_path, capsys):
     code = main(["score", "--backend", "heuristic", "--json", str(tmp_path / "gone.mp4"), str(good)])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert code == 2 and [row["outcome"] for row in rows] == ["bad_input", "out_of_sync"]
+
+
+def test_a_backend_that_is_missing_is_said_once_and_not_for_every_clip(tmp_path, capsys, monkeypatch):
+    def missing(name: str, *, device: str) -> None:
+        raise InputError(f"the {name} backend needs torch", remedy="pip install 'avsync[scorer]'")
+
+    monkeypatch.setattr(score_clip, "load_backend", missing)
+    clip = str(draw(tmp_path / "talk.mp4", seconds=2))
+    assert main(["score", "--backend", "fused", clip, clip]) == 2
+    assert capsys.readouterr().err.count("needs torch") == 1
 
 
 @pytest.mark.parametrize("words", [

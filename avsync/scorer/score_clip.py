@@ -31,7 +31,8 @@ from avsync.scorer.signal import Label
 from avsync.scorer.tracker import FaceTracker
 from avsync.units import NS_PER_S, ms, to_ms
 
-TRACKED_AHEAD: Final = 16
+TRACKED_AHEAD: Final = 200
+"""Pictures tracked while the networks are still being loaded: 30 kB a face each."""
 HEARD_BEFORE_NS: Final = 8 * NS_PER_S
 """Sound kept for a face that appears later: more than the statistics look back on."""
 FACES_MAX: Final = 16
@@ -78,30 +79,39 @@ def load_for(options: Options) -> Backend:
     return load_backend(options.backend, device=options.device)
 
 
-def score_clip(path: Path, options: Options, backend: Backend, progress: Progress | None = None) -> Report:
-    """Score one clip. Raises ``InputError`` for one that is broken or too short, or has no picture, sound or face."""
+def score_clip(
+    path: Path, options: Options, backend: Callable[[], Backend], progress: Progress | None = None
+) -> Report:
+    """Score one clip. Raises ``InputError`` for one that is broken or too short, or has no picture, sound or face.
+
+    `backend` is asked for when the first picture was tracked, so that it may be loaded meanwhile.
+    """
     began_s = time.perf_counter()
     clip = open_clip(path)
+    offsets_ms = _offsets_ms(clip, options)
+    total_ms = None if clip.duration_ns is None else to_ms(clip.duration_ns)
     length = _Length()
-    faces = _Faces(backend, _offsets_ms(clip, options))
-    reached_ns = 0
+    faces: _Faces | None = None
+    reached_ns = -PROGRESS_NS
     with closing(ahead(_tracked(clip), TRACKED_AHEAD)) as tracked:
         for item in tracked:
+            faces = faces or _Faces(backend(), offsets_ms)
             if isinstance(item, Sound):
                 faces.heard(item)
-            else:
-                length.add(item.pts_ns)
-                faces.seen(item)
-                if progress is not None and item.pts_ns - reached_ns >= PROGRESS_NS:
-                    reached_ns = item.pts_ns
-                    progress(to_ms(reached_ns), None if clip.duration_ns is None else to_ms(clip.duration_ns))
+                continue
+            length.add(item.pts_ns)
+            faces.seen(item)
+            if progress is not None and item.pts_ns - reached_ns >= PROGRESS_NS:
+                reached_ns = item.pts_ns
+                progress(to_ms(reached_ns), total_ms)
+    assert faces is not None, "a clip without sound and pictures is refused while it is read"
     media = length.media(clip)
     found = faces.finish(media)
     if not found:
         raise _nothing(clip, media, faces)
     chosen, why = _speaker(clip, found, options.face)
-    offsets_ms = faces.offsets_ms
-    settings = Settings(backend.method, float(offsets_ms[-1]), float(offsets_ms[1] - offsets_ms[0]), options.limit_ms)
+    step_ms = float(offsets_ms[1] - offsets_ms[0])
+    settings = Settings(faces.method, float(offsets_ms[-1]), step_ms, options.limit_ms)
     notes = (*clip.troubles.words(), *faces.notes())
     return Report(clip.file, media, settings, found, chosen, why, time.perf_counter() - began_s, notes)
 
@@ -163,7 +173,8 @@ class _Faces:
     """All faces of a clip, each in a run of its own."""
 
     def __init__(self, backend: Backend, offsets_ms: Array) -> None:
-        self.offsets_ms = offsets_ms
+        self.method = backend.method
+        self._offsets_ms = offsets_ms
         self._backend, self._curve = backend, curve_of(backend.method)
         self._runs: dict[int, FaceRun] = {}
         self._refused: set[int] = set()
@@ -185,7 +196,7 @@ class _Faces:
                 if len(self._runs) >= FACES_MAX:
                     self._refused.add(number)
                     continue
-                run = self._runs[number] = FaceRun(number, self._backend, self.offsets_ms, self._curve, self._recent)
+                run = self._runs[number] = FaceRun(number, self._backend, self._offsets_ms, self._curve, self._recent)
             run.see(tracked.pts_ns, face.landmarks, face.crop)
         for number, run in self._runs.items():
             if number not in here and tracked.pts_ns - run.last_seen_ns <= GONE_NS:
@@ -201,7 +212,7 @@ class _Faces:
                 self.brief += 1
                 continue
             seen_pct = 100 * run.pictures_seen / max(media.pictures, 1)
-            answer = answer_of(run.evidence, self.offsets_ms, judge)
+            answer = answer_of(run.evidence, self._offsets_ms, judge)
             rows = (tuple(run.windows), tuple(run.blocks), tuple(run.evidence))
             faces.append(Face(run.number, seen_pct, *run.place, answer, *rows))
         return tuple(sorted(faces, key=lambda face: face.number))
@@ -233,8 +244,9 @@ def _speaker(clip: Clip, faces: Sequence[Face], wanted: int | None) -> tuple[int
     first, second, *_ = sorted(faces, key=_fits, reverse=True)
     if first.answer.offset_ms is None:
         return first.number, f"face {first.number} is shown: no face can be judged"
-    why = f"face {first.number} speaks: it fits the sound best ({_fit_words(first.answer)}; face {second.number}: "
-    return first.number, f"{why}{_fit_words(second.answer)})"
+    best = "speaks: it fits the sound best" if first.answer.sure else "fits the sound best"
+    fits = f"{_fit_words(first.answer)}; face {second.number}: {_fit_words(second.answer)}"
+    return first.number, f"face {first.number} {best} ({fits})"
 
 
 def _fits(face: Face) -> tuple[float, float]:

@@ -10,7 +10,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -72,20 +73,23 @@ def run_score(args: argparse.Namespace) -> int:
     out = _console(stderr=args.json)
     options = _options(args)
     pictures = _pictures(args.clips, args.plot)
-    backend = load_for(options)
     outcomes: list[Outcome] = []
     bad = 0
-    for clip, picture in zip(args.clips, pictures, strict=True):
-        try:
-            report = _with_bar(clip, options, backend, out)
-        except InputError as error:
-            bad += 1
-            print(f"avsync: {error}", file=sys.stderr)
-            if args.json:
-                print(json.dumps(error_dict(str(clip), error)))
-            continue
-        outcomes.append(report.outcome)
-        _tell(out, report, picture, args, more=len(args.clips) > 1)
+    with ThreadPoolExecutor(1) as loader:
+        backend = loader.submit(load_for, options)
+        for clip, picture in zip(args.clips, pictures, strict=True):
+            try:
+                report = _with_bar(clip, options, backend.result, out)
+            except InputError as error:
+                if backend.done() and backend.exception() is error:
+                    raise  # no clip can be scored without it
+                bad += 1
+                print(f"avsync: {error}", file=sys.stderr)
+                if args.json:
+                    print(json.dumps(error_dict(str(clip), error)))
+                continue
+            outcomes.append(report.outcome)
+            _tell(out, report, picture, args, more=len(args.clips) > 1)
     return exit_code(outcomes, bad)
 
 
@@ -144,7 +148,7 @@ def _pictures(clips: Sequence[Path], wanted: Path | None) -> list[Path | None]:
     ]
 
 
-def _with_bar(clip: Path, options: Options, backend: Backend, out: Console) -> Report:
+def _with_bar(clip: Path, options: Options, backend: Callable[[], Backend], out: Console) -> Report:
     bar = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
         console=out, transient=True, disable=not out.is_terminal,
