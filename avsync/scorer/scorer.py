@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
-from avsync.scorer.backends import Backend, load_backend
+from avsync.scorer.backends import Backend, load_backend, sound_values_of
 from avsync.scorer.checks import LONGEST_S, check_wants, epoch_of, fps_of, pcm_of, pictures_of, pts_of, start_ms_of
 from avsync.scorer.confidence import curve_of
-from avsync.scorer.features import CELL_MS, CELL_NS, CELL_SAMPLES
+from avsync.scorer.features import CELL_MS, CELL_SAMPLES
 from avsync.scorer.lags import search_offsets
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream, Scored
@@ -192,15 +192,15 @@ class LipSyncScorer:
         # Time 0 is the first sample, so that the sound lies on the grid of cells as it is.
         times = np.array([ticks_to_ns(n, rate) for n in range(count + 1)], np.int64) - round(start_ms * 1e6)
         curve = curve_of(backend.method)
-        if count == 0 or len(sound) == 0:
+        if count < 2 or len(sound) == 0:
             measured = Measured("bad_input", None, 0.0, 0.0, False)
         else:
             looked = look(backend, times[:-1], crops, points)
             end_ns = int(times[-1]) + round(backend.zero_ms * 1e6)
             first = cell_at(int(looked.start_ns[0]))
-            cells = max(end_ns // CELL_NS - first, 0)
+            cells = max(cell_at(end_ns) - first, 0)
             offsets_ms = self._offsets_ms(float(rate))
-            heard = hear(*_needed(sound, first, cells, offsets_ms))
+            heard = hear(*_needed(sound, first, cells, offsets_ms), describe=sound_values_of(backend))
             if len(heard.between(first, first + cells).mean) < HEARD_SHARE * cells:
                 measured = Measured("bad_input", None, 0.0, 0.0, False)
             else:

@@ -10,7 +10,7 @@ What is defined, and tested with random chunkings:
   (`PATIENCE_NS`). After that, what is missing counts as not coming.
 - **Gaps.** Missing sound is silence. Missing pictures hold the last one for 100 ms, then there is no face; a gap of
   more than a second ends the run (its last, shorter block and window come out), the next picture begins another; for
-  the gap itself nothing is said. After a leap of the sound by more than 20 s, the sound before it is let go.
+  the gap itself nothing is said. A leap of the sound by more than 20 s ends the run, too.
 - **Duplicates.** The first sample for a place stays. A picture less than 3 ms after the last one is the same again.
 - **Late.** Samples fill holes until that place is scored. A picture before the last one is dropped. All are counted.
 - **Epochs.** A push with a newer epoch forgets everything of the older one, results included; older pushes are dropped.
@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
-from avsync.scorer.backends import Backend
+from avsync.scorer.backends import Backend, sound_values_of
 from avsync.scorer.checks import check_wants, epoch_of, pcm_of, picture_pts_of, pictures_of, pts_of
 from avsync.scorer.confidence import Curve, curve_of
 from avsync.scorer.features import CELL_MS, CELL_NS, Floats
@@ -48,6 +48,9 @@ LAST_WINDOW_MS: Final = 800
 LAST_SHARE_MS: Final = 200
 """A run's last window is not given for less than this much that no window held yet."""
 
+MOST_RUNS: Final = 64
+"""Runs that wait for sound: pictures seconds apart, of which each is a run, shall not pile up."""
+
 
 class Scored(NamedTuple):
     """A result, and what it came from: for tools that weigh windows themselves."""
@@ -64,6 +67,7 @@ class _Run:
 
     def __init__(self, start_ns: int, first_cell: int) -> None:
         self.start_ns, self.first_cell = start_ns, first_cell
+        self.gaps_ns = 0  # how much media time the gaps after it took
         self.end_cell: int | None = None  # known once the run is over
         self.blocks = self.windows = 0
         self.scored_cells = 0  # how much of it windows have held
@@ -141,7 +145,10 @@ class LipSyncStream:
         samples, at_ns = pcm_of(pcm), pts_of(pts_ns)
         if not self._admits(epoch):
             return []
-        out = self._ready(sound_is_over=True) if self._sound.is_leap(at_ns) else []
+        out: list[Scored] = []
+        if self._sound.is_leap(at_ns):
+            self._close()
+            out = self._ready(sound_is_over=True)
         self._sound.push(samples, at_ns)
         newest_ns = None if self._face is None else self._face.pictures.newest_ns
         if newest_ns is not None and self._sound.end_ns is not None and self._sound.end_ns - newest_ns > PATIENCE_NS:
@@ -186,6 +193,7 @@ class LipSyncStream:
         given = {name for name, value in (("rois", crops), ("landmarks", points)) if value is not None}
         backend = self._backend_for(frozenset(given))
         check_wants(backend.method, backend.wants, crops, points)
+        self._sound.describe = sound_values_of(backend)
         curve = self._given_curve if self._given_curve is not None else curve_of(backend.method)
         self._face = _Face(
             backend,
@@ -203,6 +211,8 @@ class LipSyncStream:
         newest = pictures.newest_ns
         if self._open is not None and newest is not None and time_ns - newest > GAP_NS:
             self._close()
+            for over in self._runs:
+                over.gaps_ns += time_ns - newest
         run, first = self._open, self._open is None
         if run is None:
             run = self._open = _Run(time_ns, cell_at(time_ns + pictures.zero_ns))
@@ -219,7 +229,7 @@ class LipSyncStream:
         if self._open is None or self._face is None:
             return
         self._face.pictures.describe()
-        self._open.end_cell = max(self._face.pictures.end_ns() // CELL_NS, self._open.first_cell)
+        self._open.end_cell = max(cell_at(self._face.pictures.end_ns()), self._open.first_cell)
         self._open = None
 
     def _next_portion_end_ns(self, run: _Run, time_ns: int) -> int:
@@ -274,7 +284,10 @@ class LipSyncStream:
         if run.end_cell is None and newest < (end_cell + CONTEXT_CELLS) * CELL_NS:
             return False
         needed_ns = (end_cell + self._reach + CONTEXT_CELLS) * CELL_NS
-        return sound_is_over or newest - needed_ns > PATIENCE_NS or (sound_ns is not None and sound_ns >= needed_ns)
+        # Patience is counted in pictures that came, not in gaps between runs: the sound may be about to leap, too.
+        waited_ns = newest - run.gaps_ns - needed_ns
+        over = sound_is_over or waited_ns > PATIENCE_NS or len(self._runs) > MOST_RUNS
+        return over or (sound_ns is not None and sound_ns >= needed_ns)
 
     def _score(self, run: _Run, step: _Step) -> Scored:
         assert self._face is not None

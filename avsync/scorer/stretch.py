@@ -7,6 +7,7 @@ one stretch of it at every lag, `signal_of` says what that means. Nothing is rem
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -79,7 +80,7 @@ class Heard(NamedTuple):
 
     first_cell: int
     mel: Floats
-    """(2 M, 40)."""
+    """(2 M, 40), or what else the backend describes sound by."""
     mean: Floats
     mean_square: Floats
     """(M,) of the samples."""
@@ -153,17 +154,25 @@ def look(
     )
 
 
-def hear(first_cell: int, pcm: Floats, *, before: int = 0, after: int = 0) -> Heard:
+def hear(
+    first_cell: int,
+    pcm: Floats,
+    *,
+    before: int = 0,
+    after: int = 0,
+    describe: Callable[[Floats], Floats] = log_mel,
+) -> Heard:
     """Sound from the start of a cell on; NaN marks samples that are no sound.
 
     pcm: (n,) float32. `before` and `after` of its cells are only there for the edges of the windows of analysis, and
-    are not part of the answer; what does not fill a cell at the end is left out.
+    are not part of the answer; what does not fill a cell at the end is left out. `describe`: the backend's, see
+    `backends.sound_values_of`.
     """
     cells = len(pcm) // CELL_SAMPLES
     spoilt = np.isnan(pcm)
     clean = np.where(spoilt, np.float32(0.0), pcm) if spoilt.any() else pcm
     kept = slice(before, max(cells - after, before))
-    mel = log_mel(clean)[kept.start * MEL_PER_CELL : kept.stop * MEL_PER_CELL]
+    mel = describe(clean)[kept.start * MEL_PER_CELL : kept.stop * MEL_PER_CELL]
     whole = clean[: cells * CELL_SAMPLES].reshape(cells, CELL_SAMPLES)[kept]
     bad = spoilt[: cells * CELL_SAMPLES].reshape(cells, CELL_SAMPLES)[kept]
     return Heard(
@@ -201,7 +210,8 @@ def measure(
     looked = looked.between(
         (first_cell - STATISTICS_CELLS) * CELL_NS - HOLD_MAX_NS, (end_cell + CONTEXT_CELLS) * CELL_NS
     )
-    own = looked.between(first_cell * CELL_NS, end_cell * CELL_NS)
+    # A picture belongs to the stretch of the first cell whose centre it can cover.
+    own = looked.between(first_cell * CELL_NS - CELL_NS // 2, end_cell * CELL_NS - CELL_NS // 2)
     looked, veiled = _without_hidden(looked, own)
     values, seen, before = _cells_of(looked, first_cell, end_cell, end_ns)
     window = slice(before, before + cells)
@@ -254,14 +264,14 @@ def _why_not(
     own: Looked, veiled: NDArray[np.bool_], seen: NDArray[np.bool_], near: Heard, here: Heard, silence_dbfs: float
 ) -> Label | None:
     """The label of a stretch that says nothing; None for one to be judged. `near`: all sound the search looks at."""
-    if len(seen) < SHORTEST_CELLS or len(own.start_ns) < 2 or near.spoilt.any():
+    if len(seen) < SHORTEST_CELLS or near.spoilt.any():
         return "bad_input"
     if len(here.clipped) and here.clipped.mean() > CLIPPED_SHARE:
         return "bad_input"
     if here.level_dbfs() < silence_dbfs:
         return "silence"
     if seen.mean() < SEEN_SHARE:
-        return "occluded" if veiled.mean() > np.isnan(own.values).any(axis=1).mean() else "no_face"
+        return "occluded" if veiled.sum() > np.isnan(own.values).any(axis=1).sum() else "no_face"
     if still(own.thumbs, own.shapes):
         return "still"
     return None

@@ -7,6 +7,7 @@ both is computed in portions that depend on media time alone: however the data c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.scorer.backends import Backend
-from avsync.scorer.features import CELL_NS, CELL_SAMPLES, SAMPLE_RATE_HZ, Floats
+from avsync.scorer.features import CELL_NS, CELL_SAMPLES, SAMPLE_RATE_HZ, Floats, log_mel
 from avsync.scorer.grid import HOLD_MAX_NS, SPAN_NS
 from avsync.scorer.stretch import Heard, Looked, hear, look
 from avsync.units import NS_PER_S
@@ -60,6 +61,8 @@ class SoundTrack:
         self._base = 0  # the place of _samples[0]; a whole number of cells
         self._first = 0  # the place of the first sample
         self._heard: Heard | None = None
+        self.describe: Callable[[Floats], Floats] = log_mel
+        """The backend's, once it is known; nothing is heard before."""
         self.end: int | None = None
         """One past the newest sample; None before the first."""
 
@@ -127,7 +130,7 @@ class SoundTrack:
             portion = self._portion(start, end_cell)
             self._heard = portion if self._heard is None else self._heard.and_then(portion)
         if self._heard is None:
-            return hear(start, np.zeros(0, np.float32))
+            return hear(start, np.zeros(0, np.float32), describe=self.describe)
         return self._heard.between(first_cell, end_cell)
 
     def _portion(self, start: int, end: int) -> Heard:
@@ -140,7 +143,7 @@ class SoundTrack:
         filled = np.where(holes, np.float32(0.0), block)
         if short:
             filled = np.concatenate([filled, np.zeros(short, np.float32)])
-        return hear(start - before, filled, before=before, after=1)
+        return hear(start - before, filled, before=before, after=1, describe=self.describe)
 
     def forget(self, before_cell: int) -> None:
         """Nothing before this cell will be asked for again. Samples that were heard go, but for one cell.
@@ -232,5 +235,5 @@ class PictureTrack:
 
 
 def cell_at(time_ns: int) -> int:
-    """The first cell that begins at or after a time."""
-    return -(-time_ns // CELL_NS)
+    """The first cell whose centre is not before a time: a stretch consists of the cells whose centres it holds."""
+    return -((CELL_NS // 2 - time_ns) // CELL_NS)
