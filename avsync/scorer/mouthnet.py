@@ -1,11 +1,27 @@
-"""The network that reads a mouth's shape off a picture of it (helper M2 owns and replaces this)."""
+"""The network that reads a mouth's shape off a picture of it: four strided convolutions on 48x48 grey, no memory.
+
+It sees one picture at a time and knows nothing of speech; what it says of a picture (`values` numbers) becomes lip
+movement only once the running mean over the context is taken off (`backends.normal_lips`), and with it most of what
+the face looks like. Training puts a batch normalisation behind every convolution; `packed` folds it away and lays
+several trained networks side by side as the groups of one.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+GREY_PX: Final = 48
+LUMA: Final = (0.299, 0.587, 0.114)
+"""ITU-R BT.601."""
+SMALLEST_CONTRAST: Final = 4.0
+"""Added to a picture's spread (of 255) before it is divided by it: the noise of a blank picture is not blown up."""
+CHANNELS: Final = (16, 32, 48, 64)
 
 
 class MouthNet(nn.Module):
@@ -15,15 +31,77 @@ class MouthNet(nn.Module):
     what the numbers are: a GPU records it as a graph, in half precision as well (`avsync.scorer.fast`).
     """
 
-    def __init__(self, members: int = 1, values: int = 32) -> None:
+    def __init__(
+        self, members: int = 1, values: int = 32, channels: Sequence[int] = CHANNELS, *, training_form: bool = False
+    ) -> None:
+        """`training_form`: with batch normalisation and dropout, one member."""
         super().__init__()
-        self.members, self.values = members, values
+        if training_form and members != 1:
+            raise ValueError("members are trained one by one")
+        self.members, self.values, self.channels = members, values, tuple(channels)
+        layers: list[nn.Module] = []
+        before = 0
+        for index, wide in enumerate(self.channels):
+            size, groups = (5, 1) if index == 0 else (3, members)
+            layers.append(nn.Conv2d(before * members or 1, wide * members, size, 2, size // 2, groups=groups))
+            if training_form:
+                layers.append(nn.BatchNorm2d(wide))
+            layers.append(nn.GELU())
+            before = wide
+        if training_form:
+            layers.append(nn.Dropout(0.2))
+        left = GREY_PX >> len(self.channels)
+        layers.append(nn.Conv2d(before * members, values * members, left, groups=members))
+        self.layers = nn.Sequential(*layers)
+        # The mean of 2 x 2 pixels' luma is one strided convolution.
+        grey = torch.tensor(LUMA).view(1, 3, 1, 1).expand(1, 3, 2, 2) / 4
+        self.register_buffer("to_grey", grey.contiguous(), persistent=False)
 
     def forward(self, rois: Tensor) -> Tensor:
-        """rois: uint8 (T, 96, 96, 3) -> (T, members x values)."""
-        raise NotImplementedError
+        """rois: uint8 (T, 96, 96, 3) RGB -> (T, members x values)."""
+        kernel: Tensor = self.to_grey  # type: ignore[assignment]
+        colour = rois.permute(0, 3, 1, 2).to(kernel.dtype)
+        return self.of_grey(nn.functional.conv2d(colour, kernel, stride=2)[:, 0])
+
+    def of_grey(self, grey: Tensor) -> Tensor:
+        """grey: (T, 48, 48), 0..255 -> (T, members x values)."""
+        x = grey.float()
+        level = x - x.mean(dim=(1, 2), keepdim=True)
+        spread = level.square().mean(dim=(1, 2), keepdim=True).sqrt()
+        values: Tensor = self.layers((level / (spread + SMALLEST_CONTRAST))[:, None].to(grey.dtype))
+        return values.flatten(1)
 
     def values_of(self, rois: NDArray[np.uint8], device: str) -> NDArray[np.float32]:
         """rois: uint8 (T, 96, 96, 3) -> float32 (T, members x values)."""
         with torch.inference_mode():
             return np.asarray(self(torch.from_numpy(rois).to(device)).float().cpu().numpy(), np.float32)
+
+
+def packed(trained: Sequence[MouthNet]) -> MouthNet:
+    """Networks in their training form as the members of one, batch normalisation folded into the convolutions."""
+    first = trained[0]
+    together = MouthNet(len(trained), first.values, first.channels)
+    parts = [_folded(net) for net in trained]
+    targets = [layer for layer in together.layers if isinstance(layer, nn.Conv2d)]
+    with torch.no_grad():
+        for index, target in enumerate(targets):
+            target.weight.copy_(torch.cat([part[index][0] for part in parts]))
+            assert target.bias is not None
+            target.bias.copy_(torch.cat([part[index][1] for part in parts]))
+    return together.eval()
+
+
+def _folded(net: MouthNet) -> list[tuple[Tensor, Tensor]]:
+    """Weight and bias of each convolution, with the batch normalisation behind it (if any) multiplied in."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for layer in net.layers:
+        if isinstance(layer, nn.Conv2d):
+            bias = layer.bias if layer.bias is not None else torch.zeros(layer.out_channels)
+            found.append((layer.weight.detach(), bias.detach()))
+        elif isinstance(layer, nn.BatchNorm2d):
+            weight, bias = found[-1]
+            mean, variance = layer.running_mean, layer.running_var
+            assert mean is not None and variance is not None
+            gain = layer.weight.detach() / torch.sqrt(variance + layer.eps)
+            found[-1] = (weight * gain[:, None, None, None], (bias - mean) * gain + layer.bias.detach())
+    return found
