@@ -26,7 +26,7 @@ REFERENCE_NS: Final = 1_000_000_000
 OCCLUDED_SHARE: Final = 0.3
 """`occluded` is said when the mouth was hidden, or no face seen, for so much of the stretch."""
 
-STILL_SHARE: Final = 0.02
+STILL_SHARE: Final = 0.05
 """Pictures that change by less than this share of their contrast are one picture. Real blocks of 0.4 s: 0.12 and
 more; noise averages out in a thumbnail."""
 STILL_GREY: Final = 0.3
