@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from avsync.scorer.fast import BlockShape
 from avsync.scorer.geometry import GEOMETRY_NAMES
@@ -17,28 +17,13 @@ from avsync.scorer.networks import LipNet, SoundNet
 from avsync.scorer.signal import Method
 
 
-class SmallMouth(MouthNet):
-    """Stands in for the network of pixels: two numbers a picture."""
-
-    def __init__(self) -> None:
-        nn.Module.__init__(self)
-        self.mix = nn.Linear(3, 2)
-
-    def forward(self, rois: Tensor) -> Tensor:
-        """uint8 (T, 96, 96, 3) -> (T, 2)."""
-        mixed: Tensor = self.mix(rois.to(self.mix.weight.dtype).mean(dim=(1, 2)) / 64)
-        return mixed
-
-    def values_of(self, rois: NDArray[np.uint8], device: str) -> NDArray[np.float32]:
-        return np.asarray(self(torch.from_numpy(rois).to(device)).cpu().numpy(), np.float32)
-
-
 def backend(method: Method = "fused", zero_ms: float = 7.0) -> NetBackend:
     """Networks of random weights, as many as the method has."""
     torch.manual_seed(3)
     usual = np.linspace(0.02, 0.2, len(GEOMETRY_NAMES)).astype(np.float32)
     landmarks = Ensemble(LipNet(2 * len(usual), 3), SoundNet(3), None, usual, 3, "cpu")
-    pixels = Ensemble(LipNet(4, 2), SoundNet(2), SmallMouth(), np.ones(2, np.float32), 2, "cpu")
+    mouth = MouthNet(2, 4, (4, 6, 8, 8))
+    pixels = Ensemble(LipNet(16, 2), SoundNet(2), mouth, np.full(8, 0.05, np.float32), 2, "cpu")
     given: dict[str, tuple[Ensemble, ...]] = {
         "geometry": (landmarks,), "pixels": (pixels,), "fused": (landmarks, pixels),
     }  # fmt: skip
@@ -54,8 +39,10 @@ class Block:
         self.shape = shape
         loud = np.abs(np.sin(np.arange(shape.samples) / 900))
         self.pcm: NDArray[Any] = (rng.normal(size=shape.samples) * 3000 * loud).astype(np.int16)
-        face = rng.integers(60, 190, (96, 96, 3))
-        self.rois = (face + 20 * rng.normal(size=(shape.frames, 1, 1, 3))).astype(np.uint8)
+        face = np.linspace(60, 180, 96)[:, None] + rng.integers(-9, 10, (96, 96, 3))  # lit from one side: not hidden
+        mouth = np.zeros((96, 96, 1))
+        mouth[40:60, 30:66] = 40.0
+        self.rois = (face + mouth * rng.uniform(-1, 1, (shape.frames, 1, 1, 3))).astype(np.uint8)
         mesh = rng.normal(300, 50, (468, 2))
         self.landmarks = (mesh + rng.normal(size=(shape.frames, 468, 2))).astype(np.float32)
         self.landmarks[list(unseen)] = np.nan

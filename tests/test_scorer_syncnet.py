@@ -13,6 +13,8 @@ import torch
 
 from avsync.errors import InputError, UsageError
 from avsync.scorer import syncnet
+from avsync.scorer.features import Floats
+from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.syncnet import SyncNet, SyncNetBackend, distances, load_syncnet, mfcc, read_syncnet
 
 
@@ -183,3 +185,30 @@ def test_the_least_distance_is_at_the_shift_that_was_made() -> None:
     embedded = np.random.default_rng(2).normal(size=(60, 8)).astype(np.float32)
     shifted = np.roll(embedded, 3, axis=0)
     assert int(np.argmin(distances(embedded, shifted, range(-5, 6)))) - 5 == 3
+
+
+def test_the_scorer_hands_it_faces_and_its_own_sound_in_a_block_and_in_a_stream(
+    net: SyncNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = SyncNetBackend(net)
+    heard: list[tuple[int, ...]] = []
+
+    def embed_lips(cells: Floats, seen: np.ndarray[Any, Any], window: slice) -> Floats:
+        return cells[window, :64]  # the network's own pace would be minutes here
+
+    def embed_sound(mel: Floats, window: slice) -> Floats:
+        heard.append(mel.shape)
+        return SyncNetBackend.embed_sound(backend, mel, window)[:, :64]
+
+    monkeypatch.setattr(backend, "embed_lips", embed_lips)
+    monkeypatch.setattr(backend, "embed_sound", embed_sound)
+    rng = np.random.default_rng(4)
+    face = rng.integers(40, 200, (96, 96, 3)) + 20 * rng.normal(size=(50, 1, 1, 1))
+    sound = np.tile(chirp(), 4)
+    scorer = LipSyncScorer(backend)
+    block = scorer.score_block(sound, face[:16].astype(np.uint8), fps=25, pcm_start_ms=-400)
+    assert block.method == "syncnet" and block.score_best is not None and block.confidence <= 0.5
+    times = [n * 40_000_000 for n in range(50)]
+    signals = scorer.push_audio(sound, 0) + scorer.push_video(face.astype(np.uint8), times) + scorer.flush()
+    assert any(signal.score_best is not None for signal in signals)
+    assert {shape[1] for shape in heard} == {13}

@@ -169,7 +169,10 @@ class _Part:
         self, ensemble: Ensemble, at: _Layout, kept: Callable[[NDArray[Any]], Tensor], dtype: torch.dtype
     ) -> None:
         def ready(net: nn.Module) -> nn.Module:
-            return copy.deepcopy(net).to(self._slopes.device, dtype).eval()
+            own = copy.deepcopy(net).to(self._slopes.device).eval()
+            for weight in own.parameters():  # and no buffer: crops become grey in float32
+                weight.data = weight.data.to(dtype)
+            return own
 
         def rows(count: int, window: slice, per_cell: int = 1) -> Tensor:
             numbers = np.arange(count * per_cell, dtype=np.float32)
@@ -244,7 +247,7 @@ def _layout(shape: BlockShape, zero_ms: float, offsets_ms: NDArray[np.float64]) 
     ticks = [ticks_to_ns(number, rate) for number in range(shape.frames + 1)]
     times = np.array(ticks, np.int64) - round(shape.pcm_start_ms * 1e6) + round(zero_ms * 1e6)
     first = cell_at(int(times[0]))
-    end = max(int(times[-1]) // CELL_NS, first + 1)
+    end = max(cell_at(int(times[-1])), first + 1)
     reach = math.ceil(float(np.abs(offsets_ms).max()) / CELL_MS - 1e-9)
     looked = slice(
         min(first, max(int(times[0]) // CELL_NS, first - STATISTICS_CELLS)),

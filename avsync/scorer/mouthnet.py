@@ -68,7 +68,8 @@ class MouthNet(nn.Module):
         x = grey.float()
         level = x - x.mean(dim=(1, 2), keepdim=True)
         spread = level.square().mean(dim=(1, 2), keepdim=True).sqrt()
-        values: Tensor = self.layers((level / (spread + SMALLEST_CONTRAST))[:, None].to(grey.dtype))
+        dtype = next(self.layers.parameters()).dtype
+        values: Tensor = self.layers((level / (spread + SMALLEST_CONTRAST))[:, None].to(dtype))
         return values.flatten(1)
 
     def values_of(self, rois: NDArray[np.uint8], device: str) -> NDArray[np.float32]:
