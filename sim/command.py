@@ -27,6 +27,7 @@ from sim.clip import load_clip
 from sim.networks import networks_for
 from sim.scenario import load_scenario
 from sim.scenario_files import resolve, shipped
+from sim.scenario_source import Payload
 from sim.sweep import Plan, Result, plan, run_all
 from sim.table import print_results
 
@@ -40,6 +41,7 @@ def run_command(args: argparse.Namespace) -> bool:
     for name in [*args.compare, *([args.policy] if args.policy else [])]:
         AvSyncPolicy.preset(name)
     scenarios = [load_scenario(path) for path in files]
+    scorer: bool = getattr(args, "scorer", False)
     given = networks_for(args.network, scenarios)
     networks = [(leg, path) for leg, path, _ in given]
     for leg, path, about in given:
@@ -48,6 +50,11 @@ def run_command(args: argparse.Namespace) -> bool:
         _say(out, load_clip(args.clip).about)
     if args.jobs is not None and args.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {args.jobs}")
+    if payloads := [one.source.payload or Payload() for one in scenarios if one.source.payload or scorer]:
+        from sim.payload_speech import check_installed  # the scorer and its nets: only where they are wanted
+
+        for payload in payloads:
+            check_installed(payload)
     _check_out(args.out)
     aside = Path(tempfile.mkdtemp(prefix=".avsync-", dir=_made(args.out)))
     try:
@@ -61,6 +68,7 @@ def run_command(args: argparse.Namespace) -> bool:
             clip=str(args.clip) if args.clip else None,
             record_to=str(aside / "recordings") if args.record else None,
             with_series=not args.no_plots,
+            scorer=scorer,
             # A policy, a network or a clip of your own: the baseline was named for the scenario's.
             baselines=not (args.no_baselines or args.policy or networks or args.clip),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from sim.metric_names import OUTPUT, Window, base_name
+from sim.metric_names import OUTPUT, SCORED, Window, base_name
 from sim.row import Row, key
 from sim.scenario import Scenario
 from sim.scenario_steps import HoldOnce, Impair, Reports, RouteStep, Sleep, Stall, fault_window
@@ -127,8 +127,9 @@ def _fault_share_pct(scenario: Scenario, *, sound_only: bool = False) -> float:
 
 
 def value_of(row: Row, limit: Limit) -> float | None:
-    """The measured number a limit is about."""
-    return row[key(limit.metric, limit.window)]
+    """The measured number a limit is about; UNKNOWN where no scorer looked (a run without a payload)."""
+    name = key(limit.metric, limit.window)
+    return row.get(name) if limit.metric in SCORED else row[name]
 
 
 def check(row: Row, limits: list[Limit]) -> list[Check]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sim import scorer_table
 from sim.summary import BROWSER_NOTE, Group, baseline_words, cell, missed, seed_words
 
 _COLUMNS = (
@@ -25,6 +26,9 @@ def summary(groups: Sequence[Group], manifest: Mapping[str, Any]) -> str:
     lines = ["# avsync run", "", f"{good} of {len(groups)} passed (a scenario at a viewer each).", ""]
     compared = any(group.compare for group in groups)
     lines += comparison(groups) if compared else _table(groups)
+    if scored := scorer_table.rows(groups):
+        lines += ["", f"{scorer_table.TITLE}.", ""]
+        lines += table(scorer_table.HEADS, scored, left=range(scorer_table.LEFT))
     lines += ["", BROWSER_NOTE, ""]
     for block in missed(groups):
         lines += [f"## {plain(block.label)}: missed", ""]

@@ -88,10 +88,21 @@ _ROWS = (
     Metric("alerts_false", "count", "lower", WHOLE, "Alerts without a trouble."),
 )  # fmt: skip
 
+_SCORED_ROWS = (
+    Metric("scorer_error_p95_ms", "ms", "lower", SAMPLED, "|scorer - truth| over windows of about a second."),
+    Metric("scorer_right_pct", "%", "higher", SAMPLED, "Answers within one frame of the truth."),
+    Metric("scorer_answered_pct", "%", "higher", SAMPLED, "Windows with a truth to which the scorer had an answer."),
+    Metric("scorer_sure_pct", "%", "higher", SAMPLED, "Windows with a truth in which it was more than 0.8 confident."),
+    Metric("scorer_sure_right_pct", "%", "higher", SAMPLED, "Of those, answers within one frame of the truth."),
+)
+
 METRICS: dict[str, Metric] = {row.name: row for row in _ROWS}
+SCORED: dict[str, Metric] = {row.name: row for row in _SCORED_ROWS}
+"""Only at a viewer, and only where the source has a ``payload``: a row without one has no such column."""
 LIMITABLE: tuple[str, ...] = (
     *(row.name for row in _ROWS if row.at_viewer),
     *(OUTPUT + row.name for row in _ROWS),
+    *SCORED,
 )
 """Every name that ``expect`` and ``baseline.misses`` accept."""
 
@@ -111,7 +122,7 @@ def base_name(name: str) -> str:
 
 def metric(name: str) -> Metric | None:
     """The row of a limitable name, with or without ``output_``; None: there is no such name."""
-    return METRICS[base_name(name)] if name in LIMITABLE else None
+    return SCORED.get(name, METRICS.get(base_name(name))) if name in LIMITABLE else None
 
 
 def explain_unknown(name: str) -> tuple[str, str]:

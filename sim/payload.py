@@ -10,27 +10,27 @@ Concealment is silence here: it says nothing new, and fades within 80 ms.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from sim.truth_logs import GlassTable, SourceTable, position
+from sim.truth_logs import I64, GlassTable, SourceTable, position
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
 
 SAMPLE_RATE_HZ = 16_000
 SAMPLE_NS = 62_500  # exact: a sample of 16 kHz is a whole number of ns
+IDLE_TURN = -1
 ROI_PX = 96
 LANDMARKS = 468
 
 
-class Picture(NamedTuple):
-    """``roi``: uint8 RGB (96, 96, 3), the mouth. ``landmarks``: float32 (468, 2), in px of the full picture."""
+class Pictures(NamedTuple):
+    """T pictures. ``rois``: uint8 RGB (T, 96, 96, 3), the mouth. ``landmarks``: (T, 468, 2), px of the full picture."""
 
-    roi: U8
+    rois: U8
     landmarks: F32 | None
 
 
@@ -44,12 +44,12 @@ class Payload(Protocol):
         """(n,) positions in ns since the turn's start -> (n,) samples in [-1, 1]; 0 where nothing is said."""
         ...
 
-    def picture(self, turn: int, since_ns: int) -> Picture:
-        """The frame whose content begins ``since_ns`` after the turn's start."""
+    def pictures(self, turn: int, since_ns: I64) -> Pictures:
+        """The frames whose content begins at (T,) positions in ns since the turn's start."""
         ...
 
-    def idle(self) -> Picture:
-        """The picture without lips that speak: shown before, between and instead of turns."""
+    def idle(self) -> Pictures:
+        """One picture, without lips that speak: shown before, between and instead of turns."""
         ...
 
 
@@ -79,16 +79,38 @@ def heard(made: SourceTable, left: GlassTable, payload: Payload, from_ns: int, s
 
 def shown(
     made: SourceTable, left: GlassTable, payload: Payload, from_ns: int, to_ns: int
-) -> Iterator[tuple[int, Picture]]:
-    """(when it came on screen, picture) of each change of picture in [from, to), in the viewer's time."""
+) -> tuple[I64, Pictures] | None:
+    """When each change of picture in [from, to) came on screen, in the viewer's time, and what was seen then.
+
+    None where there was no change. Landmarks are there if all of the pictures have them.
+    """
     low, high = np.searchsorted(left.shown_ns, [from_ns, to_ns], "left")
-    for at_ns, ref in zip(left.shown_ns[low:high].tolist(), left.shown_ref[low:high].tolist(), strict=True):
-        yield at_ns, payload.idle() if ref < 0 else _picture(made, payload, ref)
+    if low == high:
+        return None
+    ref = left.shown_ref[low:high]
+    turn = np.where(ref < 0, IDLE_TURN, made.pictures.turn[np.maximum(ref, 0)])
+    parts: list[tuple[I64, Pictures]] = []
+    for one in np.unique(turn).tolist():
+        rows = np.flatnonzero(turn == one)
+        if one == IDLE_TURN:
+            parts.append((rows, _again(payload.idle(), len(rows))))
+        else:
+            since = made.pictures.content_ns[ref[rows]] - made.start_ns[one]
+            parts.append((rows, payload.pictures(one, since)))
+    return left.shown_ns[low:high], _joined(parts)
 
 
-def _picture(made: SourceTable, payload: Payload, ref: int) -> Picture:
-    turn = int(made.pictures.turn[ref])
-    return payload.picture(turn, int(made.pictures.content_ns[ref] - made.start_ns[turn]))
+def _again(one: Pictures, times: int) -> Pictures:
+    landmarks = None if one.landmarks is None else np.repeat(one.landmarks, times, axis=0)
+    return Pictures(np.repeat(one.rois, times, axis=0), landmarks)
+
+
+def _joined(parts: list[tuple[I64, Pictures]]) -> Pictures:
+    """Pictures of several turns, back in the order of their rows."""
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    rois = np.concatenate([pictures.rois for _, pictures in parts])[order]
+    landmarks = [pictures.landmarks for _, pictures in parts if pictures.landmarks is not None]
+    return Pictures(rois, np.concatenate(landmarks)[order] if len(landmarks) == len(parts) else None)
 
 
 def times(left: GlassTable) -> tuple[int, int] | None:

@@ -1,8 +1,9 @@
 """Report: what a run leaves in its folder.
 
 ``manifest.json`` (what ran, with which versions), ``runs.jsonl`` and ``baselines.jsonl`` (every
-metric of every run), ``summary.md``; with plots also ``plots/*.png`` and ``report.html``, which
-stands alone. The folder is not yet in its place: whoever calls renames it when all is written.
+metric of every run), ``scorer.jsonl`` (every window, where payloads were scored), ``summary.md``;
+with plots also ``plots/*.png`` and ``report.html``, which stands alone. The folder is not yet in
+its place: whoever calls renames it when all is written.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sim import scorer_table
 from sim.markdown import summary
 from sim.summary import BROWSER_NOTE, Group, groups_of, labels_of
 from sim.sweep import SCHEMA, Plan, Result
@@ -35,6 +37,9 @@ def write_report(
     _json(folder / "manifest.json", about)
     _lines(folder / "runs.jsonl", [result for result in results if result.spec.role != "baseline"])
     _lines(folder / "baselines.jsonl", [result for result in results if result.spec.role == "baseline"])
+    scored = "".join(scorer_table.lines(results))
+    if scored:
+        (folder / "scorer.jsonl").write_text(scored, encoding="utf-8")
     (folder / "summary.md").write_text(summary(groups, about), encoding="utf-8")
     if plots:
         from sim.html import report

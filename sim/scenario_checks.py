@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sim.metric_names import GUARDS, base_name
+from sim.metric_names import GUARDS, SCORED, base_name
 from sim.presets import PRESETS
 from sim.scenario_errors import nearest
 from sim.scenario_network import Leg
@@ -128,6 +128,9 @@ def _limits(scenario: Scenario) -> Iterator[Problem]:
             what = "window after_fault" if limit.window == "after_fault" else limit.metric
             rule = f"{what} needs a fault, and there is none"
             yield Problem((*where, "metric"), rule, "add a step such as {at_s: 20, do: stall, for_s: 1}")
+        if limit.metric in SCORED and scenario.source.payload is None:
+            rule = f"{limit.metric} needs real sound and pictures, and there are none"
+            yield Problem((*where, "metric"), rule, "add 'payload: {}' to source")
         if limit.viewer is not None and limit.viewer not in scenario.viewers:
             rule = f"viewer {limit.viewer} is not in this scenario, which has viewer: {scenario.viewer}"
             yield Problem((*where, "viewer"), rule, "change one of them")
@@ -174,6 +177,9 @@ def _baseline(scenario: Scenario) -> Iterator[Problem]:
     for index, name in enumerate(baseline.misses):
         if name in baseline.misses[:index]:
             yield Problem(("baseline", "misses", index), f"{name!r} is given twice", "delete one")
+        elif name in SCORED:
+            rule = f"{name} is about the scorer, not about a policy; a baseline cannot miss it"
+            yield Problem(("baseline", "misses", index), rule, "name a metric of the truth")
         elif name not in limited and base_name(name) not in GUARDS:
             known = ", ".join(sorted(limited)) or "nothing yet"
             rule = f"{name} cannot be missed: it is neither limited in expect nor a guard"

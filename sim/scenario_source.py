@@ -27,6 +27,7 @@ from sim.scenario_types import (
     SomeSeconds,
     Speed,
     Talk,
+    Whole,
     bad,
 )
 
@@ -164,6 +165,17 @@ class Loop(Part):
     """Length of the pictures; they start again after this."""
 
 
+class Payload(Part):
+    """Real sound and pictures: synthetic speech and a rendered mouth, so that a lip-sync scorer can judge the call."""
+
+    voice: Annotated[str, Field(pattern=r"^[A-Za-z0-9+_-]{1,40}$")] = "en-us"
+    """Who speaks: a voice of espeak-ng, such as en-us, de or fr+f3."""
+    speaker: Whole | None = None
+    """Which face, and which way of moving its mouth; null: another one for each seed."""
+    scorer: Literal["auto", "fused", "pixels", "geometry", "heuristic"] = "auto"
+    """Which scorer looks and listens at the viewer; auto: the best one that is installed."""
+
+
 class MediaSource(Part):
     """The generator (local_encode) or the provider (provider_bridge)."""
 
@@ -177,5 +189,7 @@ class MediaSource(Part):
     """A short loop whose sound and pictures differ in length."""
     clip: FileName | None = None
     """A media file to speak instead of made-up content, relative to this scenario."""
+    payload: Payload | None = None
+    """Give the content real sound and pictures, and let a scorer judge them at the viewer; {}: with all defaults."""
     backlog_s: Seconds = 0.0
     """This much media is handed over at once when a viewer joins."""

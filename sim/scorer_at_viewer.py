@@ -9,21 +9,22 @@ when a sample was played, and nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from avsync.units import NS_PER_MS, ms, to_ms
-from sim.metric_names import SAMPLED
-from sim.payload import F32, SAMPLE_NS, U8, Payload, Picture, heard, shown, times
+from sim.metric_names import SAMPLED, Window
+from sim.payload import F32, SAMPLE_NS, U8, Payload, heard, shown, times
 from sim.row import Row, faults_ns, key
+from sim.scenario import Scenario
 from sim.truth import Offsets, State, offsets
 from sim.windows import ENOUGH, Measure, Within, share_pct, within
 from sim.world import Run
 
-CHUNK_NS = ms(500)
+CHUNK_NS = ms(2000)
 """Pushed at a time; any chunking gives the same answers, this one bounds the memory."""
 WINDOW_MIN_NS = ms(700)
 """Shorter answers are blocks of a few pictures; what is held against the truth is a window of 0.8 to 1.2 s."""
@@ -66,6 +67,7 @@ class Scored(NamedTuple):
     """One window in the viewer's time. ``truth_ns``: the median of e(t) in it, None where it has no truth.
 
     ``spread_ns``: how far e(t) moved meanwhile. ``offset_ms``: what the scorer said, None where it said nothing.
+    ``inside``: the windows of the scenario language that all of it lies in.
     """
 
     from_ns: int
@@ -76,6 +78,7 @@ class Scored(NamedTuple):
     confidence: float
     label: str
     method: str
+    inside: tuple[Window, ...]
 
     @property
     def error_ms(self) -> float | None:
@@ -88,7 +91,13 @@ class Scored(NamedTuple):
 def score(run: Run, payload: Payload, scorer: Scorer) -> list[Scored]:
     """Every window that the scorer answered, in order of time."""
     truth = offsets(run.source, run.viewer_glass)
-    return [_beside(truth, answer) for answer in _answers(run, payload, scorer) if answer.duration_ns >= WINDOW_MIN_NS]
+    faults = faults_ns(run)
+    windows = {window: within(window, faults, 0) for window in SAMPLED}
+    return [
+        _beside(truth, answer, windows)
+        for answer in _answers(run, payload, scorer)
+        if answer.duration_ns >= WINDOW_MIN_NS
+    ]
 
 
 def _answers(run: Run, payload: Payload, scorer: Scorer) -> Iterable[Answer]:
@@ -98,23 +107,15 @@ def _answers(run: Run, payload: Payload, scorer: Scorer) -> Iterable[Answer]:
     if span is None:
         return
     for at_ns in range(span[0] - span[0] % SAMPLE_NS, span[1], CHUNK_NS):
-        pictures = list(shown(made, left, payload, at_ns, at_ns + CHUNK_NS))
-        if pictures:
-            when = np.array([at for at, _ in pictures], np.int64)
-            rois, landmarks = _stacked([picture for _, picture in pictures])
-            yield from scorer.push_video(rois, when, 0, landmarks)
+        changes = shown(made, left, payload, at_ns, at_ns + CHUNK_NS)
+        if changes is not None:
+            when, pictures = changes
+            yield from scorer.push_video(pictures.rois, when, 0, pictures.landmarks)
         yield from scorer.push_audio(heard(made, left, payload, at_ns, CHUNK_NS // SAMPLE_NS), at_ns, 0)
     yield from scorer.flush()
 
 
-def _stacked(pictures: Sequence[Picture]) -> tuple[U8, F32 | None]:
-    """(T, 96, 96, 3), and (T, 468, 2) where all of them have landmarks."""
-    rois = np.stack([picture.roi for picture in pictures])
-    landmarks = [picture.landmarks for picture in pictures if picture.landmarks is not None]
-    return rois, np.stack(landmarks) if len(landmarks) == len(pictures) else None
-
-
-def _beside(truth: Offsets, answer: Answer) -> Scored:
+def _beside(truth: Offsets, answer: Answer, windows: Mapping[Window, Within]) -> Scored:
     from_ns, to_ns = answer.pts_ns, answer.pts_ns + answer.duration_ns
     low, high = np.searchsorted(truth.at_ns, [from_ns, to_ns], "left")
     rows = slice(int(low), int(high))
@@ -122,46 +123,38 @@ def _beside(truth: Offsets, answer: Answer) -> Scored:
     turns = truth.turn[rows]
     known = len(turns) > 0 and turns[0] == turns[-1]
     known = known and len(measured) * truth.step_ns >= TRUTH_SHARE * answer.duration_ns
+    at = np.arange(from_ns, to_ns, truth.step_ns, dtype=np.int64)
     return Scored(
-        from_ns,
-        to_ns,
-        int(np.median(measured)) if known else None,
-        int(np.ptp(measured)) if known else None,
-        answer.offset_ms,
-        answer.confidence,
-        answer.label,
-        answer.method,
-    )
+        from_ns, to_ns, int(np.median(measured)) if known else None, int(np.ptp(measured)) if known else None,
+        answer.offset_ms, answer.confidence, answer.label, answer.method,
+        tuple(name for name, inside in windows.items() if inside(at).all()),
+    )  # fmt: skip
 
 
 # ---- columns
 
 
 def columns(scored: Sequence[Scored], run: Run) -> Row:
-    """What a row says of the scorer: ``scorer_...`` is belief (or its error), ``scorer_truth_...`` the truth beside it.
-
-    Over ``clear`` and ``after_fault`` a window counts if all of it lies inside.
-    """
-    frame_ms = float(1000 / run.scenario.source.video.fps)
-    faults = faults_ns(run)
+    """What a row says: ``scorer_...`` is belief, or its error; ``scorer_truth_...`` is the truth beside it."""
     row: Row = {}
     for window in SAMPLED:
-        inside = within(window, faults, 0)
-        mine = [one for one in scored if _whole(one, inside)]
-        row.update({key(name, window): value for name, value in _measures(mine, frame_ms).items()})
+        found = measures(scored, window, frame_ms(run.scenario))
+        row.update({key(name, window): value for name, value in found.items()})
     return row
 
 
-def _whole(one: Scored, inside: Within) -> bool:
-    return bool(inside(np.arange(one.from_ns, one.to_ns, ms(10), dtype=np.int64)).all())
+def frame_ms(scenario: Scenario) -> float:
+    """One frame of what the generator makes, the unit in which an answer is right or wrong."""
+    return float(1000 / scenario.source.video.fps)
 
 
-def _measures(scored: Sequence[Scored], frame_ms: float) -> dict[str, Measure]:
-    judged = [one for one in scored if one.truth_ns is not None]
+def measures(scored: Sequence[Scored], window: Window, frame: float) -> dict[str, Measure]:
+    """Over the windows that lie in ``window`` as a whole; of one run or of several. ``frame`` in ms."""
+    judged = [one for one in scored if window in one.inside and one.truth_ns is not None]
     both = [one for one in judged if one.offset_ms is not None]
     error = np.array([one.error_ms for one in both], np.float64)
     sure = np.array([one.confidence > SURE for one in both], np.bool_)
-    right = np.abs(error) <= frame_ms
+    right = np.abs(error) <= frame + 1e-6
     return {
         "scorer_windows": len(both),
         "scorer_answered_pct": share_pct(len(both), len(judged) if len(judged) >= ENOUGH else 0),
@@ -183,7 +176,7 @@ def _quantile(values: npt.NDArray[np.float64], percent: int) -> Measure:
     return float(np.sort(values)[max(math.ceil(percent * len(values) / 100), 1) - 1])
 
 
-def as_record(one: Scored) -> dict[str, float | str | None]:
+def as_record(one: Scored) -> dict[str, float | str | bool | None]:
     """One line of ``scorer.jsonl``: ms and s, belief and truth apart."""
     return {
         "from_s": one.from_ns / 1e9,
@@ -194,4 +187,5 @@ def as_record(one: Scored) -> dict[str, float | str | None]:
         "scorer_method": one.method,
         "truth_offset_ms": None if one.truth_ns is None else one.truth_ns / NS_PER_MS,
         "truth_spread_ms": None if one.spread_ns is None else one.spread_ns / NS_PER_MS,
+        "clear": "clear" in one.inside,
     }

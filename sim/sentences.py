@@ -86,6 +86,7 @@ def _source(source: MediaSource) -> list[str]:
         f"a loop of {source.loop.audio_s:g} s of sound and {source.loop.video_s:g} s of pictures"
         if source.loop
         else "",
+        f"speaks as {source.payload.voice}, with a rendered mouth" if source.payload else "",
         "can be asked to skip" if video.can_skip else "",
         "can be asked for fewer frames" if video.can_fps else "",
     ]

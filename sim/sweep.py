@@ -21,9 +21,11 @@ from sim.clip import load_clip
 from sim.judge import Check, baseline_misses, check, limits_of
 from sim.row import Row, measure
 from sim.scenario import Scenario, load_scenario
+from sim.scenario_source import Payload
 from sim.scenario_types import policy_of
+from sim.scorer_at_viewer import Scored, columns
 from sim.series import Series, series_of
-from sim.world import simulate
+from sim.world import Run, simulate
 
 SCHEMA = 1
 Role = Literal["main", "baseline", "compare"]
@@ -42,6 +44,7 @@ class Spec:
     clip: str | None = None
     record_to: str | None = None
     with_series: bool = False
+    scorer: bool = False  # with real payloads even where the scenario has none
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ class Result:
     wall_s: float = 0.0
     network_about: tuple[str, ...] = ()
     series: Series | None = None
+    scored: list[Scored] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -98,6 +102,7 @@ def plan(
     record_to: str | None = None,
     with_series: bool = False,
     baselines: bool = True,
+    scorer: bool = False,
 ) -> Plan:
     """Every run of these files: policy under test, baseline (unless comparing or overruled), comparisons."""
     scenarios = {str(path): load_scenario(path) for path in files}
@@ -107,7 +112,9 @@ def plan(
         own_seeds = tuple(seeds) if seeds else scenario.seeds
         for who in viewers:
             for seed in own_seeds:
-                base = partial(Spec, file=file, viewer=who, seed=seed, networks=tuple(networks), clip=clip)
+                base = partial(
+                    Spec, file=file, viewer=who, seed=seed, networks=tuple(networks), clip=clip, scorer=scorer
+                )
                 shown = with_series and seed == own_seeds[0]
                 specs.append(base(policy=policy, record_to=record_to, with_series=shown))
                 specs += [base(role="compare", policy=name, with_series=shown) for name in compare]
@@ -136,9 +143,13 @@ def execute(spec: Spec) -> Result:
     for file in recordings:
         file.close()
     row = measure(run)
+    scored = _scored(run, spec)
+    if scored is not None:
+        row.update(columns(scored, run))
     result = Result(
         spec, scenario.name, policy.name if isinstance(spec.policy, str | None) else "table", row,
         simulated_s=scenario.duration_s, network_about=run.network_about,
+        scored=scored or [],
     )  # fmt: skip
     result.wall_s = time.perf_counter() - begun
     if spec.role == "baseline":
@@ -181,6 +192,16 @@ def _policy(spec: Spec, scenario: Scenario) -> AvSyncPolicy:
     if spec.policy is None:
         return scenario.engine_policy
     return policy_of(spec.policy if isinstance(spec.policy, str) else dict(spec.policy))
+
+
+def _scored(run: Run, spec: Spec) -> list[Scored] | None:
+    """What a scorer says at the viewer, where the content has sound and pictures; a baseline is not about it."""
+    part = run.scenario.source.payload or (Payload() if spec.scorer else None)
+    if part is None or spec.role == "baseline":
+        return None
+    from sim.payload_speech import scored_run  # the scorer and its nets: only where they are wanted
+
+    return scored_run(run, part)
 
 
 def _own_clip(scenario: Scenario) -> Any:

@@ -15,6 +15,7 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
+from sim import scorer_table
 from sim.summary import BROWSER_NOTE, Group, Miss, baseline_words, cell, groups_of, missed, seed_words
 from sim.sweep import Plan, Result
 
@@ -89,6 +90,7 @@ def print_results(out: Console, plan: Plan, results: Sequence[Result]) -> None:
         _print_compared(out, groups)
     else:
         _print_groups(out, groups)
+    _print_scored(out, groups)
     if any(group.viewer == "browser" for group in groups):
         out.print(Text(BROWSER_NOTE, style="dim"), soft_wrap=True)
     _print_missed(out, groups)
@@ -157,6 +159,20 @@ def _print_compared(out: Console, groups: Sequence[Group]) -> None:
             table.add_row(*(_coloured(text) for text in (*head, policy, *numbers, _limits_met(results))))
             head = ["", ""]
         table.add_section()
+    _print_whole(out, table)
+
+
+def _print_scored(out: Console, groups: Sequence[Group]) -> None:
+    """What a scorer made of real payloads; nothing where there were none."""
+    rows = scorer_table.rows(groups)
+    if not rows:
+        return
+    out.print(Text(scorer_table.TITLE, style="italic"), soft_wrap=True)
+    table = _plain_table(1 if out.width >= 130 else 0)
+    for index, header in enumerate(scorer_table.HEADS):
+        table.add_column(header.replace(" ", "\n", 1), justify="left" if index < scorer_table.LEFT else "right")
+    for row in rows:
+        table.add_row(*map(_coloured, row))
     _print_whole(out, table)
 
 

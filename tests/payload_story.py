@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.units import ms
-from sim.payload import F32, LANDMARKS, ROI_PX, SAMPLE_NS, U8, Picture
+from sim.payload import F32, LANDMARKS, ROI_PX, SAMPLE_NS, U8, Pictures
 from sim.truth_logs import I64, SourceTable
 from sim.world import Run
 
@@ -26,16 +26,17 @@ class Marked:
     def sound(self, turn: int, since_ns: npt.NDArray[np.float64]) -> F32:
         return np.asarray((self.made.start_ns[turn] + since_ns + 1) / SCALE, np.float32)
 
-    def picture(self, turn: int, since_ns: int) -> Picture:
-        return self._marked(int(self.made.start_ns[turn]) + since_ns - self.lips_late_ns)
+    def pictures(self, turn: int, since_ns: I64) -> Pictures:
+        return self._marked(self.made.start_ns[turn] + since_ns - self.lips_late_ns)
 
-    def idle(self) -> Picture:
-        return self._marked(IDLE_MARK)
+    def idle(self) -> Pictures:
+        return self._marked(np.array([IDLE_MARK]))
 
-    def _marked(self, content_ns: int) -> Picture:
-        roi = np.zeros((ROI_PX, ROI_PX, 3), np.uint8)
-        roi.reshape(-1)[:8] = np.frombuffer(np.int64(content_ns).tobytes(), np.uint8)
-        return Picture(roi, np.full((LANDMARKS, 2), content_ns, np.float32) if self.landmarks else None)
+    def _marked(self, content_ns: I64) -> Pictures:
+        rois = np.zeros((len(content_ns), ROI_PX, ROI_PX, 3), np.uint8)
+        rois.reshape(len(rois), -1)[:, :8] = content_ns.astype(np.int64).view(np.uint8).reshape(-1, 8)
+        shape = np.broadcast_to(content_ns[:, None, None], (len(rois), LANDMARKS, 2)).astype(np.float32)
+        return Pictures(rois, shape if self.landmarks else None)
 
 
 def marked(run: Run, **what: Any) -> Marked:

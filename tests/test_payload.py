@@ -88,7 +88,10 @@ def test_pictures_come_when_they_were_shown_and_idle_ones_are_idle() -> None:
     for at, ref in ((10, -1), (50, 0), (90, 1), (130, 1), (170, -1), (210, 5)):
         glass.shown(ms(at), ref)
     made = source.table()
-    seen = [(at, content_of(picture.roi)) for at, picture in shown(made, glass.table(made), Marked(made), 0, ms(210))]
+    changes = shown(made, glass.table(made), Marked(made), 0, ms(210))
+    assert changes is not None
+    when, pictures = changes
+    seen = list(zip(when.tolist(), map(content_of, pictures.rois), strict=True))
     wanted = [(10, IDLE_MARK), (50, seconds(2)), (90, seconds(2) + ms(40)), (170, IDLE_MARK)]
     assert seen == [(ms(at), mark) for at, mark in wanted], "the same picture again is no change; 210 is the next part"
 
@@ -99,7 +102,24 @@ def test_a_viewer_who_got_nothing_got_nothing() -> None:
     left = glass.table(made)
     assert times(left) is None
     assert not heard(made, left, Marked(made), 0, 100).any()
-    assert list(shown(made, left, Marked(made), 0, seconds(1))) == []
+    assert shown(made, left, Marked(made), 0, seconds(1)) is None
     glass.shown(ms(30), 0)
     glass.heard(ms(50), ms(20), 0, 0, ms(20))
     assert times(glass.table(made)) == (ms(30), ms(70))
+
+
+def test_pictures_of_two_turns_in_one_chunk_keep_their_order() -> None:
+    source = a_turn()
+    source.turn(1, seconds(1))
+    for at in range(0, ms(200), ms(40)):
+        source.picture(seconds(1) + at, ms(40), 1, seconds(1) + at)
+    glass = GlassLog()
+    order = [24, 25, -1, 23, 26]
+    for index, ref in enumerate(order):
+        glass.shown(ms(40 * index), ref)
+    made = source.table()
+    changes = shown(made, glass.table(made), Marked(made, landmarks=True), 0, ms(200))
+    assert changes is not None
+    rois, landmarks = changes[1]
+    assert [content_of(roi) for roi in rois] == [ms(960), seconds(1), IDLE_MARK, ms(920), seconds(1) + ms(40)]
+    assert landmarks is not None and landmarks[:, 0, 0].tolist() == pytest.approx([9.6e8, 1e9, -1, 9.2e8, 1.04e9])

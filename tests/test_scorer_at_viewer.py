@@ -114,9 +114,12 @@ def test_a_call_without_a_viewer_has_no_windows() -> None:
 
 
 def test_a_record_is_plain_data() -> None:
-    record = as_record(Scored(seconds(1), seconds(2), ms(-20), ms(3), -40.0, 0.91237, "voice_behind", "fused"))
+    record = as_record(
+        Scored(seconds(1), seconds(2), ms(-20), ms(3), -40.0, 0.91237, "voice_behind", "fused", ("all",))
+    )
     assert json.loads(json.dumps(record)) == {
         "from_s": 1.0, "to_s": 2.0, "scorer_offset_ms": -40.0, "scorer_confidence": 0.9124,
         "scorer_label": "voice_behind", "scorer_method": "fused", "truth_offset_ms": -20.0, "truth_spread_ms": 3.0,
+        "clear": False,
     }  # fmt: skip
-    assert np.isclose(Scored(0, 1, ms(-20), 0, -40.0, 1.0, "", "").error_ms or 0, -20)
+    assert np.isclose(Scored(0, 1, ms(-20), 0, -40.0, 1.0, "", "", ()).error_ms or 0, -20)
