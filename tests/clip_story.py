@@ -93,8 +93,9 @@ def remux(
     sound_ms: int = 0,
     pictures_ms: int = 0,
     drop: Callable[[str, int], bool] | None = None,
+    spoil: Callable[[str, int], bool] | None = None,
 ) -> Path:
-    """The same packets with other stamps; `drop(kind, number)` leaves some out."""
+    """The same packets with other stamps; `drop(kind, number)` leaves some out, `spoil` makes some undecodable."""
     with closing(av.open(str(source))) as old, closing(av.open(str(target), "w")) as new:
         streams = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
         numbers = dict.fromkeys(streams, 0)
@@ -105,11 +106,24 @@ def remux(
             numbers[index] += 1
             if drop is not None and drop(kind, numbers[index] - 1):
                 continue
+            if spoil is not None and spoil(kind, numbers[index] - 1):
+                packet = _spoilt(packet)
             shift = round(Fraction(sound_ms if kind == "audio" else pictures_ms, 1000) / packet.time_base)
             packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
             packet.stream = streams[index]
             new.mux(packet)
     return target
+
+
+def _spoilt(packet: av.Packet) -> av.Packet:
+    spoilt = av.Packet(b"\x55" * packet.size)
+    spoilt.pts, spoilt.dts, spoilt.time_base, spoilt.duration = (
+        packet.pts,
+        packet.dts,
+        packet.time_base,
+        packet.duration,
+    )
+    return spoilt
 
 
 def edit_sound_start(path: Path, skip_ms: int) -> Path:

@@ -63,7 +63,9 @@ def test_an_offset_that_lies_in_the_stamps_alone_is_kept(
 
 def test_a_transport_stream_starts_anywhere_and_keeps_its_offset(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.ts", audio="aac", rate=48_000)
-    assert all_near(heard_minus_seen_ms(remux(path, tmp_path / "b.ts", sound_ms=5080, pictures_ms=5000)), 80)
+    moved = remux(path, tmp_path / "b.ts", sound_ms=5080, pictures_ms=5000)
+    assert all_near(heard_minus_seen_ms(moved), 80)
+    assert next(iter(open_clip(moved).pictures())).pts_ns < ms(100)
 
 
 @pytest.mark.parametrize("skip_ms", [80, -20])
@@ -120,6 +122,23 @@ def test_damaged_packets_are_skipped_counted_and_said(tmp_path: Path) -> None:
     times = [unit.pts_ns for unit in clip.together()]
     assert len(times) > 50
     assert clip.troubles.words()
+
+
+def test_what_follows_an_undecodable_packet_is_in_its_place_at_once(tmp_path: Path) -> None:
+    # A packet of 23 ms is lost just before the second click: too little to be a hole by itself.
+    whole = make_clip(tmp_path / "a.mkv", audio="aac")
+    spoilt = remux(whole, tmp_path / "b.mkv", spoil=lambda kind, number: kind == "audio" and number == 58)
+    clip = open_clip(spoilt)
+    assert all_near(heard_minus_seen_ms(clip), 0)
+    assert clip.troubles.sound_skipped == 1 and abs(clip.troubles.silence_ms - 23) <= 2
+
+
+def test_sound_of_which_nothing_can_be_decoded_is_refused(tmp_path: Path) -> None:
+    whole = make_clip(tmp_path / "a.mkv", audio="mp2", rate=48_000)
+    for kind, said in (("audio", "sound"), ("video", "picture")):
+        spoilt = remux(whole, tmp_path / "b.mkv", spoil=lambda stream, number, kind=kind: stream == kind)
+        with pytest.raises(InputError, match=f"not one.*{said}"):
+            list(open_clip(spoilt).together())
 
 
 def test_sound_alone_or_pictures_alone_are_refused_by_name(tmp_path: Path) -> None:
@@ -245,7 +264,8 @@ def test_pictures_whose_stamps_begin_again_end_the_clip_there(tmp_path: Path) ->
     clip = open_clip(twice)
     times = [unit.pts_ns for unit in clip.together()]
     assert max(times) < ms(3100)
-    assert any("begin again" in said for said in clip.troubles.words())
+    assert [said.split(" time")[0] for said in sorted(clip.troubles.ends)] == ["the pictures", "the sound"]
+    assert all("begin again" in said for said in clip.troubles.ends)
 
 
 def frame_of(samples: int, value: int, rate: int = 16_000) -> av.AudioFrame:

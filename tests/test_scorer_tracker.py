@@ -117,12 +117,23 @@ def test_only_the_largest_faces_of_a_crowd_are_followed() -> None:
 def test_a_mesh_that_jumps_onto_a_neighbour_is_not_the_same_face() -> None:
     stage = Stage()
     tracker = stage.tracker()
-    stage.people = {"ann": (100, 100, 60), "bob": (190, 100, 60)}
+    stage.people = {"ann": (100, 100, 60), "bob": (150, 100, 60)}
     assert numbers(tracker) == [1, 2]
     del stage.people["ann"]
-    stage.people["bob"] = (150, 100, 60)  # in a jump so near to Ann's place that both meshes would take him
+    stage.people["bob"] = (125, 100, 60)  # between both places, so that both meshes take him
     for _ in range(3):
         assert len(numbers(tracker)) == 1
+
+
+def test_a_mesh_that_answers_from_far_away_has_lost_its_face() -> None:
+    stage = Stage()
+    stage.people = {"ann": (100, 100, 60)}
+    tracker = FaceTracker(finder=stage, mesh=lambda picture, square: stage.mesh(picture, Square(*place, 90, 0.0)))
+    place = (100.0, 100.0)
+    assert numbers(tracker) == [1]
+    stage.people = {"bob": (400, 100, 60)}
+    place = (400.0, 100.0)
+    assert numbers(tracker) == [2]
 
 
 @settings(max_examples=40, deadline=None)

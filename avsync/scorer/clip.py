@@ -127,7 +127,7 @@ def open_clip(path: str | Path) -> Clip:
             file=file,
             width=upright[0],
             height=upright[1],
-            fps=float(video.average_rate) if video.average_rate else None,
+            fps=float(rate_of) if (rate_of := video.average_rate or video.guessed_rate) else None,
             sound_rate_hz=rate,
             duration_ns=None if container.duration is None else int(container.duration) * 1000,
             start_ns=min(starts, default=0),
@@ -172,7 +172,7 @@ def _pictures(clip: Clip) -> Iterator[Picture]:
     step_ns = round(NS_PER_S / clip.fps) if clip.fps else 40_000_000
     repeats = 0
     rgb_of = RgbOf()
-    for frame in _frames(clip, "video"):
+    for frame in filter(None, _frames(clip, "video")):
         at_ns = _time_ns(frame, clip)
         if at_ns is None:
             at_ns = 0 if last_ns is None else last_ns + step_ns
@@ -196,8 +196,11 @@ def _sound(clip: Clip) -> Iterator[Sound]:
     troubles = clip.troubles
     placer = Placer()
     repeats = 0
-    skipped = troubles.sound_skipped
+    lost = False
     for frame in _frames(clip, "audio"):
+        if frame is None:
+            lost = True
+            continue
         if frame.sample_rate not in SOUND_RATES or frame.samples <= 0:
             troubles.sound_skipped += 1
             continue
@@ -206,12 +209,12 @@ def _sound(clip: Clip) -> Iterator[Sound]:
         if at_ns is not None and last_ns is not None and at_ns - last_ns > JUMP_MAX_NS:
             troubles.ends.append(_jump("sound", last_ns, at_ns))
             break
-        damaged, skipped = troubles.sound_skipped != skipped, troubles.sound_skipped
         repeats = repeats + 1 if placer.is_past(frame, at_ns) else 0
         if repeats >= REPEATS_MAX:
             troubles.ends.append(_restart("sound", last_ns or 0))
             break
-        yield from placer.push(frame, at_ns, exactly=damaged)
+        yield from placer.push(frame, at_ns, exactly=lost)
+        lost = False
         troubles.silence_ms = placer.silent_samples // 16
     yield from placer.flush()
     if placer.end_ns is None:
@@ -219,7 +222,7 @@ def _sound(clip: Clip) -> Iterator[Sound]:
 
 
 def _frames(clip: Clip, kind: str) -> Iterator[Any]:
-    """The decoded frames of one stream; packets that cannot be decoded are skipped and counted."""
+    """The decoded frames of one stream, None for a packet that gave none; undecodable ones are skipped and counted."""
     troubles = clip.troubles
     with closing(_open(clip.file)) as container:
         stream = _video(container) if kind == "video" else _audio(container)
@@ -244,8 +247,8 @@ def _frames(clip: Clip, kind: str) -> Iterator[Any]:
                     troubles.pictures_skipped += 1
                 else:
                     troubles.sound_skipped += 1
-                continue
-            yield from frames
+                frames = []
+            yield from frames or [None]
 
 
 class RgbOf:

@@ -1,8 +1,9 @@
 """Finding faces in a picture: where they are, how large, how turned.
 
-Three nets of the BlazeFace family, each with a range of sizes. Measured on 74 real faces pasted into 1280x720, the
-share found at 48 / 64 / 80 / 96 / 128 px wide: short range on the whole picture 0 / 0 / 0 / 3 / 85 %; full range on two
+Three nets of the BlazeFace family, each with a range of sizes. Measured on real faces pasted into 1280x720, the share
+found at 48 / 64 / 80 / 96 / 128 px wide: short range on the whole picture 0 / 0 / 0 / 3 / 85 %; full range on two
 squares of 720 px 93 / 97 / 100 / 100 / 100 %; the 256-pixel net on these squares 100 % throughout, but it costs more.
+All together, with the mesh agreeing (111 faces): 97 / 100 / 100 / 100 / 100 %.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from avsync.scorer.warp import Rgb, Square, shrink_into
 SCORE_MIN: Final = 0.5
 """Detections below are nothing (the models' own publication uses the same)."""
 SAME_OVERLAP: Final = 0.5
-"""Two boxes are one face when they share so much of the smaller one: a net may see a face's surroundings as one, too."""
+"""Two boxes are one face when they share so much of the smaller one: a net may take a face's surroundings for one."""
 MESH_ROOM: Final = 1.5
 """The mesh wants the face's box, half as large again (the margin it was trained with)."""
 TILE_OVERLAP: Final = 0.15

@@ -80,14 +80,11 @@ class Placer:
             return
         else:
             moved_ns = 0 if at_ns is None else self._moved_ns(at_ns - expected_ns, exactly)
-            if moved_ns:
+            if moved_ns or form != self._form:
                 self._end_stretch()
                 yield from self._hand_out()
                 yield from self._fill_until(expected_ns + moved_ns)
                 self._begin(form, expected_ns + moved_ns)
-            elif form != self._form:
-                self._end_stretch()
-                self._begin(form, expected_ns)
         self._stretch_in += frame.samples
         frame.pts = None  # the resampler counts for itself
         self._take(self._resample(frame))
@@ -115,13 +112,10 @@ class Placer:
         self._to_cut = max(0, self._given - self._position(at_ns))
 
     def _end_stretch(self) -> None:
-        """What is still inside the resampler comes out; the stretch gets exactly the samples that its input lasted."""
+        """What is still inside the resampler comes out, but no more than the stretch's input lasted."""
         self._take(self._resample(None))
         assert self._form is not None
         end = self._position(self._stretch_ns + ticks_to_ns(self._stretch_in, self._form[0]))
-        missing = end - self._given
-        if missing > 0:
-            self._take(np.zeros(missing, np.int16))
         while self._given > end and self._waiting:
             last = self._waiting.pop()
             kept = last[: max(0, len(last) - (self._given - end))]
