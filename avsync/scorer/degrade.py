@@ -95,7 +95,7 @@ def motion_blur(picture: Picture, face: Face, number: int) -> Picture:
     total = np.zeros(picture.shape, np.float32)
     for step in range(steps):
         total += padded[step : step + height, step : step + width]
-    return _as_picture(total / steps)
+    return _as_picture(total / np.float32(steps))
 
 
 def occlusion(picture: Picture, face: Face, number: int) -> Picture:
@@ -204,7 +204,7 @@ SOUND_CONDITIONS: Final[dict[str, Callable[[NDArray[Any]], Floats]]] = {"noise_1
 
 
 def _as_picture(values: NDArray[np.float32]) -> Picture:
-    return np.clip(values + np.float32(0.5), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(values + np.float32(0.5), 0, 255), np.uint8)
 
 
 def _resized(picture: Picture, height: int, width: int) -> Picture:

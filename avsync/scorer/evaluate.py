@@ -46,6 +46,8 @@ class Contender(NamedTuple):
     method: str
     label: str
     weights: tuple[tuple[str, Path], ...] = ()
+    zero_ms: float | None = None
+    """In place of the calibrated one."""
 
     @property
     def shipped(self) -> bool:
@@ -200,14 +202,13 @@ def _spoiled(
     return Answers(contender.label, "stream", condition, np.concatenate(parts))
 
 
-def backend_of(contender: Contender) -> Backend:
-    """Loaded once a process."""
-    return _backend(contender.method, contender.weights)
-
-
 @lru_cache(maxsize=16)
-def _backend(method: str, weights: tuple[tuple[str, Path], ...]) -> Backend:
-    return load_backend(method, weights=dict(weights))
+def backend_of(contender: Contender) -> Backend:
+    """Loaded once a process. InputError where torch or a file is missing."""
+    backend = load_backend(contender.method, weights=dict(contender.weights))
+    if contender.zero_ms is not None:
+        backend.zero_ms = contender.zero_ms
+    return backend
 
 
 def _one_thread() -> None:

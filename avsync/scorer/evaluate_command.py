@@ -70,7 +70,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """0 where the floor is reached or none was given, else 1. Bad input raises before any clip is opened."""
-    out = _console(stderr=args.json)
+    out = console(stderr=args.json)
     entries = chosen_entries(args.clips, args.half)
     plan = Plan(contenders(args.backend, args.weights), CONDITIONS if args.conditions else (), cache=args.cache)
     for contender in plan.contenders:
@@ -163,6 +163,6 @@ def _line(numbers: Sequence[float | None]) -> str:
     return ",".join("UNKNOWN" if number is None else f"{int(number * 10 + 1e-6) / 10:.1f}" for number in numbers)
 
 
-def _console(*, stderr: bool) -> Console:
+def console(*, stderr: bool) -> Console:
     plain: Any = {} if (sys.stderr if stderr else sys.stdout).isatty() else {"width": PIPE_WIDTH}
     return Console(stderr=stderr, highlight=False, **plain)

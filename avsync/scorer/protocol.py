@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.scorer.backends import Backend
+from avsync.scorer.evidence import between_lags
 from avsync.scorer.features import (
     CELL_MS,
     CELL_NS,
@@ -30,7 +31,7 @@ from avsync.scorer.features import (
     log_mel,
 )
 from avsync.scorer.grid import on_grid
-from avsync.scorer.lags import Peak, best_lag, search_offsets
+from avsync.scorer.lags import best_lag, search_offsets
 from avsync.scorer.scorer import SILENCE_DBFS
 from avsync.scorer.signal import Method
 from avsync.scorer.stretch import Heard, Looked, hear, look, measure
@@ -62,12 +63,12 @@ TRIAL: Final = np.dtype(
     [
         ("clip", "i4"), ("kind", "i1"), ("window_ms", "i4"), ("start_ms", "i4"), ("delay_ms", "i4"), ("step_ms", "i4"),
         ("tracked", "?"), ("found_ms", "f4"), ("error_ms", "f4"), ("best", "f4"), ("margin", "f4"), ("at_edge", "?"),
-        ("speech_s", "f4"), ("coverage", "f4"),
+        ("speech_s", "f4"), ("coverage", "f4"), ("refined_ms", "f4"),
     ]
 )  # fmt: skip
 """One answer. `kind`: index in `KINDS`; `tracked`: the face was found in enough of the window; `found_ms`: NaN where
-nothing could be said; `error_ms`: found minus truth, infinite where there is no answer or no truth; `best`, `margin`,
-`at_edge`: as in `Peak`; `speech_s`, `coverage`: as in `Measured`."""
+nothing could be said; `refined_ms`: the same refined between lags; `error_ms`: found minus truth, infinite where there
+is no answer or no truth; `best`, `margin`, `at_edge`: as in `Peak`; `speech_s`, `coverage`: as in `Measured`."""
 
 Trials = NDArray[np.void]
 
@@ -241,9 +242,9 @@ def trials_of(
             head = (clip, KINDS.index(kind), window.cells * CELL_MS, window.start * CELL_MS, delay_ms)
             for step_ms in STEPS_MS:
                 every = step_ms // min(STEPS_MS)
-                start = len(offsets_ms) // 2 % every
-                peak = best_lag(offsets_ms[start::every], rho[start::every])
-                rows.append((*head, step_ms, tracked, *_answer(peak, wanted_ms), found.speech_s, found.coverage))
+                lags = slice(len(offsets_ms) // 2 % every, None, every)
+                answer, refined_ms = _answer(offsets_ms[lags], rho[lags], wanted_ms)
+                rows.append((*head, step_ms, tracked, *answer, found.speech_s, found.coverage, refined_ms))
     return np.array(rows, TRIAL)
 
 
@@ -274,9 +275,12 @@ def isolated(sound: Sound, at: int, cells: int) -> Heard:
     return part._replace(mel=mel)
 
 
-def _answer(peak: Peak | None, wanted_ms: float | None) -> tuple[float, float, float, float, bool]:
-    """The columns `found_ms` to `at_edge`."""
+def _answer(
+    offsets_ms: NDArray[np.float64], rho: NDArray[np.float64], wanted_ms: float | None
+) -> tuple[tuple[float, float, float, float, bool], float]:
+    """The columns `found_ms` to `at_edge`, and `refined_ms`."""
+    peak = best_lag(offsets_ms, rho)
     if peak is None:
-        return np.nan, np.inf, 0.0, 0.0, False
+        return (np.nan, np.inf, 0.0, 0.0, False), np.nan
     error_ms = np.inf if wanted_ms is None else peak.offset_ms - wanted_ms
-    return peak.offset_ms, error_ms, peak.best, peak.margin, peak.at_edge
+    return (peak.offset_ms, error_ms, peak.best, peak.margin, peak.at_edge), between_lags(offsets_ms, rho, peak)
