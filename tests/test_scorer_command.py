@@ -23,8 +23,13 @@ from avsync.cli import main
 from avsync.errors import InputError
 from avsync.scorer import score_clip
 from avsync.scorer.confidence import Curve
+from avsync.scorer.face_run import FaceRun
+from avsync.scorer.heuristic import HeuristicBackend
+from avsync.scorer.lags import search_offsets
+from avsync.scorer.placing import Sound
 from avsync.scorer.tracker import Face
 from avsync.scorer.warp import Rgb
+from avsync.units import ms
 
 RATE_HZ = 44_100
 PATCH = 60
@@ -58,6 +63,7 @@ def draw(
     fps: Fraction = Fraction(25),
     times_s: Sequence[float] | None = None,
     speakers: Sequence[int | None] = (0,),
+    gone: Callable[[float], bool] = lambda at_s: False,
     sound: np.ndarray | None = None,
     with_sound: bool = True,
 ) -> Path:
@@ -73,7 +79,7 @@ def draw(
         for at_s, middle, late in zip(times, middles, late_s, strict=True):
             picture = np.full((160, 320, 3), 10, np.uint8)
             for place, speaker in enumerate(speakers):
-                if speaker is not None:
+                if speaker is not None and not gone(at_s):
                     grey = 80 + 150 * float(openness(np.array([middle - late]), speaker)[0])
                     picture[40 : 40 + PATCH, 30 + 150 * place : 30 + 150 * place + PATCH] = round(grey)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
@@ -210,6 +216,51 @@ def test_of_two_faces_the_one_that_speaks_is_chosen(tmp_path, capsys):
 def test_a_face_that_is_not_there_is_bad_input(tmp_path, capsys):
     assert main(["score", "--backend", "heuristic", "--face", "7", str(draw(tmp_path / "one.mp4"))]) == 2
     assert "there is no face 7" in (said := capsys.readouterr().err) and "--face one of: 1" in said
+
+
+def test_a_face_that_leaves_is_marked_and_comes_back_as_itself(tmp_path, capsys):
+    gone = lambda at_s: 4 <= at_s < 6  # noqa: E731
+    _, data = scored(capsys, draw(tmp_path / "talk.mp4", ahead_ms=80, seconds=10, gone=gone))
+    (face,) = data["faces"]
+    assert [row["label"] for row in face["windows"]][4:6] == ["no_face", "no_face"]
+    assert face["seen_pct"] == pytest.approx(80, abs=1) and data["offset_ms"] == pytest.approx(80, abs=10)
+
+
+def test_more_faces_than_can_be_scored_are_counted(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(score_clip, "FACES_MAX", 1)
+    _, data = scored(capsys, draw(tmp_path / "two.mp4", seconds=3, speakers=(0, 5)))
+    assert len(data["faces"]) == 1 and "1 more faces came later" in data["notes"][0]
+
+
+def a_run(**more) -> FaceRun:
+    sound = Sound(0, (32767 * sound_of(2, 16_000)[0]).astype(np.int16))
+    return FaceRun(1, HeuristicBackend(), search_offsets(), replace(MODEST, most=1.0), more.get("before", [sound]))
+
+
+def show(run: FaceRun, pictures: int) -> FaceRun:
+    for picture in range(pictures):
+        wide = float(openness(np.array([0.04 * picture + 0.02]))[0])
+        run.see(picture * ms(40), face_of(60, 70, wide), np.full((96, 96, 3), int(255 * wide), np.uint8))
+    run.finish()
+    return run
+
+
+def test_the_last_pictures_count_too():
+    """29 pictures: three times eight are handed over on the way, five at the end."""
+    run = show(a_run(), 29)
+    assert run.blocks[-1].pts_ns + run.blocks[-1].duration_ns == ms(29 * 40)
+
+
+def test_a_face_that_appears_later_is_given_the_sound_so_far():
+    assert show(a_run(), 30).windows[0].offset_ms is not None
+    assert show(a_run(before=[]), 30).windows[0].label == "silence"
+
+
+def test_each_row_speaks_for_itself(tmp_path, capsys):
+    """A row's best is the top of its own curve: what earlier windows said is left to the verdict."""
+    _, data = scored(capsys, draw(tmp_path / "talk.mp4", ahead_ms=80))
+    for row in data["faces"][0]["windows"]:
+        assert row["score_best"] == max(row["curve"]) and row["speech_s"] > 0
 
 
 # ---- what cannot be scored

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from avsync.errors import InputError
 from avsync.scorer.answer import Answer
-from avsync.scorer.evidence import Part
+from avsync.scorer.evidence import Evidence, Part
 from avsync.scorer.report import Face, Media, Report, Settings, as_dict, error_dict, exit_code, outcome
 from avsync.scorer.report_table import SHOWN, print_report
 from avsync.scorer.signal import LABELS, LipSyncSignal
@@ -165,11 +165,27 @@ def test_sure_windows_are_opaque_and_guesses_are_faint(tmp_path):
     assert has(sure, OFFSET) and not has(guess, OFFSET)
 
 
-def test_silence_is_shaded(tmp_path):
-    spoken = picture(tmp_path / "a.png", report(windows=tuple(signal(at) for at in range(10))))
-    paused = picture(tmp_path / "b.png", report())
-    column = int(spoken.shape[1] * 0.52)
-    assert not np.allclose(spoken[:, column - 40 : column + 40], paused[:, column - 40 : column + 40])
+def test_silence_is_shaded_where_it_lies(tmp_path):
+    """Looked at high up, where no bar lies: at 4.5 of 10 s in the picture with a pause, and at 6.5 s."""
+    image = picture(tmp_path / "b.png", report())
+    high = image[int(0.1 * image.shape[0]) : int(0.16 * image.shape[0])]
+
+    def dark(at_s: float) -> bool:
+        column = int(image.shape[1] * (0.066 + 0.092 * at_s))
+        return bool((high[:, column - 20 : column + 20, :3].max(axis=-1) < 0.9).any())
+
+    assert dark(4.5) and not dark(6.5)
+
+
+def test_offsets_that_fit_are_darker_behind_the_bars(tmp_path):
+    rho = np.where(np.abs(np.linspace(-200, 200, 21) + 120) < 30, 1.0, 0.0)
+    evidence = tuple(Evidence(1000 * at, 1000 * at + 1000, "voice_ahead", rho, 1.0) for at in range(10))
+    answer = replace(AHEAD, curve=tuple(rho.tolist()))
+    plain, dark = report(answer), report(answer)
+    dark = replace(dark, faces=(replace(dark.face, evidence=evidence),))
+    change = picture(tmp_path / "a.png", dark).mean(axis=(1, 2)) - picture(tmp_path / "b.png", plain).mean(axis=(1, 2))
+    rows = np.flatnonzero(change < -0.1) / len(change)
+    assert rows.min() > 0.4 and rows.max() < 0.55, "-120 ms lies low in the upper half"
 
 
 def test_a_picture_of_nothing_is_still_a_picture(tmp_path):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avsync.scorer.answer import Answer, answer_of
+from avsync.scorer.changes import cheapest_path
 from avsync.scorer.evidence import Evidence
 from avsync.scorer.lags import Peak, search_offsets
 from avsync.scorer.signal import Label
@@ -141,6 +142,26 @@ def test_a_step_is_told_with_its_place():
     assert answer.parts[1].start_ms == pytest.approx(8000, abs=1000)
     assert words(answer).startswith("the offset steps from together to voice 12") and "at about 0:0" in words(answer)
     assert words(answer).endswith("of 16 windows")
+
+
+def test_a_step_says_who_is_ahead_on_either_side():
+    assert "steps from voice 12" in words(said([-120.0] * 8 + [100.0] * 8))
+    assert " ms behind to voice " in words(said([-120.0] * 8 + [100.0] * 8))
+    assert " ms ahead to voice " in words(said([100.0] * 8 + [-120.0] * 8))
+
+
+def test_a_change_between_sides_that_are_not_sure_is_not_claimed():
+    def doubting(peak: Peak, seconds: float) -> tuple[Label, float]:
+        return judge(peak, seconds)[0], 0.79
+
+    windows = [window(at_s, 0.0 if at_s < 8 else 120.0) for at_s in range(16)]
+    assert answer_of(windows, LAGS_MS, judge).parts and not answer_of(windows, LAGS_MS, doubting).parts
+
+
+def test_a_stray_window_does_not_pay_for_a_change():
+    rho = np.stack([window(at_s, -160.0 if at_s == 5 else 40.0).rho for at_s in range(12)])
+    assert len(set(cheapest_path(rho).tolist())) == 1
+    assert len(set(cheapest_path(np.concatenate([rho[:5], rho[[5] * 6]])).tolist())) == 2
 
 
 def test_two_steps_are_three_parts():

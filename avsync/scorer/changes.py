@@ -63,7 +63,7 @@ def _stepped(whole: Windows, steps: list[tuple[int, int]]) -> Array:
 
 def _steps(whole: Windows) -> list[tuple[int, int]]:
     """[first, end) of each stretch with an offset of its own; a single one where nothing sure contradicts."""
-    ends = _runs(_cheapest_path(np.nan_to_num(whole.rho)))
+    ends = _runs(cheapest_path(np.nan_to_num(whole.rho)))
     while len(ends) > 1:
         parts = [whole.part(*pair) for pair in ends]
         weak = [len(part.rho) < LEAST_SIDE or part.confidence() < SURE for part in parts]
@@ -81,7 +81,7 @@ def _steps(whole: Windows) -> list[tuple[int, int]]:
     return ends
 
 
-def _cheapest_path(rho: Array) -> NDArray[np.int64]:
+def cheapest_path(rho: Array) -> NDArray[np.int64]:
     """(W, L) scores -> (W,) the lag of each window: most score in sum, where each change of lag costs `CHANGE_COST`."""
     count, lags = rho.shape
     came_from = np.empty((count, lags), np.int64)
