@@ -153,6 +153,17 @@ def test_flush_brings_the_rest_and_ends_the_stream() -> None:
     assert signals(again + one.flush()) == signals(early + rest), "as new; PTS may begin anywhere, and any epoch"
 
 
+def test_trap_45_flush_with_nothing_and_twice_and_before_the_first_sound_or_picture() -> None:
+    one, talk = stream(), Talk(1.0)
+    assert one.flush() == one.flush() == []
+    one.push_audio(talk.pcm, talk.pcm_pts_ns)
+    assert one.flush() == [], "sound alone has no blocks"
+    one.push_video(talk.rois, talk.pts_ns)
+    assert {each.label for each in signals(one.flush())} == {"silence"}, "pictures alone have no sound"
+    one.push_audio(talk.pcm[:0], 0)
+    assert one.push_video(talk.rois[:0], []) == one.flush() == []
+
+
 def test_less_than_a_window_gives_blocks_and_a_window_from_800_ms_on() -> None:
     def kinds(seconds_: float) -> list[tuple[str, int]]:
         return [(each.kind, each.signal.duration_ns // ms(1)) for each in at_once(Talk(seconds_))]
@@ -221,6 +232,14 @@ def test_a_short_gap_of_pictures_is_no_face_and_a_long_one_ends_the_run() -> Non
     assert second[0].pts_ns == talk.pts_ns[150], "the new run begins with its own first picture"
 
 
+def test_trap_42_slides_and_less_than_5_fps_are_never_sure() -> None:
+    talk, one = Talk(6.0), stream()
+    one.push_audio(talk.pcm, talk.pcm_pts_ns)
+    found = signals(one.push_video(talk.rois[::7], talk.pts_ns[::7]) + one.flush())  # 3.6 fps
+    assert {each.label for each in found} <= {"no_face", "uncertain"} and all(each.occluded for each in found)
+    assert max(each.confidence for each in found) < 0.3
+
+
 def test_pictures_before_the_last_one_are_dropped_and_counted() -> None:
     one = stream()
     one.push_audio(TALK.pcm, TALK.pcm_pts_ns)
@@ -261,7 +280,7 @@ def test_a_stall_of_pictures_ends_the_run_once_the_sound_is_ten_seconds_on() -> 
 # ---- epochs
 
 
-def test_a_new_epoch_forgets_the_old_one_and_nothing_stale_comes_out() -> None:
+def test_trap_44_a_new_epoch_forgets_the_old_one_and_nothing_stale_comes_out() -> None:
     old, new, one = Talk(3.0, seed=8), Talk(3.0, ahead_ms=80, seed=9), stream()
     one.push_audio(old.pcm, old.pcm_pts_ns, 4)
     assert one.push_video(old.rois[:70], old.pts_ns[:70], 4)
@@ -315,12 +334,12 @@ def test_a_minute_needs_no_more_memory_than_twenty_seconds(what: str) -> None:
 
 def test_leaps_of_time_and_absurd_rates_cost_no_memory() -> None:
     talk, one = Talk(1.0), stream()
-    for hour in range(5):
-        at_ns = seconds(3600 * hour)
+    for leap in range(5):
+        at_ns = seconds(86_400 * 50 * leap)
         one.push_audio(talk.pcm[8000:24_000], at_ns)
         one.push_video(talk.rois, [at_ns + each for each in talk.pts_ns])
     assert held(one) < 4 << 20
-    one.push_video(np.repeat(talk.rois[:1], 2000, axis=0), [seconds(20_000) + n for n in range(2000)])
+    one.push_video(np.repeat(talk.rois[:1], 2000, axis=0), [seconds(86_400 * 300) + n for n in range(2000)])
     assert held(one) < 4 << 20 and one.counts.pictures_duplicate == 1999
 
 

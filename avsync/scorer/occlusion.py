@@ -40,10 +40,12 @@ def thumbnails(rois: NDArray[np.uint8]) -> Floats:
 
     Of every second pixel's green: blur of the crop is wanted anyway, and it costs a twelfth.
     """
-    green = rois[:, ::2, ::2, 1]
-    step = green.shape[1] // THUMB
-    blocks = green.reshape(len(green), THUMB, step, THUMB, step)
-    return np.asarray(blocks.mean(axis=(2, 4), dtype=np.float32), np.float32).reshape(len(green), -1)
+    fours = rois[:, ::2, ::2, 1].reshape(len(rois) * THUMB, 4, 4 * THUMB)
+    rows = fours[:, 0].astype(np.uint16)  # four sums of slices: six times as fast as a mean over two axes
+    for line in range(1, 4):
+        rows += fours[:, line]
+    blocks = rows.reshape(len(rois), THUMB * THUMB, 4)
+    return np.asarray(blocks.sum(axis=2, dtype=np.float32) / 16, np.float32)
 
 
 def hidden(thumbs: Floats, around: Floats) -> NDArray[np.bool_]:

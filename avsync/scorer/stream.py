@@ -159,7 +159,7 @@ class LipSyncStream:
         """Pictures: `rois` uint8 (T, 96, 96, 3) or None, `landmarks` float32 (T, 468, 2) or None, one PTS for each."""
         crops, points, count = pictures_of(rois, landmarks)
         times = picture_pts_of(pts_ns, count)
-        if not self._admits(epoch):
+        if not self._admits(epoch) or count == 0:
             return []
         face = self._face if self._face is not None else self._new_face(crops, points)
         crops, points = face.as_it_began(crops, points, count)
