@@ -19,7 +19,8 @@ from avsync.scorer.lags import search_offsets
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream, Scored
-from avsync.scorer.stretch import CONTEXT_MS
+from avsync.scorer.stretch import CONTEXT_MS, hear
+from avsync.scorer.tracks import Counts, SoundTrack
 from avsync.units import ms, seconds
 from tests.talking_story import FakeBackend, Talk
 
@@ -343,17 +344,17 @@ def test_leaps_of_time_and_absurd_rates_cost_no_memory() -> None:
     assert held(one) < 4 << 20 and one.counts.pictures_duplicate == 1999
 
 
-@pytest.mark.parametrize("sound_first", [True, False])
-def test_leaps_of_both_streams_lose_nothing_before_them(sound_first: bool) -> None:
+@pytest.mark.parametrize("order", ["svsv", "vsvs", "vvss"])
+def test_leaps_of_both_streams_lose_nothing_before_them(order: str) -> None:
     talk, one = Talk(3.0), stream()
     out: list[Scored] = []
-    for at_ns in (0, seconds(3600)):
-        times = [at_ns + each for each in talk.pts_ns]
-        if sound_first:
+    leaps_ns = {"s": [0, seconds(3600)], "v": [0, seconds(3600)]}
+    for which in order:
+        at_ns = leaps_ns[which].pop(0)
+        if which == "s":
             out += one.push_audio(talk.pcm, talk.pcm_pts_ns + at_ns)
-        out += one.push_video(talk.rois, times)
-        if not sound_first:
-            out += one.push_audio(talk.pcm, talk.pcm_pts_ns + at_ns)
+        else:
+            out += one.push_video(talk.rois, [at_ns + each for each in talk.pts_ns])
     plain = stream()
     plain.push_audio(talk.pcm, talk.pcm_pts_ns)
     once = [(each.pts_ns, each.offset_ms) for each in signals(plain.push_video(talk.rois, talk.pts_ns) + plain.flush())]
@@ -368,6 +369,37 @@ def test_pictures_seconds_apart_do_not_pile_up_while_no_sound_comes() -> None:
     for n in range(500):
         one.push_video(talk.rois[:1], seconds(3 + 2 * n))
     assert len(one._runs) <= 70 and held(one) < 4 << 20
+
+
+def test_sound_that_goes_on_after_the_pictures_ended_costs_no_memory() -> None:
+    talk, one, sizes = Talk(2.0), stream(), []
+    one.push_video(talk.rois, talk.pts_ns)
+    for second in range(90):
+        one.push_audio(talk.pcm[8000:24_000], seconds(second))
+        sizes.append(held(one))
+    assert max(sizes[45:]) <= max(sizes[:45]) and max(sizes) < 4 << 20
+
+
+# ---- tracks
+
+
+def test_sound_heard_in_portions_is_the_sound_heard_at_once() -> None:
+    talk = Talk(2.0)
+    whole, track = hear(0, talk.pcm), SoundTrack(Counts())
+    track.push(talk.pcm, 0)
+    for end_cell in (7, 8, 30, 31, 90, 140):
+        parts = track.heard_until(0, end_cell)
+        track.forget(0)
+        assert parts.end_cell == end_cell
+        np.testing.assert_allclose(parts.mel, whole.mel[: 2 * end_cell], atol=1e-5)
+        np.testing.assert_array_equal(parts.mean_square, whole.mean_square[:end_cell])
+
+
+def test_a_cell_counts_from_its_first_sample_to_its_last() -> None:
+    track = SoundTrack(Counts())
+    track.push(np.full(1000, 0.1, np.float32), 50 * NS_PER_SAMPLE)  # samples 50 to 1050, cells 0.16 to 3.3
+    heard = track.heard_until(-5, 99)
+    assert (heard.first_cell, heard.end_cell) == (1, 3)
 
 
 # ---- gathering
