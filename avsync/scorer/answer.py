@@ -52,7 +52,7 @@ def answer_of(windows: Sequence[Evidence], lags_ms: Array, judge: Judge) -> Answ
     """Windows in the order of time -> the clip's answer."""
     judged = [window for window in windows if window.rho is not None and window.label not in UNJUDGED]
     left_out = dict(Counter(str(window.label) for window in windows if window.label in UNJUDGED))
-    whole = _stretch(judged, lags_ms, judge) if judged else None
+    whole = _windows(judged, lags_ms, judge) if judged else None
     peak = None if whole is None else whole.peak()
     if whole is None or peak is None:
         return Answer(_commonest(windows), None, 0.0, None, None, None, 0, 0, left_out)
@@ -67,7 +67,7 @@ def answer_of(windows: Sequence[Evidence], lags_ms: Array, judge: Judge) -> Answ
     )  # fmt: skip
 
 
-def _stretch(judged: Sequence[Evidence], lags_ms: Array, judge: Judge) -> Windows:
+def _windows(judged: Sequence[Evidence], lags_ms: Array, judge: Judge) -> Windows:
     rho = np.stack([np.asarray(window.rho, np.float64) for window in judged])
     start_ms = np.array([window.start_ms for window in judged], np.float64)
     end_ms = np.array([window.end_ms for window in judged], np.float64)
