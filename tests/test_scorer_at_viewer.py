@@ -10,7 +10,7 @@ import pytest
 
 from avsync.units import ms, seconds
 from sim.scorer_at_viewer import Scored, as_record, columns, score
-from sim.truth import GlassLog
+from sim.truth import GlassLog, offsets
 from sim.world import Run
 from tests.payload_story import Read, Reader, marked
 from tests.small_world import run, small, varied
@@ -52,6 +52,19 @@ def test_turns_after_an_interrupt_are_read_as_their_own() -> None:
     assert max(map(abs, errors_ms(scored, steady_ms=60))) < NEAR_MS
     split = [each for each in scored if each.from_ns < seconds(12.1) < each.to_ns]
     assert split and all(each.truth_ns is None for each in split), "a window of two turns has no single truth"
+
+
+def test_turns_without_a_gap_between_them_share_no_truth() -> None:
+    """Every sample is measured, and still the window is of two turns: its median would be nobody's."""
+    one = run(small(9.0, source={"turns": {"talk_s": 2.6, "gap_s": 0}}), viewer="avsync")
+    scored = score(one, marked(one), Reader())
+    turn = offsets(one.source, one.viewer_glass)
+    for each in scored:
+        inside = (turn.at_ns >= each.from_ns) & (turn.at_ns < each.to_ns)
+        if len(set(turn.turn[inside].tolist())) == 2:
+            assert each.truth_ns is None
+    assert sum(each.truth_ns is None for each in scored) >= 2
+    assert (np.diff(turn.at_ns) == turn.step_ns).all(), "no gap: otherwise this tests nothing"
 
 
 def test_lips_that_are_wrong_in_the_content_are_no_fault_of_ours_but_are_seen() -> None:
