@@ -245,6 +245,8 @@ def reproduce(spec: Spec) -> str:
         words += ["--network", f"{short_path(path)}@{leg}"]
     if spec.clip:
         words += ["--clip", short_path(spec.clip)]
+    if spec.scorer:
+        words.append("--scorer")
     return shlex.join(words)
 
 

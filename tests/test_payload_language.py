@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sim.markdown import summary
 from sim.report import manifest, write_report
 from sim.scenario import build, load_scenario, loads
 from sim.sentences import what_happens
-from sim.summary import groups_of
+from sim.summary import groups_of, reproduce
 from sim.sweep import Plan, Result, Spec, execute, plan
 from tests.payload_story import Reader, marked
 from tests.small_world import run, small
@@ -153,6 +154,11 @@ def test_what_is_missing_is_said_before_anything_runs(monkeypatch: pytest.Monkey
     with pytest.raises(InputError, match="espeak-ng is not installed"):
         run_command(args)
     assert not (tmp_path / "results").exists()
+
+
+def test_the_command_that_shows_it_again_asks_for_the_scorer_too() -> None:
+    spec = Spec("scenarios/clean.yaml", "avsync", 3, scorer=True)
+    assert reproduce(spec).endswith("--scorer") and "--scorer" not in reproduce(replace(spec, scorer=False))
 
 
 def test_small_worlds_speak_too() -> None:
