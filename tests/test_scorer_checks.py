@@ -18,7 +18,7 @@ from avsync.scorer.confidence import TERMS, curve_of, read_calibration
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream
-from tests.talking_story import Talk
+from tests.talking_story import FakeBackend, Talk
 
 TALK = Talk(1.0)
 SCORER = LipSyncScorer("heuristic")
@@ -176,6 +176,10 @@ def test_constant_pictures() -> None:
 
 def test_no_face() -> None:
     lost = np.full_like(TALK.landmarks, np.nan)
+    by_pixels = LipSyncScorer(FakeBackend()).score_window(
+        TALK.pcm, TALK.rois, fps=25, pcm_start_ms=-500, landmarks=lost
+    )
+    assert null(by_pixels, "no_face"), "whatever the crop shows"
     signal = scored(landmarks=lost)
     assert null(signal, "no_face") and signal.occluded
     lost[:10] = TALK.landmarks[:10]

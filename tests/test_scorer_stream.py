@@ -78,6 +78,14 @@ def test_any_chunks_in_any_interleaving_give_the_same_results(
     assert signals(in_pieces(TALK, cuts, picture_cuts, order, one)) == signals(WHOLE[method])
 
 
+def test_a_stream_longer_than_its_statistics_depends_on_no_chunks_either() -> None:
+    talk = Talk(9.4, fps=25)
+    cuts, picture_cuts = list(range(0, len(talk.pcm), 1600)), list(range(0, len(talk.pts_ns), 3))
+    one = stream(FakeBackend())
+    pieces = in_pieces(talk, cuts[1:], picture_cuts[1:], [True, False] * 80, one)
+    assert signals(pieces) == signals(at_once(talk, FakeBackend()))
+
+
 def test_with_the_real_networks_too() -> None:
     pytest.importorskip("torch")
     from avsync.errors import InputError
@@ -403,6 +411,15 @@ def test_a_cell_counts_from_its_first_sample_to_its_last() -> None:
 
 
 # ---- gathering
+
+
+def test_windows_gather_seconds_of_speech_and_count_none_twice() -> None:
+    by_seconds = Curve("geometry", weights=(0.0, 0.0, 0.0, 1.0, 0.0, 0.0), most=1.0)  # confidence = s / (1 + s)
+    windows = [each for each in at_once(Talk(2.4, seed=5), curve=by_seconds) if each.kind == "window"]
+    a, b, c = (each.speech_s for each in windows)
+    assert windows[2].signal.pts_ns == ms(1400), "the last window lies over the one before it by 0.6 s"
+    gathered = [each.signal.confidence / (1 - each.signal.confidence) for each in windows]
+    assert gathered == pytest.approx([a, a + b, a + b + 0.4 * c])
 
 
 def test_confidence_grows_with_evidence() -> None:
