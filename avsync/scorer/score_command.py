@@ -79,7 +79,7 @@ def run_score(args: argparse.Namespace) -> int:
         backend = loader.submit(load_for, options)
         for clip, picture in zip(args.clips, pictures, strict=True):
             try:
-                report = _with_bar(clip, options, backend.result, out)
+                report = _with_bar(clip, options, lambda: _on_one_thread(backend.result()), out)
             except InputError as error:
                 if backend.done() and backend.exception() is error:
                     raise  # no clip can be scored without it
@@ -91,6 +91,14 @@ def run_score(args: argparse.Namespace) -> int:
             outcomes.append(report.outcome)
             _tell(out, report, picture, args, more=len(args.clips) > 1)
     return exit_code(outcomes, bad)
+
+
+def _on_one_thread(backend: Backend) -> Backend:
+    """Decoding and tracking keep the other cores busy; networks this small that wait for each other's threads there
+    took more than six times as long on a machine that had other work."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+    return backend
 
 
 def _tell(out: Console, report: Report, picture: Path | None, args: argparse.Namespace, *, more: bool) -> None:
