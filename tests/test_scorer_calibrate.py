@@ -38,7 +38,7 @@ def answers(seed: int = 0, *, clips: int = 12, bad: float = 0.0) -> Trials:
             some["margin"] = np.abs(np.where(looks_good, 0.35, 0.03) + noise[0])
             some["best"] = np.where(looks_good, 0.55, 0.2) + noise[1]
             some["error_ms"] = np.where(good, 0.0, 120.0) if kind == "known" else np.inf
-            some["kind"], some["window_ms"], some["step_ms"] = KINDS.index(kind), window_ms, 20  # type: ignore[arg-type]
+            some["kind"], some["window_ms"], some["step_ms"] = KINDS.index(kind), window_ms, 40  # type: ignore[arg-type]
             some["speech_s"], some["coverage"], some["tracked"] = seconds * chance.uniform(0.5, 1.0, count), 1.0, True
             some["clip"] = chance.integers(0, clips, count)
             rows.append(some)
@@ -95,7 +95,7 @@ def test_sure_answers_keep_the_promise_at_each_length(bad: float) -> None:
         )
         kept = confidences(own, curve) > 0.8
         assert (~right(own))[kept].sum() <= WRONG_MOST * kept.sum()
-        assert (confidences(strangers, curve) > 0.8).mean() <= 0.031
+        assert (confidences(strangers, curve) > 0.8).mean() <= 0.046
         if bad == 0.0 and window_ms >= 1000:
             assert kept.mean() > {1000: 0.4, 2000: 0.8}[window_ms]
     assert curve.zero_ms == 12.0

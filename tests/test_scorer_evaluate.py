@@ -273,9 +273,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "file,ref_offset_ms,speaker\na.mp4,80,Eve\nb.mp4,0,Ann\nc.mp4,-40,Bob\nbroken.mp4,0,Cid\n"
     )
     made = {
-        "a": footage(4.0, voice_ahead_ms=-80),
-        "b": footage(4.0, seed=1),
-        "c": footage(4.0, voice_ahead_ms=40, seed=2),
+        "a": footage(3.2, voice_ahead_ms=-80),
+        "b": footage(3.2, seed=1),
+        "c": footage(3.2, voice_ahead_ms=40, seed=2),
     }
 
     def look_up(path: Path, cache: Path | None = None) -> Tracked:
@@ -363,7 +363,7 @@ def test_a_voice_is_borrowed_from_another_speaker_of_the_same_half() -> None:
     entries = [entry(f"{i}.mp4", f"s{i % 5}", halves[i % 5 % 2]) for i in range(20)]
     for index in range(len(entries)):
         found = partners(entries, index)
-        assert len(found) == 3
+        assert len(set(found)) == len(found) >= 4
         assert all(entries[at].speaker != entries[index].speaker for at in found)
         assert all(entries[at].half == entries[index].half for at in found)
 
@@ -377,6 +377,8 @@ def test_seeds_stand_beside_the_shipped_weights_and_do_not_count_for_the_floor(f
     )
     done = list(evaluate(entries, plan, jobs=1))
     found = summary(done, plan)
+    seeds = [answers for clip in done for answers in clip.answers if answers.label == "geometry seed 1"]
+    assert {(answers.mode, *set(answers.trials["kind"])) for answers in seeds} == {("stream", 0)}
     assert {row["backend"] for row in found["accuracy"]} == {"geometry"}
     assert {row["backend"] for row in found["seeds"]} == {"geometry seed 1"}
     assert all(row["mode"] == "stream" for row in found["seeds"])

@@ -36,7 +36,7 @@ from avsync.scorer.protocol import (
 from avsync.scorer.speakers import ClipEntry
 
 CLEAN: Final = "clean"
-PARTNERS: Final = 3
+PARTNERS: Final = 5
 """So many other clips lend a clip their sound for the trials with somebody else's voice."""
 
 
@@ -137,11 +137,12 @@ def evaluate_clip(index: int, entries: Sequence[ClipEntry], plan: Plan) -> ClipA
 
 
 def partners(entries: Sequence[ClipEntry], index: int) -> list[int]:
-    """The next clips of other speakers of the same half, in the manifest's order and around its end."""
+    """Clips of other speakers of the same half, evenly from all over the manifest, beginning behind the clip itself."""
     own = entries[index]
     after = [(index + step) % len(entries) for step in range(1, len(entries))]
     others = [at for at in after if entries[at].speaker != own.speaker and entries[at].half == own.half]
-    return others[:PARTNERS]
+    count = min(PARTNERS, len(others))
+    return [others[len(others) * place // count] for place in range(count)]
 
 
 def harmed(condition: str, entry: ClipEntry, clip: Footage, sound: Sound) -> tuple[Footage, Sound]:

@@ -44,8 +44,7 @@ from avsync.scorer.protocol import (
 from avsync.scorer.speakers import HALVES
 
 POOLED: Final = "all"
-PRODUCT_STEP_MS: Final = 20
-"""The lag step that `LipSyncScorer` uses unless told otherwise: confidence and bias are judged at it."""
+BIAS_STEP_MS: Final = 20
 BIAS_WINDOW_MS: Final = 2000
 CONDITION_WINDOW_MS: Final = 1000
 FLOOR_STEP_MS: Final = 40
@@ -120,18 +119,18 @@ def _accuracy(pool: Pool, contenders: Sequence[Contender], modes: Sequence[Mode]
 def _bias(pool: Pool, contenders: Sequence[Contender]) -> Rows:
     rows: Rows = []
     for one, part, head in _heads(pool, contenders):
-        trials = chosen(pool.of(one.label, part), window_ms=BIAS_WINDOW_MS, step_ms=PRODUCT_STEP_MS)
+        trials = chosen(pool.of(one.label, part), window_ms=BIAS_WINDOW_MS, step_ms=BIAS_STEP_MS)
         rows.append(head | as_json(bias(trials)))
     return rows
 
 
 def _confidence(pool: Pool, contenders: Sequence[Contender]) -> Rows:
     rows: Rows = []
-    for window_ms in WINDOWS_MS:
+    for step_ms, window_ms in product(STEPS_MS, WINDOWS_MS):
         for one, part, head in _heads(pool, contenders):
-            trials = chosen(pool.of(one.label, part), window_ms=window_ms, step_ms=PRODUCT_STEP_MS)
+            trials = chosen(pool.of(one.label, part), window_ms=window_ms, step_ms=step_ms)
             told, rights = confidences(trials, curve_of(one.method)), right(trials)
-            found = {"window_ms": window_ms, "sure": sure(told, rights)}
+            found = {"step_ms": step_ms, "window_ms": window_ms, "sure": sure(told, rights)}
             found |= {"coverage": coverage(told, rights), "reliability": reliability(told, rights)}
             rows.append(head | as_json(found))
     return rows
@@ -141,11 +140,11 @@ def _unrelated(pool: Pool, contenders: Sequence[Contender]) -> Rows:
     """How often a window whose sound is somebody else's, or far beyond the search, gets a confidence above 0.8."""
     rows: Rows = []
     kinds: tuple[Kind, ...] = ("other", "beyond")
-    for kind, window_ms in product(kinds, WINDOWS_MS):
+    for kind, step_ms, window_ms in product(kinds, STEPS_MS, WINDOWS_MS):
         for one, part, head in _heads(pool, contenders):
-            trials = chosen(pool.of(one.label, part), window_ms=window_ms, step_ms=PRODUCT_STEP_MS, kind=kind)
+            trials = chosen(pool.of(one.label, part), window_ms=window_ms, step_ms=step_ms, kind=kind)
             found = sure(confidences(trials, curve_of(one.method)), right(trials))
-            head |= {"kind": kind, "window_ms": window_ms, "trials": found.trials}
+            head |= {"kind": kind, "step_ms": step_ms, "window_ms": window_ms, "trials": found.trials}
             rows.append(head | {"confident_pct": found.covered_pct})
     return rows
 
@@ -176,7 +175,7 @@ def _rates(pool: Pool, contenders: Sequence[Contender], rates: Sequence[str]) ->
                 chosen(
                     pool.of(row["backend"], row["half"], condition=name),
                     window_ms=BIAS_WINDOW_MS,
-                    step_ms=PRODUCT_STEP_MS,
+                    step_ms=BIAS_STEP_MS,
                 )
             )
             for name in (CLEAN, row["condition"])

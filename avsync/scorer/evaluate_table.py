@@ -26,8 +26,10 @@ def print_summary(out: Console, found: dict[str, Any]) -> None:
             _print_accuracy(out, f"right within 40 ms, {mode}, {step_ms} ms lags: %", rows)
     _print_seeds(out, found["seeds"])
     _print_bias(out, found["bias"])
-    _print_confidence(out, found["confidence"], found["unrelated"])
-    _print_reliability(out, found["confidence"])
+    for step_ms in dict.fromkeys(row["step_ms"] for row in found["confidence"]):
+        rows = [row for row in found["confidence"] if row["step_ms"] == step_ms]
+        _print_confidence(out, step_ms, rows, found["unrelated"])
+        _print_reliability(out, step_ms, rows)
     _print_conditions(out, found["conditions"])
     _print_rates(out, found["rates"])
 
@@ -97,10 +99,12 @@ def _print_bias(out: Console, rows: Sequence[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def _print_confidence(out: Console, rows: Sequence[dict[str, Any]], unrelated: Sequence[dict[str, Any]]) -> None:
+def _print_confidence(
+    out: Console, step_ms: int, rows: Sequence[dict[str, Any]], unrelated: Sequence[dict[str, Any]]
+) -> None:
     """What a confidence above 0.8 is worth; and the error when only the surest part is kept."""
     kept = (50, 75, 90, 100)
-    table = _table("confidence, stream, 20 ms lags: %", "backend", "clips", "window")
+    table = _table(f"confidence, stream, {step_ms} ms lags: %", "backend", "clips", "window")
     for header in (
         "> 0.8",
         "wrong of it",
@@ -117,7 +121,7 @@ def _print_confidence(out: Console, rows: Sequence[dict[str, Any]], unrelated: S
                     other["confident_pct"]
                     for other in unrelated
                     if other["kind"] == kind
-                    and all(other[name] == row[name] for name in ("backend", "half", "window_ms"))
+                    and all(other[name] == row[name] for name in ("backend", "half", "step_ms", "window_ms"))
                 ),
                 None,
             )
@@ -129,9 +133,11 @@ def _print_confidence(out: Console, rows: Sequence[dict[str, Any]], unrelated: S
     out.print(table)
 
 
-def _print_reliability(out: Console, rows: Sequence[dict[str, Any]]) -> None:
+def _print_reliability(out: Console, step_ms: int, rows: Sequence[dict[str, Any]]) -> None:
     """Ten bins of confidence: how many of the answers in each were right, and how many there were."""
-    table = _table("right among answers of a confidence (how many answers): %", "backend", "clips", "window")
+    table = _table(
+        f"right among answers of a confidence (how many answers), {step_ms} ms lags: %", "backend", "clips", "window"
+    )
     for place in range(10):
         table.add_column(f"{place / 10:g}-{(place + 1) / 10:g}", justify="right")
     for row in rows:
