@@ -7,6 +7,7 @@ whatever context happens to be known.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -21,13 +22,13 @@ from avsync.scorer.features import CELLS_PER_S, MEL_PER_CELL, Floats, log_mel
 from avsync.scorer.grid import on_grid
 from avsync.scorer.networks import CONTEXT_CELLS
 from avsync.scorer.training.channel import through_channel
-from avsync.scorer.training.mouths import mouth_track
+from avsync.scorer.training.mouths import TRACK_HZ, mouth_track
 from avsync.scorer.training.seen import seen_geometry
 from avsync.scorer.training.speech import Utterance, utterance
 
 LAG_CELLS: Final = 15
 """Training looks 300 ms to either side, so that the 200 ms of the search have something beyond them."""
-WINDOW_CELLS: Final = (20, 110)
+WINDOW_CELLS: Final = (60, 111)
 PAST_CELLS: Final = 300
 AHEAD_CELLS: Final = 6
 SPOKEN_SHARE: Final = 0.5
@@ -52,40 +53,61 @@ class Batch(NamedTuple):
     n: int
 
 
-def make_clip(spoken: Utterance, random: np.random.Generator, others: Sequence[Floats] = ()) -> Clip:
-    """One utterance by one mouth through one channel."""
+class Heard(NamedTuple):
+    """What a clip sounds like. mel: float16 (2 N, 40)."""
+
+    spoken: Utterance
+    mel: NDArray[np.float16]
+
+
+def make_heard(seed: int, index: int, others: Sequence[Floats] = ()) -> Heard:
+    """The sound of clip `index` of the pool `seed`: one utterance through one channel."""
+    spoken = utterance(substream(seed, index, "speech"))
+    pcm = through_channel(spoken.pcm, substream(seed, index, "channel"), others)
+    return Heard(spoken, log_mel(pcm).astype(np.float16))
+
+
+def make_clip(heard: Heard, random: np.random.Generator) -> Clip:
+    """What is heard, said by some mouth and seen by some tracker."""
+    spoken = heard.spoken
     track = mouth_track(spoken.phonemes, spoken.duration_s, random, level_db=spoken.level_db)
     times_ns, values = seen_geometry(track, random)
-    mel = log_mel(through_channel(spoken.pcm, random, others))
-    count = min(len(mel) // MEL_PER_CELL, int(len(track.values) / 100 * CELLS_PER_S))
+    count = min(len(heard.mel) // MEL_PER_CELL, len(track.values) * CELLS_PER_S // TRACK_HZ)
     cells, seen = on_grid(times_ns, values, 0, count)
     loud = spoken.level_db > np.percentile(spoken.level_db, 95) - SPOKEN_DB
-    heard = np.resize(loud[::MEL_PER_CELL], count) if len(loud) else np.zeros(count, np.bool_)
-    return Clip(cells, seen, mel[: count * MEL_PER_CELL].astype(np.float16), heard)
+    return Clip(cells, seen, heard.mel[: count * MEL_PER_CELL], np.resize(loud[::MEL_PER_CELL], count))
 
 
 def make_pool(
     count: int, seed: int, *, progress: Callable[[int, int], None] | None = None
 ) -> tuple[list[Clip], Floats]:
     """`count` clips, the same for the same seed, and the usual spread (F,) of their lip values."""
-    random = np.random.default_rng([seed, 0x5EED])
     clips: list[Clip] = []
     recent: list[Floats] = []
-    while len(clips) < count:
-        spoken = utterance(random)
-        clips.append(make_clip(spoken, random, recent))
-        recent = [*recent[-40:], spoken.pcm]
+    for index in range(count):
+        heard = make_heard(seed, index, recent)
+        recent = [*recent[-40:], heard.spoken.pcm]
+        clips.append(make_clip(heard, substream(seed, index, "mouth")))
         if progress is not None:
-            progress(len(clips), count)
-    spread = np.median([clip.cells[clip.seen].std(axis=0) for clip in clips], axis=0)
-    return clips, spread.astype(np.float32)
+            progress(index + 1, count)
+    return clips, usual_spread(clips)
+
+
+def usual_spread(clips: Sequence[Clip]) -> Floats:
+    """The middle of the clips' spreads of their lip values: (F,)."""
+    return np.asarray(np.median([clip.cells[clip.seen].std(axis=0) for clip in clips], axis=0), np.float32)
+
+
+def substream(seed: int, index: int, cause: str) -> np.random.Generator:
+    """Chance has a name: one stream per clip and cause, so that another mouth leaves the speech as it was."""
+    return np.random.default_rng([seed, index, zlib.crc32(cause.encode())])
 
 
 class Sampler:
     """Draws batches from a pool; the same seed gives the same batches."""
 
-    def __init__(self, clips: Sequence[Clip], usual_spread: Floats, seed: int, *, augment: bool = True) -> None:
-        self._clips, self._spread, self._augment = clips, usual_spread, augment
+    def __init__(self, clips: Sequence[Clip], usual_spread: Floats, seed: int, *, strength: float = 1.0) -> None:
+        self._clips, self._spread, self._strength = clips, usual_spread, strength
         self._random = np.random.default_rng([seed, 0xBA7C])
         self._torch = torch.Generator().manual_seed(seed)
 
@@ -95,7 +117,7 @@ class Sampler:
         drawn = Batch(
             torch.from_numpy(np.stack([each.T for each in lips])), torch.from_numpy(np.stack([m.T for m in mel])), n
         )
-        return self._disturbed(drawn) if self._augment else drawn
+        return self._disturbed(drawn) if self._strength > 0 else drawn
 
     def _window(self, n: int) -> tuple[Floats, Floats]:
         """A window with at least half of it spoken, and what is known around it: much, or nothing."""
@@ -114,21 +136,52 @@ class Sampler:
         return _inputs(clip, start, n, past, ahead, self._spread)
 
     def _disturbed(self, batch: Batch) -> Batch:
-        """Small errors of measure: gains and noise of values, colour and holes of the spectrum."""
-        make = self._torch
+        """What synthetic speech and mouths do not know of real ones, drawn at random: measures that are off, mouths
+        that move for reasons of their own, voices of another tract, sounds that are louder or duller than expected."""
+        make, strength = self._torch, self._strength
+        size, width, length = batch.lips.shape
+        half = width // 2
 
-        def noise(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=make)
+        def each(*shape: int) -> Tensor:
+            return strength * torch.rand(size, *shape, generator=make)
 
-        size, width, _ = batch.lips.shape
-        gain = 1.0 + 0.15 * noise(size, width // 2, 1).repeat(1, 2, 1)
-        lips = batch.lips * gain + 0.05 * noise(*batch.lips.shape)
-        mel = batch.mel + 0.25 * noise(size, batch.mel.shape[1], 1) + 0.10 * noise(*batch.mel.shape)
+        wander = smooth_noise((size, half, length), 1, 6, make) * each(half, 1) * 0.5
+        together = smooth_noise((size, 1, length), 1, 6, make) * each(1, 1) * 0.5
+        level = batch.lips[:, :half] * (1.0 + 0.15 * torch.randn(size, half, 1, generator=make))
+        level = level + wander + together + 0.05 * torch.randn(size, half, length, generator=make)
+        lips = torch.cat([level, 2.0 * torch.gradient(level, dim=2)[0]], dim=1)
+        mel = other_tract(batch.mel, 1.5 * strength, make)
+        mel = mel + smooth_noise(tuple(mel.shape), 8, 10, make) * each(1, 1) * 0.5
+        mel = mel + 0.25 * torch.randn(size, mel.shape[1], 1, generator=make)
+        mel = mel + 0.10 * torch.randn(*mel.shape, generator=make)
         for item in range(size):
             if self._random.random() < 0.3:
-                band = int(self._random.integers(0, batch.mel.shape[1] - 6))
-                mel[item, band : band + 6] = 0.0
+                band, wide = int(self._random.integers(0, mel.shape[1] - 10)), int(self._random.integers(3, 11))
+                mel[item, band : band + wide] = 0.0
         return Batch(lips, mel, batch.n)
+
+
+def smooth_noise(shape: tuple[int, ...], per_row: int, per_column: int, make: torch.Generator) -> Tensor:
+    """Noise of about unit spread over (B, rows, columns) that changes every so many rows and columns."""
+    size, rows, columns = shape
+    coarse = torch.randn(size, 1, -(-rows // per_row) + 1, -(-columns // per_column) + 1, generator=make)
+    if per_row == 1:
+        coarse = coarse[:, :, :rows]
+    fine = torch.nn.functional.interpolate(coarse, (rows, columns), mode="bilinear", align_corners=True)
+    return fine[:, 0] * 1.3
+
+
+def other_tract(mel: Tensor, most_bands: float, make: torch.Generator) -> Tensor:
+    """mel (B, 40, T) as of a shorter or longer vocal tract: its bands moved by up to so many, and stretched."""
+    size, bands, _ = mel.shape
+    moved = most_bands * (2 * torch.rand(size, 1, generator=make) - 1)
+    stretch = 1.0 + 0.06 * most_bands * (2 * torch.rand(size, 1, generator=make) - 1)
+    at = (torch.arange(bands) - bands / 2)[None] * stretch + bands / 2 + moved
+    at = at.clamp(0, bands - 1.001)
+    below = at.floor().long()
+    part = (at - below)[:, :, None]
+    pick = torch.arange(size)[:, None]
+    return mel[pick, below] * (1 - part) + mel[pick, below + 1] * part
 
 
 def _inputs(clip: Clip, start: int, n: int, past: int, ahead: int, spread: Floats) -> tuple[Floats, Floats]:

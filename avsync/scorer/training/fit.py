@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from avsync.scorer.networks import LipNet, SoundNet
 from avsync.scorer.training.examples import LAG_CELLS, Batch
 
 TARGET_SPREAD_CELLS: Final = 0.8
+SHORTEST_CELLS: Final = 20
 FOREIGN: Final = 3
 """Other clips of the batch whose sound every window is compared with."""
 
@@ -34,6 +37,8 @@ class Recipe:
     warm_share: float = 0.1
     keep: float = 0.998
     """Of the running mean of the weights, per step."""
+    stretches: int = 3
+    """Windows of several lengths that are cut from each sequence: the embeddings are computed once."""
     foreign_weight: float = 0.3
     """Share of the loss in which sound of other clips and 'neither' stand among the choices."""
 
@@ -49,6 +54,20 @@ class Pair(nn.Module):
 
     def forward(self, lips: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
         return self.lips(lips), self.sound(mel)
+
+
+def merged(pairs: Sequence[Pair]) -> tuple[LipNet, SoundNet]:
+    """Members trained one by one as the groups of one network each for lips and sound."""
+    first = pairs[0]
+    assert isinstance(first.lips, LipNet) and isinstance(first.sound, SoundNet)
+    features, hidden = first.lips.layers[0].in_channels, first.lips.layers[0].out_channels
+    embedding = first.lips.layers[-1].out_channels
+    lips = LipNet(int(features), len(pairs), int(hidden), int(embedding))
+    sound = SoundNet(len(pairs), int(hidden), int(embedding))
+    for name, whole in (("lips", lips), ("sound", sound)):
+        states = [getattr(pair, name).state_dict() for pair in pairs]
+        whole.load_state_dict({key: torch.cat([state[key] for state in states]) for key in states[0]})
+    return lips.eval(), sound.eval()
 
 
 def agreement(lips: Tensor, sound: Tensor, lag_cells: int = LAG_CELLS) -> tuple[Tensor, Tensor]:
@@ -89,23 +108,29 @@ def fit(
     draw: Callable[[int], Batch],
     recipe: Recipe,
     *,
+    seed: int = 0,
     device: str = "cpu",
     every: int = 500,
     seen: Callable[[int, float, Pair], None] | None = None,
-    state: dict[str, object] | None = None,
 ) -> Pair:
     """Train a pair; returns the running mean of its weights. `seen(step, loss, mean)` is called every so many steps."""
     pair.to(device).train()
     mean = copy.deepcopy(pair).eval()
     weights = list(pair.parameters())
     optimiser = torch.optim.AdamW(weights, lr=recipe.rate, weight_decay=recipe.decay)
+    random = np.random.default_rng([seed, 0xC07])
     running = 0.0
     for step in range(recipe.steps):
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate * rate_share(step, recipe)
         batch = draw(recipe.batch)
         lips, sound = pair(batch.lips.to(device), batch.mel.to(device))
-        loss = loss_of(pair, lips, sound, recipe)
+        loss = torch.stack(
+            [
+                loss_of(pair, lips[..., first : first + n], sound[..., first : first + n + 2 * LAG_CELLS], recipe)
+                for first, n in stretches(batch.n, recipe.stretches, random)
+            ]
+        ).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 1.0)
@@ -118,6 +143,15 @@ def fit(
         if seen is not None and ((step + 1) % every == 0 or step + 1 == recipe.steps):
             seen(step + 1, running, mean)
     return mean
+
+
+def stretches(n: int, count: int, random: np.random.Generator) -> list[tuple[int, int]]:
+    """The whole sequence of n cells, and shorter windows of it: (first cell, length), from 0.4 s on."""
+    cut = [(0, n)]
+    for _ in range(count - 1):
+        length = int(np.exp(random.uniform(np.log(SHORTEST_CELLS), np.log(max(n, SHORTEST_CELLS + 1)))))
+        cut.append((int(random.integers(0, n - length + 1)), length))
+    return cut
 
 
 def rate_share(step: int, recipe: Recipe) -> float:

@@ -46,6 +46,8 @@ COLUMNS: Final = (
     "scale",  # size of the head, about 1
 )
 _KINDS: Final = ("vowel", "bilabial", "labiodental", "round", "other", "pause")
+MIDDLE_VOWEL: Final = 0.55
+"""The opening that all vowels of a careless speaker tend to."""
 LONG_PAUSE_S: Final = 0.12
 """In shorter pauses the mouth stays with its neighbours."""
 
@@ -83,8 +85,12 @@ class Style:
     rest_open: float
     loudness: float
     """How much louder sounds are opened wider: exponent per 10 dB."""
+    contrast: float
+    """How different the openings of different vowels are, 1: as in careful speech."""
     looseness: float
     """Spread of weights and targets from sound to sound."""
+    accent: float
+    """Spread of this speaker's own targets about everybody's, kept for every instance of a sound."""
     rounding: float
     width: float
     lip_height: float
@@ -105,7 +111,7 @@ def draw_style(random: np.random.Generator) -> Style:
         return middle * (1 + tilt), middle * (1 - tilt)
 
     lead = float(random.normal(0.02, 0.012))
-    hangs = random.random() < 0.35
+    hangs = random.random() < 0.25
     return Style(
         opening=float(np.exp(random.normal(np.log(0.20), 0.35))),
         jaw_share=between(0.3, 0.8),
@@ -118,9 +124,11 @@ def draw_style(random: np.random.Generator) -> Style:
         closing_s=(between(0.04, 0.10), between(0.04, 0.10)),
         closure=between(0.75, 1.0),
         rest_open=between(0.01, 0.06) if hangs else between(0.0, 0.01),
-        loudness=between(0.0, 0.7),
+        loudness=between(0.2, 1.1),
+        contrast=between(0.2, 1.0),
         looseness=between(0.05, 0.30),
-        rounding=between(0.5, 1.3),
+        accent=between(0.0, 0.35),
+        rounding=between(0.2, 1.1),
         width=between(0.76, 0.94),
         lip_height=between(0.20, 0.36),
         smile=float(random.normal(0.0, 0.35)),
@@ -198,11 +206,16 @@ def _blend(
         return np.array([float(getattr(move.target, name)) for move in moves])
 
     strength = np.exp(random.normal(0.0, who.looseness, count))
+    own = {target: random.normal(0.0, who.accent, 3) for target in sorted({move.target for move in moves})}
+    habit = np.array([own[move.target] for move in moves]).reshape(count, 3)
     vowel = np.array([move.target.vowel for move in moves])
     wide = _loudness(moves, level_db) * who.loudness * vowel
-    jaw_target = column("jaw") * np.exp(wide + random.normal(0.0, who.looseness * 0.6, count))
-    lips_target = column("lips") * np.exp(wide + random.normal(0.0, who.looseness * 0.6, count))
-    round_target = column("round") + random.normal(0.0, who.looseness * 0.3, count)
+    target_jaw, target_lips = column("jaw"), column("lips")
+    target_jaw = np.where(vowel, MIDDLE_VOWEL + who.contrast * (target_jaw - MIDDLE_VOWEL), target_jaw)
+    target_lips = np.where(vowel, MIDDLE_VOWEL + who.contrast * (target_lips - MIDDLE_VOWEL), target_lips)
+    jaw_target = target_jaw * np.exp(wide + habit[:, 0] + random.normal(0.0, who.looseness * 0.6, count))
+    lips_target = target_lips * np.exp(wide + habit[:, 1] + random.normal(0.0, who.looseness * 0.6, count))
+    round_target = column("round") + 0.7 * habit[:, 2] + random.normal(0.0, who.looseness * 0.3, count)
 
     def pulled(
         target: NDArray[np.float64], weight: NDArray[np.float64], reach_s: tuple[float, float]
@@ -250,7 +263,7 @@ def _closure(
 
 
 def _loudness(moves: list[Gesture], level_db: Floats | None) -> NDArray[np.float64]:
-    """Each gesture's level over the middle of the vowels', in tens of dB, held to +-1."""
+    """Each gesture's level over the middle of the vowels', in tens of dB, within bounds."""
     if level_db is None or not len(level_db):
         return np.zeros(len(moves))
     edges = [
@@ -259,7 +272,7 @@ def _loudness(moves: list[Gesture], level_db: Floats | None) -> NDArray[np.float
     levels = np.array([float(level_db[first : max(last, first + 1)].mean()) for first, last in edges])
     vowels = [level for level, move in zip(levels, moves, strict=True) if move.target.vowel]
     middle = float(np.median(vowels)) if vowels else 0.0
-    return np.clip((levels - middle) / 10.0, -1.0, 1.0)
+    return np.clip((levels - middle) / 10.0, -1.5, 1.2)
 
 
 def _lips(shape: _Shape, n: int, who: Style, random: np.random.Generator) -> list[NDArray[np.float64]]:

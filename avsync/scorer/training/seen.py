@@ -90,7 +90,7 @@ def _distances(track: MouthTrack, random: np.random.Generator) -> NDArray[np.flo
         "lower_lip": lower_lip * flat,
         "corner_to_nose": 0.5 * (corner_far + corner_near),
     }
-    return np.stack([columns[name] for name in GEOMETRY_NAMES], axis=1) / size[:, None]
+    return np.asarray(np.stack([columns[name] for name in GEOMETRY_NAMES], axis=1) / size[:, None])
 
 
 _TREMBLE: Final = {
@@ -111,7 +111,7 @@ def _trembling(count: int, fps: float, random: np.random.Generator) -> NDArray[n
         white = random.standard_normal(count + 20) * np.sqrt(1 - keep**2)
         for index in range(1, len(white)):
             white[index] += keep * white[index - 1]
-        return white[20:] * spread * amount
+        return np.asarray(white[20:] * spread * amount)
 
     opening, size = noise(0.003), noise(0.004) + 0.006 * _slow(max(count, 1), 0.5 * TRACK_HZ / fps, random)[:count]
     usual = dict(zip(GEOMETRY_NAMES, (0.07, 0.35, 0.86, 0.74, 1.2, 0.6, 0.11, 0.17, 0.65), strict=True))

@@ -54,6 +54,7 @@ def utterance(random: np.random.Generator) -> Utterance:
     pcm, phonemes = spoken
     pcm = pcm / max(float(np.abs(pcm).max()), 1e-6) * 0.5
     pcm *= _gain(len(pcm), random.uniform(0.0, 5.0), 1.2, random)
+    pcm = _emphasis(pcm, phonemes, random.uniform(0.0, 6.0), random)
     pcm, phonemes = warp(pcm, phonemes, random.uniform(0.0, 0.08), random)
     level_db = level_per_hop(pcm)
     pcm = _uneven_sounds(pcm, phonemes, random.uniform(0.0, 4.0), random)
@@ -124,6 +125,18 @@ def _gain(samples: int, spread_db: float, every_s: float, random: np.random.Gene
     knots = np.arange(0.0, samples / SAMPLE_RATE_HZ + 2 * every_s, 0.25 * every_s)
     gain_db = np.convolve(random.normal(0.0, spread_db, len(knots)), np.ones(2) / np.sqrt(2.0), "same")
     return np.asarray(10.0 ** (np.interp(np.arange(samples) / SAMPLE_RATE_HZ, knots, gain_db) / 20.0))
+
+
+def _emphasis(
+    pcm: NDArray[np.float64], phonemes: tuple[Phoneme, ...], spread_db: float, random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Every syllable somewhat louder or weaker; espeak-ng speaks all of them alike. The mouth opens accordingly."""
+    vowels_s = [each.start_s + 0.04 for each in phonemes if any(target.vowel for target in targets_of(each.ipa))]
+    if not vowels_s:
+        return pcm
+    gain_db = random.normal(0.0, spread_db, len(vowels_s))
+    curve_db = np.interp(np.arange(len(pcm)) / SAMPLE_RATE_HZ, vowels_s, gain_db)
+    return np.asarray(pcm * 10.0 ** (curve_db / 20.0))
 
 
 def _uneven_sounds(
