@@ -84,6 +84,10 @@ def test_a_stream_longer_than_its_statistics_depends_on_no_chunks_either() -> No
     one = stream(FakeBackend())
     pieces = in_pieces(talk, cuts[1:], picture_cuts[1:], [True, False] * 80, one)
     assert signals(pieces) == signals(at_once(talk, FakeBackend()))
+    pictures_first = stream(FakeBackend())
+    assert pictures_first.push_video(talk.rois, talk.pts_ns) == []
+    out = pictures_first.push_audio(talk.pcm, talk.pcm_pts_ns) + pictures_first.flush()
+    assert signals(out) == signals(pieces), "all at one push, with nothing forgotten between"
 
 
 def test_with_the_real_networks_too() -> None:

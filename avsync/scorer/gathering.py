@@ -63,8 +63,8 @@ class Gathering:
             return
         kept = [newest] if self._sure(now.margin, now.best, newest.speech_s) >= TAKES_OVER else []
         if not kept and len(older) > 1:
-            last, rest = self._peak(older[-1:]), self._peak(older[:-1])
-            if last is not None and rest is not None and _agree(last, now) and not _agree(rest, now):
+            last = self._peak(older[-1:])
+            if last is not None and _agree(last, now):
                 kept = [older[-1], newest]
         if kept:
             self._windows = deque(kept)
