@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from avsync.errors import UsageError
-from avsync.scorer import features, geometry, grid, lags
+from avsync.scorer import envelopes, features, geometry, grid, lags
 from avsync.scorer.backends import MEL_SPREAD_FLOOR, SPREAD_SHARE, with_context
 from avsync.scorer.checks import fps_of
 from avsync.scorer.features import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_PER_CELL, Floats
@@ -184,6 +184,11 @@ class _Part:
         self._slopes = kept(_slopes(at.looked.stop - at.looked.start))
         self._usual = kept(np.asarray(ensemble.usual_spread, np.float32))
         self._lips, self._sound = ready(ensemble.lips), ready(ensemble.sound)
+        self._envelope_rows = kept(np.clip(np.arange(at.own.start, at.own.stop) - envelopes.LEAD_CELLS, 0, None))
+        self._near = at.near
+        self._columns, self._signs = kept(np.array(envelopes.lip_columns())), kept(envelopes.SIGNS)
+        self._weights = kept(envelopes.WEIGHTS)
+        self._mel_slopes = kept(_slopes((at.heard.stop - at.heard.start) // MEL_PER_CELL))
         self.mouth = None if ensemble.mouth is None else ready(ensemble.mouth)
 
     def embed_lips(self, cells: Tensor, seen: Tensor) -> Tensor:
@@ -192,13 +197,30 @@ class _Part:
         centred = (cells - (cells * mask).sum(dim=1, keepdim=True) / count) * mask
         spread = (centred.square().sum(dim=1, keepdim=True) / count).sqrt()
         level = centred / (SPREAD_SHARE * spread + (1 - SPREAD_SHARE) * self._usual + 1e-6)
-        return self._run(self._lips, torch.cat([level, self._slopes @ level], dim=2)[:, self._lip_rows])
+        normal = torch.cat([level, self._slopes @ level], dim=2)
+        learned = self._run(self._lips, normal[:, self._lip_rows])
+        if self.mouth is not None:
+            return learned
+        envelope = normal[:, self._envelope_rows][..., self._columns] * self._signs
+        return torch.cat([learned, self._weighted(envelope)], dim=2)
 
     def embed_sound(self, mel: Tensor) -> Tensor:
         """(B, 2 M, 40) -> (B, m, D); `backends.normal_mel` and the network."""
         spread = mel.std(dim=1, correction=0, keepdim=True)
         normal = (mel - mel.mean(dim=1, keepdim=True)) / (spread + MEL_SPREAD_FLOOR)
-        return self._run(self._sound, normal[:, self._mel_rows])
+        learned = self._run(self._sound, normal[:, self._mel_rows])
+        if self.mouth is not None:
+            return learned
+        columns = []
+        for each in envelopes.ENVELOPES:
+            loud = mel[..., each.bands].exp().sum(dim=2).log().reshape(len(mel), -1, MEL_PER_CELL).mean(dim=2)
+            columns.append((loud @ self._mel_slopes.T if each.slope else loud)[:, self._near])
+        return torch.cat([learned, self._weighted(torch.stack(columns, dim=2))], dim=2)
+
+    def _weighted(self, columns: Tensor) -> Tensor:
+        """(B, n, 3), as `envelopes.weighted`."""
+        moving = columns - columns.mean(dim=1, keepdim=True)
+        return columns / (moving.square().mean(dim=1, keepdim=True) + 1e-9).sqrt() * self._weights
 
     def _run(self, net: nn.Module, rows: Tensor) -> Tensor:
         """Through the network; then every member has a mean square of 1 / members about its mean."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from avsync.errors import InputError
 from avsync.scorer.backends import level_of, normal_lips, normal_mel, with_context
+from avsync.scorer.envelopes import lip_envelopes, sound_envelopes
 from avsync.scorer.features import MEL_PER_CELL, Floats
 from avsync.scorer.geometry import GEOMETRY_NAMES
 from avsync.scorer.geometry import geometry as geometry_of
@@ -24,7 +25,8 @@ from avsync.scorer.weights import Arrays, load_weights, shipped
 class Ensemble:
     """The networks of one file of weights, and what they need to know of their training data.
 
-    `mouth` is there when the lip values come from pixels; without it they are the numbers of `geometry`.
+    `mouth` is there when the lip values come from pixels; without it they are the numbers of `geometry`, and their
+    envelopes stand beside what the networks say.
     """
 
     def __init__(
@@ -44,19 +46,24 @@ class Ensemble:
             return np.asarray(self.mouth.values_of(rois, self.device), np.float32)
 
     def embed_lips(self, cells: Floats, seen: NDArray[np.bool_], window: slice) -> Floats:
-        rows = with_context(normal_lips(cells, seen, self.usual_spread), window, CONTEXT_CELLS)
-        return self._run(self.lips, rows)
+        normal = normal_lips(cells, seen, self.usual_spread)
+        learned = self._run(self.lips, with_context(normal, window, CONTEXT_CELLS))
+        return learned if self.mouth is not None else np.hstack([learned, lip_envelopes(normal, window)])
 
     def embed_sound(self, mel: Floats, window: slice) -> Floats:
-        return self._run(self.sound, with_context(normal_mel(mel), window, CONTEXT_CELLS, MEL_PER_CELL))
+        learned = self._run(self.sound, with_context(normal_mel(mel), window, CONTEXT_CELLS, MEL_PER_CELL))
+        return learned if self.mouth is not None else np.hstack([learned, sound_envelopes(mel, window)])
 
     def _run(self, net: LipNet | SoundNet, rows: Floats) -> Floats:
+        """(n, members x D) with a mean square of 1 about its mean, all members together."""
         with torch.inference_mode():
             products = self._products.get(net)
             if products is not None:
-                return level_of(products(torch.from_numpy(rows)).numpy(), self.members)
-            given = torch.from_numpy(np.ascontiguousarray(rows.T))[None].to(self.device)
-            return level_of(net(given)[0].T.float().cpu().numpy(), self.members)
+                found = products(torch.from_numpy(rows)).numpy()
+            else:
+                given = torch.from_numpy(np.ascontiguousarray(rows.T))[None].to(self.device)
+                found = net(given)[0].T.float().cpu().numpy()
+        return level_of(found, self.members) / np.float32(np.sqrt(self.members))
 
 
 @dataclass
@@ -74,20 +81,12 @@ class NetBackend:
     def embed_lips(self, cells: Floats, seen: NDArray[np.bool_], window: slice) -> Floats:
         widths = np.cumsum([len(each.usual_spread) for each in self.ensembles])[:-1]
         parts = np.split(cells, widths, axis=1)
-        return _side_by_side(
-            [each.embed_lips(part, seen, window) for each, part in zip(self.ensembles, parts, strict=True)],
-            self.ensembles,
+        return np.hstack(
+            [each.embed_lips(part, seen, window) for each, part in zip(self.ensembles, parts, strict=True)]
         )
 
     def embed_sound(self, mel: Floats, window: slice) -> Floats:
-        return _side_by_side([each.embed_sound(mel, window) for each in self.ensembles], self.ensembles)
-
-
-def _side_by_side(parts: list[Floats], ensembles: tuple[Ensemble, ...]) -> Floats:
-    """Embeddings along the dimensions; an ensemble of three members weighs no more than one of two."""
-    return np.concatenate(
-        [part / np.float32(np.sqrt(each.members)) for part, each in zip(parts, ensembles, strict=True)], axis=1
-    )
+        return np.hstack([each.embed_sound(mel, window) for each in self.ensembles])
 
 
 def read_ensemble(path: Path, *, device: str = "cpu") -> Ensemble:
