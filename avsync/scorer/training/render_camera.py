@@ -80,7 +80,7 @@ def blur(rng: np.random.Generator, pictures: Tensor, strength: float) -> Tensor:
     line = torch.arange(-reach, reach + 1, dtype=torch.float32)
     y, x = torch.meshgrid(line, line, indexing="ij")
     angle = rng.uniform(0, np.pi, batch)
-    wide = rng.uniform(0.25, 0.9, batch) + (rng.random(batch) < 0.3 * strength) * rng.uniform(0, 1.6, batch)
+    wide = rng.uniform(0.25, 0.65, batch) + (rng.random(batch) < 0.3 * strength) * rng.uniform(0, 1.6, batch)
     long = wide + (rng.random(batch) < 0.25 * strength) * rng.uniform(0, 2.5, batch)
     kernels = []
     for turn, a, b in zip(angle, long * unit, wide * unit, strict=True):
@@ -117,11 +117,11 @@ def expose(rng: np.random.Generator, pictures: Tensor, strength: float) -> Tenso
 
     gamma = torch.exp(0.3 * randn(rng, batch, 1, 1, 1, 1)).clamp(0.4, 2.2)
     dark = chance(rng, batch, 0.15 * strength)[..., None]
-    gain = u(0.7, 1.3) * (1 - dark * u(0.4, 0.9))
+    gain = u(0.7, 1.3) * (1 - dark * u(0.4, 0.85))
     flicker = 1 + 0.04 * strength * wander(rng, batch, frames, 8)[:, None, :, None, None]
     haze = u(0.0, 0.3) * chance(rng, batch, 0.3)[..., None]
     pictures = pictures.clamp(1e-3, 1.5) ** gamma * gain * flicker * (1 - haze) + haze * u(0.2, 0.8)
-    level = strength * (u(0.0, 0.012) + chance(rng, batch, 0.3)[..., None] * u(0.0, 0.04) + 0.02 * dark)
+    level = strength * (u(0.0, 0.008) + chance(rng, batch, 0.3)[..., None] * u(0.0, 0.04) + 0.01 * dark)
     coarse = randn(rng, batch * channels * frames, 1, size // 2, size // 2)
     coarse = functional.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)
     grain = 0.7 * randn(rng, *pictures.shape) + 0.7 * coarse.reshape(pictures.shape)
@@ -147,7 +147,7 @@ def compress(rng: np.random.Generator, pictures: Tensor, share: float) -> Tensor
     tiles = rolled.reshape(batch, channels, frames, BLOCK_SHARE, block, BLOCK_SHARE, block)
     waves = torch.einsum("ai,bcftiuj,dj->bcftaud", matrix, tiles, matrix)
     order = torch.arange(block)[:, None] + torch.arange(block)[None]
-    hard = torch.exp(torch.from_numpy(rng.uniform(np.log(0.01), np.log(0.12), batch).astype(np.float32)))
+    hard = torch.exp(torch.from_numpy(rng.uniform(np.log(0.008), np.log(0.08), batch).astype(np.float32)))
     steps = (hard.view(-1, 1, 1, 1, 1, 1, 1) * (1 + 1.5 * order)[None, None, None, None, :, None, :]) * (block / 4)
     rounded = torch.round(waves / steps) * steps
     back = torch.einsum("ai,bcftaud,dj->bcftiuj", matrix, rounded, matrix).reshape(pictures.shape)

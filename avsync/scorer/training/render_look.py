@@ -108,7 +108,7 @@ def draw_shape(rng: np.random.Generator, batch: int, mouth: dict[str, Tensor]) -
         "tooth": u(0.045, 0.075),
         "fold": u(0.0, 0.25) * chance(rng, batch, 0.7),
         "under": u(0.0, 0.3),
-        "line": u(0.1, 0.75),  # darkness of the line between closed lips
+        "line": u(0.25, 0.95),  # darkness of the line between closed lips
         "depth": u(0.25, 0.6),  # how round the head is: moves the middle against the sides in yaw
     }
 
@@ -128,7 +128,7 @@ def draw_look(rng: np.random.Generator, batch: int, *, colour: bool, mouth: dict
     )
     teeth = teeth * torch.tensor([1.0, 0.97, 0.86])[None, :, None, None]
     tongue = skin * torch.tensor([1.0, 0.62, 0.62])[None, :, None, None] * uniform(rng, batch, 0.35, 0.85)
-    cavity = skin * torch.tensor([0.9, 0.55, 0.5])[None, :, None, None] * uniform(rng, batch, 0.03, 0.4)
+    cavity = skin * torch.tensor([0.9, 0.55, 0.5])[None, :, None, None] * uniform(rng, batch, 0.02, 0.3)
     neck = skin * uniform(rng, batch, 0.25, 1.0) * torch.tensor([1.0, 0.98, 0.95])[None, :, None, None]
     background = draw_background(rng, batch, skin, x.shape[-1])
     parts = [lit.clamp(0, 1.2), background, neck, teeth, tongue, cavity]
@@ -173,7 +173,7 @@ def draw_relief(
 
     nose = shape["nose_y"]
     height: Tensor = -shape["depth"] * x**2 - u(0.0, 0.25) * y**2
-    height = height + u(0.12, 0.3) * bump(x, y, 0.0, nose - u(0.08, 0.2), u(0.11, 0.17), u(0.1, 0.2))  # tip
+    height = height + u(0.15, 0.4) * bump(x, y, 0.0, nose - u(0.08, 0.2), u(0.11, 0.17), u(0.1, 0.2))  # tip
     wing = u(0.14, 0.22)
     for side in (-1, 1):
         height = height + u(0.03, 0.1) * bump(x, y, side * wing, nose - 0.04, 0.06, 0.08)
@@ -244,7 +244,7 @@ def draw_albedo(
 
     nose = shape["nose_y"]
     colour = skin * (
-        1 + u(0.01, 0.09) * blobs(rng, batch, 6, x.shape[-1]) + u(0.0, 0.07) * blobs(rng, batch, 28, x.shape[-1])
+        1 + u(0.0, 0.06) * blobs(rng, batch, 6, x.shape[-1]) + u(0.0, 0.05) * blobs(rng, batch, 28, x.shape[-1])
     )
     colour = colour * (1 + u(0.0, 0.04) * blobs(rng, batch, x.shape[-1], x.shape[-1]))
     # Lips: from nearly the skin's own colour to dark lipstick, the upper darker than the lower.
@@ -276,12 +276,12 @@ def draw_nose_shade(rng: np.random.Generator, batch: int, nose: Tensor, x: Tenso
     apart = uniform(rng, batch, 0.07, 0.13)
     dark = uniform(rng, batch, 0.0, 0.08) * torch.ones_like(x)
     for side in (-1, 1):
-        nostril = bump(x, y, side * apart, nose - uniform(rng, batch, 0.0, 0.06), 0.045, 0.025)
-        dark = dark * 0 + torch.maximum(dark, uniform(rng, batch, 0.1, 0.8) * nostril)
+        nostril = bump(x, y, side * apart, nose - uniform(rng, batch, 0.0, 0.06), 0.055, 0.03)
+        dark = dark * 0 + torch.maximum(dark, uniform(rng, batch, 0.2, 0.95) * nostril)
         wing = torch.exp(-(((x - side * (apart + 0.09)) / 0.02) ** 2) - ((y - nose + 0.07) / 0.07) ** 2)
         dark = torch.maximum(dark, uniform(rng, batch, 0.0, 0.45) * wing)
     cast = bump(x, y, uniform(rng, batch, -0.12, 0.12), nose + uniform(rng, batch, 0.0, 0.12), 0.16, 0.06)
-    return torch.maximum(dark, uniform(rng, batch, 0.0, 0.4) * cast)
+    return torch.maximum(dark, uniform(rng, batch, 0.0, 0.6) * cast)
 
 
 def draw_marks(rng: np.random.Generator, batch: int, shape: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
