@@ -136,6 +136,9 @@ def _parser(named: str) -> argparse.ArgumentParser:
     run.add_argument("--jobs", type=int, metavar="N", help="processes (one per core)")
     run.add_argument("--slow", action="store_true", help="also those tagged slow")
     run.add_argument("--record", action="store_true", help="keep what each engine was told and answered")
+    run.add_argument(
+        "--scorer", action="store_true", help="give the content sound and pictures; the scorer judges them at the viewer"
+    )
     run.add_argument("--no-baselines", action="store_true", help="do not check that the baselines miss")
     run.add_argument("--no-plots", action="store_true", help="no pictures and no HTML")
     run.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where results go (./results)")

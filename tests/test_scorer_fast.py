@@ -154,7 +154,10 @@ def test_a_network_of_other_layers_runs_as_it_is() -> None:
     net.layers.insert(1, nn.BatchNorm1d(128))
     assert products_of(net, 2) is None
     given = Ensemble(net, SoundNet(2), None, np.ones(9, np.float32), 2, "cpu")
-    assert given.embed_lips(np.ones((20, 9), np.float32), np.ones(20, np.bool_), slice(0, 20)).shape == (20, 64 + len(ENVELOPES))
+    assert given.embed_lips(np.ones((20, 9), np.float32), np.ones(20, np.bool_), slice(0, 20)).shape == (
+        20,
+        64 + len(ENVELOPES),
+    )
 
 
 # ---------------------------------------------------------------------------------- the answer
