@@ -204,7 +204,7 @@ class _Faces:
 
     def finish(self, media: Media) -> tuple[Face, ...]:
         """Those that were there for a window at least, in the order of their numbers."""
-        judge = _judge(self._curve)
+        judge = judge_of(self._curve)
         faces = []
         for run in self._runs.values():
             run.finish()
@@ -224,7 +224,9 @@ class _Faces:
             yield f"{len(self._refused)} more faces came later and were not scored ({FACES_MAX} are)"
 
 
-def _judge(curve: Curve) -> Judge:
+def judge_of(curve: Curve) -> Judge:
+    """A method's curve as what weighs a clip's evidence."""
+
     def judge(peak: Peak, speech_s: float) -> tuple[Label, float]:
         return label_of(curve, peak, curve(peak.margin, peak.best, speech_s), speech_s)
 
