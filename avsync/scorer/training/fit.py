@@ -58,12 +58,11 @@ class Pair(nn.Module):
 
 def merged(pairs: Sequence[Pair]) -> tuple[LipNet, SoundNet]:
     """Members trained one by one as the groups of one network each for lips and sound."""
-    first = pairs[0]
-    assert isinstance(first.lips, LipNet) and isinstance(first.sound, SoundNet)
-    features, hidden = first.lips.layers[0].in_channels, first.lips.layers[0].out_channels
-    embedding = first.lips.layers[-1].out_channels
-    lips = LipNet(int(features), len(pairs), int(hidden), int(embedding))
-    sound = SoundNet(len(pairs), int(hidden), int(embedding))
+    shapes = pairs[0].lips.state_dict()
+    hidden, features, _ = shapes["layers.0.weight"].shape
+    embedding = len(shapes[list(shapes)[-1]])
+    lips = LipNet(features, len(pairs), hidden, embedding)
+    sound = SoundNet(len(pairs), hidden, embedding)
     for name, whole in (("lips", lips), ("sound", sound)):
         states = [getattr(pair, name).state_dict() for pair in pairs]
         whole.load_state_dict({key: torch.cat([state[key] for state in states]) for key in states[0]})

@@ -1,0 +1,127 @@
+"""The weights of the geometry ensemble, from nothing but espeak-ng and this repository.
+
+Each member has speech and channels in common with the others, but mouths, batches and first weights of its own. What
+a member has learned is kept in the work folder, so that a training that was stopped goes on with the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from avsync.scorer.features import Floats
+from avsync.scorer.geometry import GEOMETRY_NAMES
+from avsync.scorer.nets import ensemble_arrays
+from avsync.scorer.networks import LipNet, SoundNet
+from avsync.scorer.training.examples import Clip, Heard, Sampler, make_clip, make_heard, substream, usual_spread
+from avsync.scorer.training.fit import Pair, Recipe, fit, merged
+from avsync.scorer.weights import Arrays
+
+CLIPS: Final = 1200
+"""Utterances in the pool, 2.8 h of them."""
+
+Progress = Callable[[str, int, int], None]
+"""What is being done, how much of it is, and how much there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeometryRecipe:
+    """How to train the ensemble. Longer is not better: see docs of the model card for accuracy against steps."""
+
+    pair: Recipe = field(default_factory=lambda: Recipe(steps=400, keep=0.99))
+    members: int = 4
+    hidden: int = 32
+    embedding: int = 16
+
+
+def heard_pool(count: int, seed: int, *, progress: Progress = lambda what, done, of: None) -> list[Heard]:
+    """The sound of `count` clips; the same for the same seed and espeak-ng."""
+    pool: list[Heard] = []
+    recent: list[Floats] = []
+    for index in range(count):
+        heard = make_heard(seed, index, recent)
+        recent = [*recent[-40:], heard.spoken.pcm]
+        pool.append(heard)
+        progress("speech", index + 1, count)
+    return pool
+
+
+def train_geometry(
+    heard: Sequence[Heard],
+    recipe: GeometryRecipe,
+    seed: int,
+    *,
+    device: str = "cpu",
+    work: Path | None = None,
+    progress: Progress = lambda what, done, of: None,
+    seen: Callable[[int, int, float, Pair, Floats], None] | None = None,
+) -> tuple[list[Pair], Floats]:
+    """The members of the ensemble, trained on the sound `heard`, and the usual spread of their lip values.
+
+    `work`: a folder that keeps finished members. `seen(member, step, loss, so far, usual spread)` is called every 50
+    steps.
+    """
+    members: list[Pair] = []
+    spread = usual_spread(_clips(heard[:400], seed, 0))
+    for index in range(recipe.members):
+        kept = None if work is None else work / f"geometry-{seed}-{index}.pt"
+        pair = _fresh(recipe, 1000 * seed + index)
+        if kept is not None and kept.exists():
+            pair.load_state_dict(torch.load(kept, weights_only=True))
+        else:
+            pair = _member(index, pair, heard, spread, recipe, seed, device, progress, seen)
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                torch.save(pair.state_dict(), kept)
+        members.append(pair.cpu().eval())
+    return members, spread
+
+
+def _fresh(recipe: GeometryRecipe, seed: int) -> Pair:
+    torch.manual_seed(seed)
+    lips = LipNet(2 * len(GEOMETRY_NAMES), 1, recipe.hidden, recipe.embedding)
+    return Pair(lips, SoundNet(1, recipe.hidden, recipe.embedding))
+
+
+def _member(
+    index: int,
+    pair: Pair,
+    heard: Sequence[Heard],
+    spread: Floats,
+    recipe: GeometryRecipe,
+    seed: int,
+    device: str,
+    progress: Progress,
+    seen: Callable[[int, int, float, Pair, Floats], None] | None,
+) -> Pair:
+    own = 1000 * seed + index
+    clips = _clips(heard, seed, index)
+
+    def tell(step: int, loss: float, mean: Pair) -> None:
+        progress(f"member {index + 1} of {recipe.members}", step, recipe.pair.steps)
+        if seen is not None:
+            seen(index, step, loss, mean, spread)
+
+    return fit(pair, Sampler(clips, spread, own).batch, recipe.pair, seed=own, device=device, every=50, seen=tell)
+
+
+def _clips(heard: Sequence[Heard], seed: int, member: int) -> list[Clip]:
+    return [make_clip(each, substream(seed, index, f"mouth {member}")) for index, each in enumerate(heard)]
+
+
+def geometry_weights(members: Sequence[Pair], spread: Floats, recipe: GeometryRecipe) -> tuple[Arrays, dict[str, Any]]:
+    """The members side by side as one file of weights: its arrays and header (`save_weights`)."""
+    lips, sound = merged(members)
+    header = {
+        "net": "geometry",
+        "members": len(members),
+        "hidden": recipe.hidden,
+        "embedding": recipe.embedding,
+        "features": list(GEOMETRY_NAMES),
+    }
+    return ensemble_arrays(lips, sound, None, np.asarray(spread, np.float32)), header
