@@ -38,7 +38,7 @@ _SCORER_NEEDS = ("numpy", "rich")
 PARTS = {
     "score": Part(
         "are lips and voice together in this clip? which way, by how much, how sure?", "scorer",
-        (*_SCORER_NEEDS, "av", "ai_edge_litert"), "avsync.scorer.score_command",
+        (*_SCORER_NEEDS, "av", "ai_edge_litert"), "avsync.scorer.score.command",
         "add_score_arguments", "run_score",
     ),
     "scorer": Part(
@@ -137,7 +137,7 @@ def _parser(named: str) -> argparse.ArgumentParser:
     run.add_argument("--slow", action="store_true", help="also those tagged slow")
     run.add_argument("--record", action="store_true", help="keep what each engine was told and answered")
     run.add_argument(
-        "--scorer", action="store_true", help="give the content sound and pictures; the scorer judges them at the viewer"
+        "--scorer", action="store_true", help="real sound and pictures, judged by the scorer at the viewer"
     )
     run.add_argument("--no-baselines", action="store_true", help="do not check that the baselines miss")
     run.add_argument("--no-plots", action="store_true", help="no pictures and no HTML")

@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from avsync.scorer.crops import CROP_SPAN
 from avsync.scorer.geometry import LANDMARKS
+from avsync.scorer.tracking.crops import CROP_SPAN
 from avsync.scorer.training.mouths import COLUMNS
 from sim.payload import F32, ROI_PX, U8, Pictures
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from avsync.scorer.evaluation.protocol import Footage
 from avsync.scorer.features import MEL_PER_CELL, Floats
-from avsync.scorer.protocol import Footage
 from avsync.scorer.signal import Method
 
 RATE = 16_000
@@ -61,7 +61,7 @@ class Opening:
 
 def trial(**columns: Any) -> Any:
     """One row as `protocol.trials_of` makes it: right, of clip 0, unless told otherwise."""
-    from avsync.scorer.protocol import TRIAL
+    from avsync.scorer.evaluation.protocol import TRIAL
 
     usual = {
         "clip": 0, "kind": 0, "window_ms": 1000, "step_ms": 20, "tracked": True, "found_ms": 0.0, "error_ms": 0.0,

@@ -12,15 +12,23 @@ import pytest
 pytest.importorskip("rich")
 
 from avsync.errors import InputError
-from avsync.scorer import evaluate as evaluation
-from avsync.scorer.calibrate import WRONG_MOST, as_numbers, fit, fit_curve, likeliest, unrelated_limits, zero_error_ms
-from avsync.scorer.calibrate_command import add_calibrate_arguments, run_calibrate
 from avsync.scorer.confidence import TERMS, curve_of, read_calibration, terms
-from avsync.scorer.evaluate import Contender
-from avsync.scorer.evaluate_clips import Tracked
-from avsync.scorer.evaluate_numbers import chosen, confidences, right
-from avsync.scorer.protocol import KINDS, TRIAL, WINDOWS_MS, Trials, sound_of
-from avsync.scorer.speakers import half_of
+from avsync.scorer.evaluation import evaluate as evaluation
+from avsync.scorer.evaluation.calibrate import (
+    WRONG_MOST,
+    as_numbers,
+    fit,
+    fit_curve,
+    likeliest,
+    unrelated_limits,
+    zero_error_ms,
+)
+from avsync.scorer.evaluation.calibrate_command import add_calibrate_arguments, run_calibrate
+from avsync.scorer.evaluation.clips import Tracked
+from avsync.scorer.evaluation.evaluate import Contender
+from avsync.scorer.evaluation.numbers import chosen, confidences, right
+from avsync.scorer.evaluation.protocol import KINDS, TRIAL, WINDOWS_MS, Trials, sound_of
+from avsync.scorer.evaluation.speakers import half_of
 from tests.evaluate_story import Opening, footage, trial
 
 
@@ -178,7 +186,7 @@ def test_calibrate_reads_the_development_half_and_leaves_other_methods_alone(
     monkeypatch.setattr(evaluation, "tracked", look_up)
     monkeypatch.setattr(evaluation, "_borrowed", lambda path: sound_of(footage(3.4, seed=50).pcm, 0))
     monkeypatch.setattr(evaluation, "backend_of", backend)
-    monkeypatch.setattr("avsync.scorer.calibrate_command.backend_of", backend)
+    monkeypatch.setattr("avsync.scorer.evaluation.calibrate_command.backend_of", backend)
     out = tmp_path / "calibration.json"
     kept = {"zero_ms": 3.0, "curve": dict.fromkeys(TERMS, 1.0)}
     out.write_text(json.dumps({"pixels": kept}))

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avsync.errors import InputError
-from avsync.scorer import clip as clip_module
-from avsync.scorer.ahead import ahead
-from avsync.scorer.clip import Picture, open_clip, shown_size, whole_sound
-from avsync.scorer.placing import Placer
+from avsync.scorer.tracking import clip as clip_module
+from avsync.scorer.tracking.ahead import ahead
+from avsync.scorer.tracking.clip import Picture, open_clip, shown_size, whole_sound
+from avsync.scorer.tracking.placing import Placer
 from avsync.units import NS_PER_MS, ms, ticks_to_ns
 from tests.clip_story import clicks, edit_sound_start, heard_minus_seen_ms, make_clip, picture_times, remux
 

@@ -21,14 +21,14 @@ import pytest
 
 from avsync.cli import main
 from avsync.errors import InputError
-from avsync.scorer import score_clip
 from avsync.scorer.confidence import Curve
-from avsync.scorer.face_run import FaceRun
 from avsync.scorer.heuristic import HeuristicBackend
 from avsync.scorer.lags import search_offsets
-from avsync.scorer.placing import Sound
-from avsync.scorer.tracker import Face
-from avsync.scorer.warp import Rgb
+from avsync.scorer.score import clip as score_clip
+from avsync.scorer.score.face_run import FaceRun
+from avsync.scorer.tracking.placing import Sound
+from avsync.scorer.tracking.tracker import Face
+from avsync.scorer.tracking.warp import Rgb
 from avsync.units import ms
 
 RATE_HZ = 44_100
@@ -338,6 +338,6 @@ def test_a_table_of_windows_and_of_blocks(tmp_path, capsys):
 def test_the_command_starts_without_torch(tmp_path):
     """Only the networks need it; `import torch` alone would cost two seconds."""
     code = (
-        "import sys; import avsync.scorer.score_command; sys.exit(not {'torch', 'matplotlib'}.isdisjoint(sys.modules))"
+        "import sys; import avsync.scorer.score.command; sys.exit(not {'torch', 'matplotlib'}.isdisjoint(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

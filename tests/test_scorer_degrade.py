@@ -10,8 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from avsync.scorer import degrade
-from avsync.scorer.degrade import PICTURE_CONDITIONS, RATES, SOUND_CONDITIONS, Face, at_rate, face_at, typical_face
+from avsync.scorer.evaluation import degrade
+from avsync.scorer.evaluation.degrade import (
+    PICTURE_CONDITIONS,
+    RATES,
+    SOUND_CONDITIONS,
+    Face,
+    at_rate,
+    face_at,
+    typical_face,
+)
 
 RATE = 16_000
 FACE = Face(centre_x=100, centre_y=90, width=120, mouth_x=100, mouth_y=130, mouth_width=40)

@@ -13,18 +13,15 @@ pytest.importorskip("numpy")
 pytest.importorskip("rich")
 
 from avsync.errors import InputError
-from avsync.scorer import evaluate as evaluation
-from avsync.scorer import evaluate_clips
 from avsync.scorer.confidence import Curve, label_of
-from avsync.scorer.degrade import RATES, at_rate
-from avsync.scorer.evaluate import ClipAnswers, Contender, Plan, evaluate, evaluate_clip, partners
-from avsync.scorer.evaluate_clips import Tracked, spoiled, tracked
-from avsync.scorer.evaluate_command import add_evaluate_arguments, run_evaluate
-from avsync.scorer.evaluate_numbers import accuracy, bias, chosen, confidences, coverage, reliability, right, sure
-from avsync.scorer.evaluate_summary import floor_numbers, summary
-from avsync.scorer.features import CELL_SAMPLES
-from avsync.scorer.lags import LagScores, Peak, best_lag, search_offsets
-from avsync.scorer.protocol import (
+from avsync.scorer.evaluation import clips as evaluate_clips
+from avsync.scorer.evaluation import evaluate as evaluation
+from avsync.scorer.evaluation.clips import Tracked, spoiled, tracked
+from avsync.scorer.evaluation.command import add_evaluate_arguments, run_evaluate
+from avsync.scorer.evaluation.degrade import RATES, at_rate
+from avsync.scorer.evaluation.evaluate import ClipAnswers, Contender, Plan, evaluate, evaluate_clip, partners
+from avsync.scorer.evaluation.numbers import accuracy, bias, chosen, confidences, coverage, reliability, right, sure
+from avsync.scorer.evaluation.protocol import (
     DELAYS_MS,
     MODES,
     Footage,
@@ -36,9 +33,13 @@ from avsync.scorer.protocol import (
     sound_of,
     trials_of,
 )
+from avsync.scorer.evaluation.speakers import ClipEntry
+from avsync.scorer.evaluation.summary import floor_numbers, summary
+from avsync.scorer.features import CELL_SAMPLES
+from avsync.scorer.lags import LagScores, Peak, best_lag, search_offsets
 from avsync.scorer.scorer import SILENCE_DBFS
-from avsync.scorer.speakers import ClipEntry
 from avsync.scorer.stretch import Measured, hear, measure, signal_of
+from avsync.scorer.tracking import faces
 from tests.evaluate_story import RATE, Opening, footage, trial
 
 
@@ -289,7 +290,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(evaluation, "spoiled", lambda path, clean, name: clean)
     monkeypatch.setattr(evaluation, "_borrowed", lambda path: sound_of(made.get(path.stem, made["a"]).pcm, 0))
     monkeypatch.setattr(evaluation, "backend_of", lambda contender: Opening())
-    monkeypatch.setattr("avsync.scorer.evaluate_command.backend_of", lambda contender: Opening())
+    monkeypatch.setattr("avsync.scorer.evaluation.command.backend_of", lambda contender: Opening())
     return tmp_path
 
 
@@ -322,7 +323,7 @@ def test_the_last_line_is_the_pooled_result(folder: Path, capsys: pytest.Capture
 def test_below_the_floor_exits_1_and_says_so(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("avsync.scorer.evaluate_command.floor_numbers", lambda done, label: [75.96, 90.0, None])
+    monkeypatch.setattr("avsync.scorer.evaluation.command.floor_numbers", lambda done, label: [75.96, 90.0, None])
     assert run(folder, "--floor", "70,80,90") == 1
     out = capsys.readouterr().out
     assert out.splitlines()[-1] == "75.9,90.0,UNKNOWN"  # never rounded up over a floor
@@ -332,7 +333,7 @@ def test_below_the_floor_exits_1_and_says_so(
 def test_json_is_json_alone_and_says_all_of_it(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("avsync.scorer.evaluate_command.CONDITIONS", ("low_light", "noise_10_db", "60", "variable"))
+    monkeypatch.setattr("avsync.scorer.evaluation.command.CONDITIONS", ("low_light", "noise_10_db", "60", "variable"))
     assert run(folder, "--json", "--conditions") == 0
     found = json.loads(capsys.readouterr().out)
     assert {clip["file"]: bool(clip["left_out"]) for clip in found["clips"]}["broken.mp4"] is True
@@ -369,7 +370,7 @@ def test_a_voice_is_borrowed_from_another_speaker_of_the_same_half() -> None:
 
 
 def test_seeds_stand_beside_the_shipped_weights_and_do_not_count_for_the_floor(folder: Path) -> None:
-    from avsync.scorer.speakers import read_manifest
+    from avsync.scorer.evaluation.speakers import read_manifest
 
     entries = read_manifest(folder)
     plan = Plan(
@@ -411,7 +412,7 @@ class CalledFace:
     """In place of the tracker: one face where the picture is bright, at a place that says how bright."""
 
     def track(self, picture: np.ndarray) -> tuple[object, ...]:  # type: ignore[type-arg]
-        from avsync.scorer.tracker import Face
+        from avsync.scorer.tracking.tracker import Face
 
         level = float(picture.mean())
         points = np.random.default_rng(9).uniform(20, 60, (468, 2)).astype(np.float32) + level / 100
@@ -422,7 +423,7 @@ class CalledFace:
 @pytest.fixture
 def clip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     av = pytest.importorskip("av")
-    monkeypatch.setattr(evaluate_clips, "FaceTracker", CalledFace)
+    monkeypatch.setattr(faces, "FaceTracker", CalledFace)
     path = tmp_path / "clip.mkv"
     with av.open(str(path), "w") as out:
         video, audio = out.add_stream("mpeg4", rate=25), out.add_stream("pcm_s16le", rate=RATE)
@@ -450,11 +451,11 @@ def test_a_clip_is_tracked_once_and_kept_while_file_and_code_stay(
     assert len(clip.start_ns) == 25 and clip.end_ns == 1_000_000_000 and len(clip.pcm) == RATE
     assert np.flatnonzero(np.isnan(clip.landmarks[:, 0, 0])).tolist() == [10]  # the small face there is somebody else's
     assert not clip.rois[10].any() and clip.rois[11].any()
-    monkeypatch.setattr(evaluate_clips, "FaceTracker", None)  # tracking again would fail
+    monkeypatch.setattr(faces, "FaceTracker", None)  # tracking again would fail
     again = tracked(clip_file, cache)
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(clip, again.footage, strict=True))  # type: ignore[arg-type]
-    monkeypatch.setattr(evaluate_clips, "FaceTracker", CalledFace)
-    monkeypatch.setattr(evaluate_clips, "TRACKING_FILES", ("tracker",))
+    monkeypatch.setattr(faces, "FaceTracker", CalledFace)
+    monkeypatch.setattr(evaluate_clips, "_code", lambda: b"other code")
     tracked(clip_file, cache)
     assert len(list(cache.glob("*.npz"))) == 2
 
@@ -481,7 +482,7 @@ def test_evaluating_a_clip_without_a_face_says_so(clip_file: Path, monkeypatch: 
         def track(self, picture: np.ndarray) -> tuple[object, ...]:  # type: ignore[type-arg]
             return ()
 
-    monkeypatch.setattr(evaluate_clips, "FaceTracker", Nobody)
+    monkeypatch.setattr(faces, "FaceTracker", Nobody)
     entry = ClipEntry(clip_file, "Eve", "development", 0.0)
     done: ClipAnswers = evaluate_clip(0, [entry], Plan((Contender("geometry", "geometry"),)))
     assert "no face" in done.left_out and not done.answers

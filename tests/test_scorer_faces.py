@@ -1,4 +1,4 @@
-"""Faces of a clip: streamed with its sound, whole in memory, and who of them speaks."""
+"""Faces of a clip: streamed with its sound, or whole in memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ pytest.importorskip("PIL")
 import numpy as np
 
 from avsync.errors import InputError
-from avsync.scorer import face_models, faces
-from avsync.scorer.clip import Picture, open_clip, whole_sound
-from avsync.scorer.faces import Roster, Seen, follow, track_clip
-from avsync.scorer.placing import Sound
-from avsync.scorer.speaking import Fit, choose_speaker
+from avsync.scorer.tracking import face_models, faces
+from avsync.scorer.tracking.clip import Picture, open_clip, whole_sound
+from avsync.scorer.tracking.faces import Seen, follow, track_clip
+from avsync.scorer.tracking.placing import Sound
 from tests.clip_story import make_clip
 from tests.drawn_face import draw_face, scene
 
@@ -36,7 +35,7 @@ class Everywhere:
 
 
 def _face(number: int, x: float):
-    from avsync.scorer.tracker import Face
+    from avsync.scorer.tracking.tracker import Face
 
     points = np.tile(np.array([x, 20], np.float32), (468, 1))
     points[[33, 133, 362, 263]] = [(x - 8, 15), (x - 3, 15), (x + 3, 15), (x + 8, 15)]
@@ -88,16 +87,6 @@ def test_a_clip_too_long_for_memory_is_refused(clip, monkeypatch: pytest.MonkeyP
         track_clip(clip, tracker=Everywhere())
 
 
-def test_the_roster_knows_where_and_how_often_each_was_seen(clip) -> None:
-    roster = Roster()
-    for unit in follow(clip, tracker=Everywhere()):
-        if isinstance(unit, Seen):
-            roster.add(unit)
-    assert roster.seen_share(1) == 1 and roster.seen_share(2) == pytest.approx(9 / 75) and roster.seen_share(3) == 0
-    second = roster.by_number[2]
-    assert (second.x_px, second.width_px) == pytest.approx((40, 16)) and second.first_ns == 600_000_000
-
-
 @needs_models
 def test_a_drawn_clip_gives_a_mouth_that_opens_when_it_was_drawn_open(tmp_path: Path) -> None:
     def talking(at: Fraction, size: tuple[int, int]) -> np.ndarray:
@@ -112,33 +101,3 @@ def test_a_drawn_clip_gives_a_mouth_that_opens_when_it_was_drawn_open(tmp_path: 
     assert opening[drawn].min() > opening[~drawn].max()
     middle = face.rois[:, 40:72, 32:64].astype(float).mean(axis=(1, 2, 3))
     assert middle[drawn].max() < middle[~drawn].min()
-
-
-def test_the_only_face_speaks_and_no_face_is_said() -> None:
-    assert choose_speaker({3: Fit(None, 0.1)}).number == 3
-    with pytest.raises(InputError, match="no face"):
-        choose_speaker({}, file="a.mp4")
-
-
-def test_the_face_that_fits_the_sound_best_speaks() -> None:
-    choice = choose_speaker({1: Fit(0.1, 1.0), 2: Fit(0.6, 0.9), 3: Fit(None, 1.0)})
-    assert choice.number == 2 and choice.clear and "face 1" in choice.why
-
-
-def test_a_face_hardly_seen_cannot_win() -> None:
-    assert choose_speaker({1: Fit(0.3, 1.0), 2: Fit(0.9, 0.05)}).number == 1
-
-
-def test_a_close_choice_is_said_to_be_one_and_none_judged_takes_the_most_seen() -> None:
-    close = choose_speaker({1: Fit(0.40, 1.0), 2: Fit(0.42, 1.0)})
-    assert close.number == 2 and not close.clear and "nearly" in close.why
-    unknown = choose_speaker({1: Fit(None, 0.4), 2: Fit(None, 0.9)})
-    assert unknown.number == 2 and not unknown.clear
-
-
-def test_the_wanted_face_is_taken_and_a_wrong_number_is_answered_with_the_right_ones() -> None:
-    people = {1: Fit(0.9, 1.0), 4: Fit(0.1, 1.0)}
-    assert choose_speaker(people, wanted=4).number == 4
-    with pytest.raises(InputError, match="no face 2") as refused:
-        choose_speaker(people, wanted=2, file="a.mp4")
-    assert "1, 4" in refused.value.remedy

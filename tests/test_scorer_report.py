@@ -13,12 +13,12 @@ import pytest
 from rich.console import Console
 
 from avsync.errors import InputError
-from avsync.scorer.answer import Answer
-from avsync.scorer.evidence import Evidence, Part
-from avsync.scorer.report import Face, Media, Report, Settings, as_dict, error_dict, exit_code, outcome
-from avsync.scorer.report_table import SHOWN, print_report
+from avsync.scorer.score.answer import Answer
+from avsync.scorer.score.evidence import Evidence, Part
+from avsync.scorer.score.report import Face, Media, Report, Settings, as_dict, error_dict, exit_code, outcome
+from avsync.scorer.score.table import SHOWN, print_report
+from avsync.scorer.score.words import MARKS
 from avsync.scorer.signal import LABELS, LipSyncSignal
-from avsync.scorer.words import MARKS
 from avsync.units import ms, seconds
 
 AHEAD = Answer("voice_ahead", 81.2, 0.94, 0.2, 0.55, 0.3, 9, 8, {"silence": 1}, (), (0.1, 0.5, float("nan")))
@@ -147,7 +147,7 @@ def test_every_label_has_words_and_a_partly_covered_mouth_is_said():
 def picture(path: Path, one: Report) -> np.ndarray:
     from matplotlib.image import imread
 
-    from avsync.scorer.plot import plot
+    from avsync.scorer.score.plot import plot
 
     return np.asarray(imread(plot(path, one)))
 
@@ -158,7 +158,7 @@ def has(image: np.ndarray, colour: str, slack: float = 0.02) -> bool:
 
 
 def test_sure_windows_are_opaque_and_guesses_are_faint(tmp_path):
-    from avsync.scorer.plot import OFFSET
+    from avsync.scorer.score.plot import OFFSET
 
     sure = picture(tmp_path / "sure.png", report(windows=tuple(signal(at, confidence=1.0) for at in range(10))))
     guess = picture(tmp_path / "guess.png", report(windows=tuple(signal(at, confidence=0.1) for at in range(10))))
@@ -195,7 +195,7 @@ def test_a_picture_of_nothing_is_still_a_picture(tmp_path):
 
 
 def test_an_ending_that_is_no_picture_is_refused(tmp_path):
-    from avsync.scorer.plot import plot
+    from avsync.scorer.score.plot import plot
 
     with pytest.raises(InputError, match="no picture is written as .docx"):
         plot(tmp_path / "x.docx", report())

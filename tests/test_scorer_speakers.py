@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from avsync.errors import InputError
-from avsync.scorer.speakers import half_of, read_manifest, speaker_of
+from avsync.scorer.evaluation.speakers import half_of, read_manifest, speaker_of
 
 
 def folder_with(tmp_path: Path, text: str, *files: str) -> Path:

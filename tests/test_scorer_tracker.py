@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avsync.errors import InputError, UsageError
-from avsync.scorer import face_models
-from avsync.scorer.detector import Box, FaceNet, distinct, even_anchors, layered_anchors, overlap, tiles
-from avsync.scorer.mesh import FaceMesh, Meshed
-from avsync.scorer.tracker import SEARCH_EAGER, SEARCH_EMPTY_EVERY, SEARCH_EVERY, FaceTracker
-from avsync.scorer.warp import Square, cut_square, shrink_into
+from avsync.scorer.tracking import face_models
+from avsync.scorer.tracking.detector import Box, FaceNet, distinct, even_anchors, layered_anchors, overlap, tiles
+from avsync.scorer.tracking.mesh import FaceMesh, Meshed
+from avsync.scorer.tracking.tracker import SEARCH_EAGER, SEARCH_EMPTY_EVERY, SEARCH_EVERY, FaceTracker
+from avsync.scorer.tracking.warp import Square, cut_square, shrink_into
 from tests.drawn_face import draw_face, scene
 
 needs_models = pytest.mark.skipif(

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avsync.scorer.answer import Answer, answer_of
-from avsync.scorer.changes import cheapest_path
-from avsync.scorer.evidence import Evidence
 from avsync.scorer.lags import Peak, search_offsets
+from avsync.scorer.score.answer import Answer, answer_of
+from avsync.scorer.score.changes import cheapest_path
+from avsync.scorer.score.evidence import Evidence
+from avsync.scorer.score.words import offset_words, signed_words, time_words, verdict_words
 from avsync.scorer.signal import Label
-from avsync.scorer.words import offset_words, signed_words, time_words, verdict_words
 
 LAGS_MS = search_offsets()
 

@@ -21,11 +21,11 @@ SUBCOMMANDS = {
     ),
     "evaluate": _Sub(
         "how often is the scorer right on a folder of real clips?",
-        "avsync.scorer.evaluate_command", "add_evaluate_arguments", "run_evaluate",
+        "avsync.scorer.evaluation.command", "add_evaluate_arguments", "run_evaluate",
     ),
     "calibrate": _Sub(
         "set the zero and the confidence curve from the development half of a folder of clips",
-        "avsync.scorer.calibrate_command", "add_calibrate_arguments", "run_calibrate",
+        "avsync.scorer.evaluation.calibrate_command", "add_calibrate_arguments", "run_calibrate",
     ),
 }  # fmt: skip
 

@@ -60,7 +60,9 @@ def log_mel(pcm: NDArray[Any]) -> Floats:
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::HOP_SAMPLES][:frames]
     spectrum = np.fft.rfft(windows * _hann(), FFT_SAMPLES, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
-    return np.log(power.astype(np.float32, copy=False) @ mel_filters() + np.float32(POWER_FLOOR))
+    return np.asarray(
+        np.log(power.astype(np.float32, copy=False) @ mel_filters() + np.float32(POWER_FLOOR)), np.float32
+    )
 
 
 def rms_dbfs(pcm: NDArray[Any]) -> float:

@@ -41,11 +41,11 @@ def on_grid(
         return np.zeros((max(cells, 0), width), np.float32), np.zeros(max(cells, 0), np.bool_)
     seconds = (start_ns - np.int64(first_cell * CELL_NS)) * 1e-9
     lasts = _durations_s(start_ns, end_ns)
-    known = ~np.isnan(values).any(axis=1)
+    known: NDArray[np.bool_] = np.asarray(~np.isnan(values).any(axis=1))
     filled = np.where(known[:, None], values, 0.0)
     held = np.concatenate([filled, known[:, None]], axis=1).astype(np.float64)
     total = np.concatenate([np.zeros((1, width + 1)), np.cumsum(held * lasts[:, None], axis=0)])
-    centres = (np.arange(cells) + 0.5) * (CELL_NS * 1e-9)
+    centres = np.asarray((np.arange(cells) + 0.5) * (CELL_NS * 1e-9), np.float64)
     half = SPAN_NS * 0.5e-9
 
     def until(at_s: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -53,7 +53,9 @@ def on_grid(
         index = np.searchsorted(seconds, at_s, side="right") - 1
         inside = np.maximum(index, 0)
         part = np.clip(at_s - seconds[inside], 0.0, lasts[inside])
-        return np.where((index >= 0)[:, None], total[inside] + part[:, None] * held[inside], 0.0)
+        return np.asarray(
+            np.where((index >= 0)[:, None], total[inside] + part[:, None] * held[inside], 0.0), np.float64
+        )
 
     area = until(centres + half) - until(centres - half)
     covered_s = area[:, -1]

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from avsync.scorer.answer import answer_of
 from avsync.scorer.backends import load_backend
 from avsync.scorer.confidence import curve_of
-from avsync.scorer.face_run import FaceRun
 from avsync.scorer.lags import search_offsets
-from avsync.scorer.placing import Sound
-from avsync.scorer.plot import plot
-from avsync.scorer.report import Face, Media, Report, Settings
-from avsync.scorer.score_clip import judge_of
+from avsync.scorer.score.answer import answer_of
+from avsync.scorer.score.clip import judge_of
+from avsync.scorer.score.face_run import FaceRun
+from avsync.scorer.score.plot import plot
+from avsync.scorer.score.report import Face, Media, Report, Settings
+from avsync.scorer.tracking.placing import Sound
 from avsync.units import ms
 from sim.payload_speech import Speech
 

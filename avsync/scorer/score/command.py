@@ -20,9 +20,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from avsync.errors import InputError
 from avsync.scorer.backends import Backend
-from avsync.scorer.report import Outcome, Report, as_dict, error_dict, exit_code
-from avsync.scorer.report_table import print_report, say
-from avsync.scorer.score_clip import Options, load_for, score_clip
+from avsync.scorer.score.clip import Options, load_for, score_clip
+from avsync.scorer.score.report import Outcome, Report, as_dict, error_dict, exit_code
+from avsync.scorer.score.table import print_report, say
 
 PIPE_WIDTH = 160
 SEARCH_MS = (60.0, 1000.0)
@@ -107,7 +107,7 @@ def _tell(out: Console, report: Report, picture: Path | None, args: argparse.Nam
     else:
         print_report(out, report, blocks=args.blocks)
     if picture is not None:
-        from avsync.scorer.plot import plot
+        from avsync.scorer.score.plot import plot
 
         say(out, f"picture: {plot(picture, report)}", "dim")
     if more and not args.json:

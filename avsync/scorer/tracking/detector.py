@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from avsync.scorer.face_models import BACK, FULL, SHORT, Model, load_model
 from avsync.scorer.features import Floats
-from avsync.scorer.warp import Rgb, Square, shrink_into
+from avsync.scorer.tracking.face_models import BACK, FULL, SHORT, Model, load_model
+from avsync.scorer.tracking.warp import Rgb, Square, shrink_into
 
 SCORE_MIN: Final = 0.5
 """Detections below are nothing (the models' own publication uses the same)."""

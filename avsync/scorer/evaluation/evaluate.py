@@ -17,10 +17,9 @@ import numpy as np
 
 from avsync.errors import InputError
 from avsync.scorer.backends import Backend, load_backend
-from avsync.scorer.clip import open_clip, whole_sound
-from avsync.scorer.degrade import PICTURE_CONDITIONS, RATES, SOUND_CONDITIONS, at_rate
-from avsync.scorer.evaluate_clips import spoiled, tracked
-from avsync.scorer.protocol import (
+from avsync.scorer.evaluation.clips import spoiled, tracked
+from avsync.scorer.evaluation.degrade import PICTURE_CONDITIONS, RATES, SOUND_CONDITIONS, at_rate
+from avsync.scorer.evaluation.protocol import (
     MODES,
     WINDOWS_MS,
     Footage,
@@ -33,7 +32,9 @@ from avsync.scorer.protocol import (
     sound_of,
     trials_of,
 )
-from avsync.scorer.speakers import ClipEntry
+from avsync.scorer.evaluation.speakers import ClipEntry
+from avsync.scorer.features import as_mono_float
+from avsync.scorer.tracking.clip import open_clip, whole_sound
 
 CLEAN: Final = "clean"
 PARTNERS: Final = 5
@@ -76,7 +77,8 @@ class Answers(NamedTuple):
 class ClipAnswers(NamedTuple):
     """A clip that is done, or was left out for a reason."""
 
-    index: int
+    place: int
+    """In the manifest."""
     entry: ClipEntry
     answers: tuple[Answers, ...] = ()
     seconds: float = 0.0
@@ -159,7 +161,8 @@ def harmed(condition: str, entry: ClipEntry, clip: Footage, sound: Sound) -> tup
 def _borrowed(path: Path) -> Sound:
     """Another clip's sound; none where it cannot be read (that clip itself says why)."""
     try:
-        return sound_of(*whole_sound(open_clip(path)))
+        pcm, start_ns = whole_sound(open_clip(path))
+        return sound_of(as_mono_float(pcm), start_ns)
     except InputError:
         return sound_of(np.zeros(0, np.float32), 0)
 

@@ -6,8 +6,8 @@ Nothing sounds surer than it is: below ``SURE`` the sentence begins with "unsure
 
 from __future__ import annotations
 
-from avsync.scorer.answer import Answer
-from avsync.scorer.evidence import SURE, Part
+from avsync.scorer.score.answer import Answer
+from avsync.scorer.score.evidence import SURE, Part
 from avsync.scorer.signal import Label, Method
 
 SAME_MS = 5.0

@@ -14,7 +14,7 @@ import numpy as np
 
 from avsync.scorer.features import Floats
 from avsync.scorer.geometry import face_size
-from avsync.scorer.warp import Rgb, Square, cut_square
+from avsync.scorer.tracking.warp import Rgb, Square, cut_square
 
 CROP_SIZE: Final = 96
 CROP_SPAN: Final = 1.5

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.evidence import SURE, Array, Part, Windows
+from avsync.scorer.score.evidence import SURE, Array, Part, Windows
 
 LEAST_CHANGE_MS = 50.0
 """Smaller changes are not told from the spread of windows: one picture at 25 fps is 40 ms."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.scorer.confidence import EDGE_MOST, UNRELATED_FROM_S, Curve
-from avsync.scorer.evidence import SURE
-from avsync.scorer.protocol import KINDS, RIGHT_MS, Kind, Trials
+from avsync.scorer.evaluation.protocol import KINDS, RIGHT_MS, Kind, Trials
+from avsync.scorer.score.evidence import SURE
 
 RESAMPLES: Final = 2000
 COVERAGES: Final = (10, 20, 30, 40, 50, 60, 70, 75, 80, 90, 100)
@@ -73,7 +73,7 @@ def chosen(trials: Trials, *, window_ms: int | None = None, step_ms: int | None 
         wanted &= trials["window_ms"] == window_ms
     if step_ms is not None:
         wanted &= trials["step_ms"] == step_ms
-    return trials[wanted]
+    return np.asarray(trials[wanted])
 
 
 def right(trials: Trials) -> Flags:

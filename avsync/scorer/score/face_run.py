@@ -12,15 +12,15 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from avsync.scorer.backends import Backend
-from avsync.scorer.clip import Rgb
 from avsync.scorer.confidence import Curve
-from avsync.scorer.crops import CROP_SIZE
-from avsync.scorer.evidence import Array, Evidence
 from avsync.scorer.features import Floats
 from avsync.scorer.geometry import LANDMARKS
-from avsync.scorer.placing import Sound
+from avsync.scorer.score.evidence import Array, Evidence
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream, Scored
+from avsync.scorer.tracking.clip import Rgb
+from avsync.scorer.tracking.crops import CROP_SIZE
+from avsync.scorer.tracking.placing import Sound
 from avsync.units import to_ms
 
 TOGETHER: Final = 8

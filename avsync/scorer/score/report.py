@@ -12,10 +12,10 @@ from itertools import zip_longest
 from typing import Any, Literal
 
 from avsync.errors import InputError
-from avsync.scorer.answer import Answer
-from avsync.scorer.evidence import SURE, Evidence
+from avsync.scorer.score.answer import Answer
+from avsync.scorer.score.evidence import SURE, Evidence
+from avsync.scorer.score.words import verdict_words
 from avsync.scorer.signal import LipSyncSignal, Method
-from avsync.scorer.words import verdict_words
 from avsync.units import to_ms
 
 SCHEMA = "avsync.score/1"

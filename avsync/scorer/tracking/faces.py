@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import InputError
-from avsync.scorer.ahead import ahead
-from avsync.scorer.clip import Clip, Picture
-from avsync.scorer.crops import CROP_SIZE, mouth_crop
 from avsync.scorer.features import Floats
-from avsync.scorer.mesh import POINTS
-from avsync.scorer.placing import Pcm, Sound
-from avsync.scorer.tracker import FaceTracker
-from avsync.scorer.warp import Rgb
+from avsync.scorer.tracking.ahead import ahead
+from avsync.scorer.tracking.clip import Clip, Picture
+from avsync.scorer.tracking.crops import CROP_SIZE, mouth_crop
+from avsync.scorer.tracking.mesh import POINTS
+from avsync.scorer.tracking.placing import Pcm, Sound
+from avsync.scorer.tracking.tracker import FaceTracker
+from avsync.scorer.tracking.warp import Rgb
 
-TRACKED_AHEAD: Final = 16
-"""Pictures whose faces are known before they are asked for: 32 kB each and face."""
+TRACKED_AHEAD: Final = 200
+"""Pictures whose faces are known before they are asked for, while networks are still being loaded: 32 kB a face."""
 IN_MEMORY_MAX: Final = 120_000
 """Pictures times faces of `track_clip`: 4 GB, more than half an hour of one face at 60 fps."""
 
@@ -43,61 +43,6 @@ class Seen(NamedTuple):
 
     pts_ns: int
     faces: tuple[SeenFace, ...]
-
-
-@dataclass(slots=True)
-class FaceSummary:
-    """Where and when one face was seen; grows while a clip is read."""
-
-    number: int
-    first_ns: int
-    last_ns: int
-    pictures: int = 0
-    _width: float = 0.0
-    _x: float = 0.0
-    _y: float = 0.0
-
-    def add(self, pts_ns: int, landmarks: Floats) -> None:
-        low, high = landmarks.min(axis=0), landmarks.max(axis=0)
-        self.last_ns = pts_ns
-        self.pictures += 1
-        self._width += float(high[0] - low[0])
-        self._x += float(low[0] + high[0]) / 2
-        self._y += float(low[1] + high[1]) / 2
-
-    @property
-    def width_px(self) -> float:
-        """Mean width of the face, pixels."""
-        return self._width / max(1, self.pictures)
-
-    @property
-    def x_px(self) -> float:
-        """Mean place of its centre, pixels from the left."""
-        return self._x / max(1, self.pictures)
-
-    @property
-    def y_px(self) -> float:
-        """Mean place of its centre, pixels from the top."""
-        return self._y / max(1, self.pictures)
-
-
-class Roster:
-    """Everybody seen so far, by number."""
-
-    def __init__(self) -> None:
-        self.pictures = 0
-        self.by_number: dict[int, FaceSummary] = {}
-
-    def add(self, seen: Seen) -> None:
-        self.pictures += 1
-        for face in seen.faces:
-            known = self.by_number.setdefault(face.number, FaceSummary(face.number, seen.pts_ns, seen.pts_ns))
-            known.add(seen.pts_ns, face.landmarks)
-
-    def seen_share(self, number: int) -> float:
-        """The share of the pictures that show this face, in [0, 1]."""
-        known = self.by_number.get(number)
-        return 0.0 if known is None else known.pictures / max(1, self.pictures)
 
 
 Change = Callable[[Picture], Picture]

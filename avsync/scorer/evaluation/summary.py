@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from avsync.scorer import degrade
 from avsync.scorer.confidence import curve_of
-from avsync.scorer.evaluate import CLEAN, ClipAnswers, Contender, Plan
-from avsync.scorer.evaluate_numbers import (
+from avsync.scorer.evaluation import degrade
+from avsync.scorer.evaluation.evaluate import CLEAN, ClipAnswers, Contender, Plan
+from avsync.scorer.evaluation.numbers import (
     accuracy,
     as_json,
     bias,
@@ -28,7 +28,7 @@ from avsync.scorer.evaluate_numbers import (
     right,
     sure,
 )
-from avsync.scorer.protocol import (
+from avsync.scorer.evaluation.protocol import (
     BEYOND_MS,
     DELAYS_MS,
     EVERY_MS,
@@ -41,7 +41,7 @@ from avsync.scorer.protocol import (
     Mode,
     Trials,
 )
-from avsync.scorer.speakers import HALVES
+from avsync.scorer.evaluation.speakers import HALVES
 
 POOLED: Final = "all"
 BIAS_STEP_MS: Final = 20
@@ -57,14 +57,14 @@ class Pool:
 
     def __init__(self, done: Sequence[ClipAnswers]) -> None:
         used = [clip for clip in done if not clip.left_out]
-        self.parts = {POOLED: [clip.index for clip in used]}
+        self.parts = {POOLED: [clip.place for clip in used]}
         for half in HALVES:
-            self.parts[half] = [clip.index for clip in used if clip.entry.half == half]
+            self.parts[half] = [clip.place for clip in used if clip.entry.half == half]
         self.parts = {name: clips for name, clips in self.parts.items() if clips}
         if len(self.parts) == 2:  # one half alone: "all" would say the same again
             del self.parts[POOLED]
         gathered: dict[tuple[str, str, str], list[Trials]] = {}
-        for clip in sorted(used, key=lambda clip: clip.index):
+        for clip in sorted(used, key=lambda clip: clip.place):
             for answers in clip.answers:
                 gathered.setdefault((answers.label, answers.mode, answers.condition), []).append(answers.trials)
         self.trials = {key: np.concatenate(some) for key, some in gathered.items()}
@@ -82,7 +82,7 @@ def summary(done: Sequence[ClipAnswers], plan: Plan) -> dict[str, Any]:
     seeds = [one for one in plan.contenders if not one.shipped]
     return {
         "protocol": _protocol(plan),
-        "clips": [_clip(clip) for clip in sorted(done, key=lambda clip: clip.index)],
+        "clips": [_clip(clip) for clip in sorted(done, key=lambda clip: clip.place)],
         "accuracy": _accuracy(pool, shipped, plan.modes),
         "seeds": _accuracy(pool, seeds, plan.modes[:1]),
         "bias": _bias(pool, shipped),

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from avsync.errors import InputError
 from avsync.scorer.confidence import EDGE_MOST, MOST_UNCALIBRATED, TERMS, UNRELATED_FROM_S, Curve, terms
-from avsync.scorer.evaluate_numbers import Sure, chosen, confidences, right, sure
-from avsync.scorer.evidence import SURE
-from avsync.scorer.protocol import KINDS, STEPS_MS, WINDOWS_MS, Trials
+from avsync.scorer.evaluation.numbers import Sure, chosen, confidences, right, sure
+from avsync.scorer.evaluation.protocol import KINDS, STEPS_MS, WINDOWS_MS, Trials
+from avsync.scorer.score.evidence import SURE
 from avsync.scorer.signal import Method
 
 STEP_MS: Final = max(STEPS_MS)

@@ -13,10 +13,10 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
-from avsync.scorer.evidence import SURE
-from avsync.scorer.report import Face, Media, Outcome, Report
+from avsync.scorer.score.evidence import SURE
+from avsync.scorer.score.report import Face, Media, Outcome, Report
+from avsync.scorer.score.words import MARKS, offset_words, signed_words, time_words
 from avsync.scorer.signal import LipSyncSignal
-from avsync.scorer.words import MARKS, offset_words, signed_words, time_words
 from avsync.units import to_ms
 
 SHOWN = 120

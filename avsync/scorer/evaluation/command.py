@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from avsync.errors import InputError
-from avsync.scorer.evaluate import CONDITIONS, ClipAnswers, Contender, Plan, backend_of, evaluate
-from avsync.scorer.evaluate_summary import floor_numbers, summary
-from avsync.scorer.evaluate_table import print_summary
-from avsync.scorer.protocol import WINDOWS_MS
+from avsync.scorer.evaluation.evaluate import CONDITIONS, ClipAnswers, Contender, Plan, backend_of, evaluate
+from avsync.scorer.evaluation.protocol import WINDOWS_MS
+from avsync.scorer.evaluation.speakers import HALVES, ClipEntry, read_manifest
+from avsync.scorer.evaluation.summary import floor_numbers, summary
+from avsync.scorer.evaluation.table import print_summary
 from avsync.scorer.signal import METHODS
-from avsync.scorer.speakers import HALVES, ClipEntry, read_manifest
 
 PIPE_WIDTH: Final = 160
 MOST_JOBS: Final = 64

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from avsync.errors import UsageError
-from avsync.scorer.detector import Box, FaceFinder, overlap
 from avsync.scorer.features import Floats
-from avsync.scorer.mesh import FaceMesh, Meshed, box_of, next_square
-from avsync.scorer.warp import Rgb, Square
+from avsync.scorer.tracking.detector import Box, FaceFinder, overlap
+from avsync.scorer.tracking.mesh import FaceMesh, Meshed, box_of, next_square
+from avsync.scorer.tracking.warp import Rgb, Square
 
 FOLLOWED_MAX: Final = 4
 """So many faces are followed at once, the largest first: each costs a mesh a picture."""

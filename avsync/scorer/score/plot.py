@@ -15,10 +15,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from avsync.errors import InputError
-from avsync.scorer.evidence import UNJUDGED
-from avsync.scorer.report import Report
+from avsync.scorer.score.evidence import UNJUDGED
+from avsync.scorer.score.report import Report
+from avsync.scorer.score.words import MARKS
 from avsync.scorer.signal import Label, LipSyncSignal
-from avsync.scorer.words import MARKS
 from avsync.units import to_ms
 
 OFFSET, AT_ZERO, BEST, ANSWER, LIMIT = "#0173b2", "#de8f05", "#56b4e9", "#222222", "#2a9d8f"

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.scorer.backends import Backend
-from avsync.scorer.evidence import between_lags
 from avsync.scorer.features import (
     CELL_MS,
     CELL_NS,
@@ -32,6 +31,7 @@ from avsync.scorer.features import (
 )
 from avsync.scorer.grid import on_grid
 from avsync.scorer.lags import best_lag, search_offsets
+from avsync.scorer.score.evidence import between_lags
 from avsync.scorer.scorer import SILENCE_DBFS
 from avsync.scorer.signal import Method
 from avsync.scorer.stretch import Heard, Looked, hear, look, measure

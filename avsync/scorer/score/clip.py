@@ -12,27 +12,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from avsync.errors import InputError
-from avsync.scorer.ahead import ahead
-from avsync.scorer.answer import Answer, answer_of
 from avsync.scorer.backends import Backend, load_backend
-from avsync.scorer.clip import Clip, Picture, Rgb, open_clip
 from avsync.scorer.confidence import Curve, curve_of, label_of
-from avsync.scorer.crops import mouth_crop
-from avsync.scorer.evidence import Array, Judge
-from avsync.scorer.face_run import FaceRun
-from avsync.scorer.features import Floats
 from avsync.scorer.lags import Peak, search_offsets
-from avsync.scorer.placing import Sound
-from avsync.scorer.report import Face, Media, Report, Settings
+from avsync.scorer.score.answer import Answer, answer_of
+from avsync.scorer.score.evidence import Array, Judge
+from avsync.scorer.score.face_run import FaceRun
+from avsync.scorer.score.report import Face, Media, Report, Settings
 from avsync.scorer.signal import Label
-from avsync.scorer.tracker import FaceTracker
+from avsync.scorer.tracking.clip import Clip, open_clip
+from avsync.scorer.tracking.faces import Seen, follow
+from avsync.scorer.tracking.placing import Sound
+from avsync.scorer.tracking.tracker import FaceTracker
 from avsync.units import NS_PER_S, ms, to_ms
 
-TRACKED_AHEAD: Final = 200
-"""Pictures tracked while the networks are still being loaded: 30 kB a face each."""
 HEARD_BEFORE_NS: Final = 8 * NS_PER_S
 """Sound kept for a face that appears later: more than the statistics look back on."""
 FACES_MAX: Final = 16
@@ -53,7 +49,7 @@ Progress = Callable[[float, float | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to score; see `score_command.add_score_arguments`. ``step_ms``: a number, or "frame"."""
+    """How to score; see `command.add_score_arguments`. ``step_ms``: a number, or "frame"."""
 
     backend: str = "auto"
     device: str = "cpu"
@@ -61,17 +57,6 @@ class Options:
     search_ms: float = 200.0
     step_ms: float | Literal["frame"] = 20.0
     limit_ms: float = 40.0
-
-
-class _Seen(NamedTuple):
-    number: int
-    landmarks: Floats
-    crop: Rgb
-
-
-class _Tracked(NamedTuple):
-    pts_ns: int
-    faces: tuple[_Seen, ...]
 
 
 def load_for(options: Options) -> Backend:
@@ -93,7 +78,7 @@ def score_clip(
     length = _Length()
     faces: _Faces | None = None
     reached_ns = -PROGRESS_NS
-    with closing(ahead(_tracked(clip), TRACKED_AHEAD)) as tracked:
+    with closing(follow(clip, tracker=FaceTracker())) as tracked:
         for item in tracked:
             faces = faces or _Faces(backend(), offsets_ms)
             if isinstance(item, Sound):
@@ -114,23 +99,6 @@ def score_clip(
     settings = Settings(faces.method, float(offsets_ms[-1]), step_ms, options.limit_ms)
     notes = (*clip.troubles.words(), *faces.notes())
     return Report(clip.file, media, settings, found, chosen, why, time.perf_counter() - began_s, notes)
-
-
-# ---- following
-
-
-def _tracked(clip: Clip) -> Iterator[Sound | _Tracked]:
-    """Sound as it is; of each picture only the faces, so that no picture waits in a queue."""
-    tracker = FaceTracker()
-    for item in clip.together():
-        if isinstance(item, Picture):
-            faces = tracker.track(item.rgb)
-            yield _Tracked(
-                item.pts_ns,
-                tuple(_Seen(face.number, face.landmarks, mouth_crop(item.rgb, face.landmarks)) for face in faces),
-            )
-        else:
-            yield item
 
 
 class _Length:
@@ -188,7 +156,7 @@ class _Faces:
         for run in self._runs.values():
             run.hear(sound)
 
-    def seen(self, tracked: _Tracked) -> None:
+    def seen(self, tracked: Seen) -> None:
         here = {face.number: face for face in tracked.faces}
         for number, face in here.items():
             run = self._runs.get(number)
@@ -197,7 +165,7 @@ class _Faces:
                     self._refused.add(number)
                     continue
                 run = self._runs[number] = FaceRun(number, self._backend, self._offsets_ms, self._curve, self._recent)
-            run.see(tracked.pts_ns, face.landmarks, face.crop)
+            run.see(tracked.pts_ns, face.landmarks, face.roi)
         for number, run in self._runs.items():
             if number not in here and tracked.pts_ns - run.last_seen_ns <= GONE_NS:
                 run.miss(tracked.pts_ns)

@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from avsync.scorer.detector import MESH_ROOM, Box
-from avsync.scorer.face_models import MESH, Model, load_model
 from avsync.scorer.features import Floats
-from avsync.scorer.warp import Rgb, Square, cut_square
+from avsync.scorer.tracking.detector import MESH_ROOM, Box
+from avsync.scorer.tracking.face_models import MESH, Model, load_model
+from avsync.scorer.tracking.warp import Rgb, Square, cut_square
 
 POINTS: Final = 468
 INPUT_SIZE: Final = 192

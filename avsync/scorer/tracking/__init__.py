@@ -1,0 +1,1 @@
+"""From a media file to faces: decoding by time stamps, face tracking, mouth crops."""
