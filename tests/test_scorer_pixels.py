@@ -88,7 +88,9 @@ def test_members_are_trained_one_by_one():
 
 
 def test_the_network_learns_to_tell_open_from_closed():
-    recipe = pixel_mouth.MouthRecipe(steps=25, faces=12, pictures=4, values=6, channels=(6, 8, 8, 8), rate=1e-2)
+    recipe = pixel_mouth.MouthRecipe(
+        steps=25, planned=25, faces=12, pictures=4, values=6, channels=(6, 8, 8, 8), rate=1e-2
+    )
     losses: list[float] = []
     pixel_mouth.fit_mouths(tracks(), recipe, [1], every=5, seen=lambda step, loss, means: losses.append(loss[0]))
     assert losses[-1] < 0.8 * losses[0]
@@ -113,6 +115,21 @@ def test_another_trainings_state_is_not_gone_on_with(tmp_path):
     pixel_mouth.fit_mouths(tracks(), SMALL, [1], work=work, every=4)
     pixel_mouth.fit_mouths(tracks(), SMALL, [3], work=work, every=4, seen=lambda step, *_: steps.append(step))
     assert steps == [4]
+
+
+def test_the_rate_is_that_of_a_longer_training():
+    """Stopped early, the rate is still high: the first steps are the same however many of those planned follow."""
+    short, longer = (
+        pixel_mouth.MouthRecipe(steps=steps, planned=40, faces=3, pictures=3, values=4, channels=(4, 4, 4, 4))
+        for steps in (3, 5)
+    )
+    seen: list[torch.Tensor] = []
+    for recipe in (short, longer):
+        pixel_mouth.fit_mouths(
+            tracks(), recipe, [1], every=3,
+            seen=lambda step, losses, means: seen.append(means[0].shape.weight.clone()) if step == 3 else None,
+        )  # fmt: skip
+    assert torch.equal(seen[0], seen[1])
 
 
 def test_the_same_seed_trains_the_same_network():

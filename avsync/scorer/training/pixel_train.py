@@ -39,7 +39,7 @@ class PixelRecipe:
     """How to train the ensemble."""
 
     mouth: MouthRecipe = field(default_factory=MouthRecipe)
-    pair: Recipe = field(default_factory=lambda: Recipe(steps=300, keep=0.99))
+    pair: Recipe = field(default_factory=lambda: Recipe(steps=200, keep=0.99))
     members: int = MEMBERS
     hidden: int = HIDDEN
     embedding: int = EMBEDDING
