@@ -1,8 +1,9 @@
 """Speech with known phonemes: Debian's espeak-ng, asked through ctypes, in one process and without files.
 
 ``synthesise(text, voice)`` gives the sound and when each phoneme begins. The library is loaded at the first
-call; where it is missing the error names the one line that installs it. espeak-ng keeps global state, so one
-process speaks one text at a time (nothing here is thread-safe).
+call; where it is missing the error names the one line that installs it. espeak-ng keeps global state: one process
+speaks one text at a time (nothing here is thread-safe), and how a voice trembles depends on what was said before, so
+the same sound to the sample comes from the same texts *in the same order in a fresh process*.
 """
 
 from __future__ import annotations

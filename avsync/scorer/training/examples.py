@@ -149,6 +149,7 @@ class Sampler:
         together = smooth_noise((size, 1, length), 1, 6, make) * each(1, 1) * 0.5
         level = batch.lips[:, :half] * (1.0 + 0.15 * torch.randn(size, half, 1, generator=make))
         level = level + wander + together + 0.05 * torch.randn(size, half, length, generator=make)
+        level = level * (torch.rand(size, half, 1, generator=make) > 0.15 * strength)
         lips = torch.cat([level, 2.0 * torch.gradient(level, dim=2)[0]], dim=1)
         mel = other_tract(batch.mel, 1.5 * strength, make)
         mel = mel + smooth_noise(tuple(mel.shape), 8, 10, make) * each(1, 1) * 0.5

@@ -1,7 +1,8 @@
 """Clean synthetic speech: one utterance of one voice, with the times of its sounds, at the scorer's sample rate.
 
 Everything is drawn from the generator handed in: voice, language, text, rate, pitch, pauses, emphasis, the length of
-the vocal tract, a wavering speed. The same generator state gives the same utterance on the same espeak-ng.
+the vocal tract, a wavering speed. The same generator state gives the same
+utterance; to the sample, where espeak-ng has said the same things before (espeak.py).
 """
 
 from __future__ import annotations
