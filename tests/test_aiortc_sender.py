@@ -169,7 +169,8 @@ def test_every_report_announces_the_output_clock_even_when_a_picture_takes_50_ms
         assert max(everything) - min(everything) < 0.001
         for ssrc in (audio, video):
             assert sum(when < 1.0 for when in at[ssrc]) >= 2, at
-        assert trips and all(trip is not None and 0 <= trip < 0.5 for trip in trips)
+        # The answers claim to have waited 10 ms; the report may have been younger than that.
+        assert trips and all(trip is not None and -0.011 <= trip < 0.5 for trip in trips)
         assert {audio, video} <= set(wiretap.byes)  # trap 10: who goes says so
 
     asyncio.run(story())
