@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avsync.scorer import features
 from avsync.scorer.features import (
     CELL_MS,
     CELL_SAMPLES,
@@ -18,7 +17,6 @@ from avsync.scorer.features import (
     WINDOW_SAMPLES,
     log_mel,
     mel_filters,
-    rms_dbfs,
 )
 
 
@@ -67,10 +65,3 @@ def test_a_click_is_loudest_in_the_frame_whose_centre_is_nearest() -> None:
         assert int(energy.argmax()) == k
         # Even to either side but for half a sample (the window has an even length): 0.1 nat in each band.
         assert energy[k - 1] == pytest.approx(energy[k + 1], abs=0.1 * MEL_BANDS + 1)
-
-
-def test_levels() -> None:
-    assert rms_dbfs(np.ones(100, np.float32)) == pytest.approx(0.0, abs=0.01)
-    assert rms_dbfs(sine(1000.0)) == pytest.approx(-3.01, abs=0.02)
-    assert rms_dbfs(np.zeros(100, np.int16)) == features.SILENT_DBFS
-    assert rms_dbfs(np.zeros(0, np.float32)) == features.SILENT_DBFS

@@ -34,7 +34,7 @@ POWER_FLOOR: Final = 1e-7
 """Added to every band's power (full-scale sine: 0.5) before the logarithm: about -67 dBFS a band, above the rounding
 of 16-bit samples, so that digital silence and a quiet room look alike."""
 SILENT_DBFS: Final = -120.0
-"""What `rms_dbfs` says of no signal at all."""
+"""The level of no signal at all."""
 
 
 def as_mono_float(pcm: NDArray[Any]) -> Floats:
@@ -63,15 +63,6 @@ def log_mel(pcm: NDArray[Any]) -> Floats:
     return np.asarray(
         np.log(power.astype(np.float32, copy=False) @ mel_filters() + np.float32(POWER_FLOOR)), np.float32
     )
-
-
-def rms_dbfs(pcm: NDArray[Any]) -> float:
-    """The level of mono sound in dB below full scale (a full-scale square wave is 0); no samples: -120."""
-    x = as_mono_float(pcm)
-    if len(x) == 0:
-        return SILENT_DBFS
-    mean_square = float(np.mean(np.square(x, dtype=np.float64)))
-    return max(SILENT_DBFS, 10.0 * float(np.log10(mean_square + 1e-12)))
 
 
 @lru_cache(maxsize=1)

@@ -11,14 +11,13 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from avsync.scorer.features import CELL_MS, MEL_BANDS, MEL_PER_CELL
+from avsync.scorer.features import MEL_BANDS, MEL_PER_CELL
 
 EMBEDDING: Final = 32
 """Dimensions of one member's embedding."""
 HIDDEN: Final = 64
 CONTEXT_CELLS: Final = 7
 """Cells on either side that an embedding depends on, for lips and for sound: 140 ms."""
-ENCODER_CONTEXT_MS: Final = CONTEXT_CELLS * CELL_MS
 
 _SOUND_MARGIN: Final = CONTEXT_CELLS * MEL_PER_CELL
 
