@@ -174,7 +174,7 @@ def test_the_best_lag_and_its_margin_are_those_of_the_lag_search() -> None:
         if peak is None:
             assert best == -1 and np.isnan(margin)
         else:
-            assert best == peak.index and margin == pytest.approx(peak.margin, abs=1e-6)
+            assert best == peak.lag and margin == pytest.approx(peak.margin, abs=1e-6)
 
 
 def one_lag(lips: Floats, sound: Floats, at: int, offset_ms: float, seen: NDArray[np.bool_]) -> float:

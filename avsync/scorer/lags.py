@@ -33,7 +33,8 @@ class LagScores(NamedTuple):
 class Peak(NamedTuple):
     """The best lag of a search."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs
+    lag: int
+    """Its place among the lags."""
     offset_ms: float
     best: float
     """Correlation there."""

@@ -143,7 +143,7 @@ class Windows(NamedTuple):
 
 def between_lags(lags_ms: Array, rho: Array, peak: Peak) -> float:
     """The top of the parabola through the best lag and its neighbours, at most half a step away (ms)."""
-    at = peak.index
+    at = peak.lag
     if peak.at_edge or not np.isfinite(rho[at - 1 : at + 2]).all():
         return peak.offset_ms
     low, top, high = (float(rho[place]) for place in (at - 1, at, at + 1))

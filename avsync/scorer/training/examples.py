@@ -8,7 +8,7 @@ whatever context happens to be known.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -76,21 +76,6 @@ def make_clip(heard: Heard, random: np.random.Generator) -> Clip:
     cells, seen = on_grid(times_ns, values, 0, count)
     loud = spoken.level_db > np.percentile(spoken.level_db, 95) - SPOKEN_DB
     return Clip(cells, seen, heard.mel[: count * MEL_PER_CELL], np.resize(loud[::MEL_PER_CELL], count))
-
-
-def make_pool(
-    count: int, seed: int, *, progress: Callable[[int, int], None] | None = None
-) -> tuple[list[Clip], Floats]:
-    """`count` clips, the same for the same seed, and the usual spread (F,) of their lip values."""
-    clips: list[Clip] = []
-    recent: list[Floats] = []
-    for index in range(count):
-        heard = make_heard(seed, index, recent)
-        recent = [*recent[-40:], heard.spoken.pcm]
-        clips.append(make_clip(heard, substream(seed, index, "mouth")))
-        if progress is not None:
-            progress(index + 1, count)
-    return clips, usual_spread(clips)
 
 
 def usual_spread(clips: Sequence[Clip]) -> Floats:
