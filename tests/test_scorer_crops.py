@@ -16,18 +16,36 @@ EYES = {33: (-1, 0), 133: (-0.4, 0), 362: (0.4, 0), 263: (1, 0)}
 NOSE = {2: (0, 1.1), 98: (-0.25, 1.1), 327: (0.25, 1.1)}
 
 
-def landmarks(*, x: float = 300, y: float = 200, size: float = 40, turn: float = 0.0, opening: float = 0.0) -> NDArray:
-    """A face of which only eyes, nose and lips are there; `size`: half the distance of the outer eye corners."""
+def landmarks(
+    *, x: float = 300, y: float = 200, size: float = 40, turn: float = 0.0, opening: float = 0.0, nose: float = 0.0
+) -> NDArray:
+    """A face of which only eyes, nose and lips are there; `size`: half the distance of the outer eye corners; `nose`:
+    how far to the right it points."""
     points = np.zeros((468, 2), np.float32)
-    lips = {13: (0, 1.6), 14: (0, 1.6 + opening), 17: (0, 1.8 + opening), 152: (0, 2.4 + opening)}
+    drop = 0.15 * opening
+    lips = {
+        13: (0, 1.6), 14: (0, 1.6 + opening), 17: (0, 1.8 + opening), 152: (0, 2.4 + opening),
+        61: (-0.4, 1.7 + drop), 291: (0.4, 1.7 + drop),
+    }  # fmt: skip
     for index, place in {**EYES, **NOSE, **lips}.items():
         points[index] = place
+    points[list(NOSE), 0] += nose
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     return (points @ rotation.T * size + (x, y)).astype(np.float32)
 
 
 def test_the_crop_stays_where_it_is_while_the_mouth_opens() -> None:
     assert mouth_square(landmarks(opening=0.0)) == mouth_square(landmarks(opening=0.7))
+
+
+def test_the_crop_stays_on_the_mouth_when_the_nose_points_aside() -> None:
+    """A head that is turned: the line from the eyes to the nose's base swings off the mouth."""
+    ahead, aside = mouth_square(landmarks()), mouth_square(landmarks(nose=0.3, turn=0.2))
+    lips = landmarks(nose=0.3, turn=0.2)[[61, 291]].mean(axis=0)
+    across, down = np.array([np.cos(0.2), np.sin(0.2)]), np.array([-np.sin(0.2), np.cos(0.2)])
+    off = np.array([aside.x, aside.y]) - lips
+    assert off @ across == pytest.approx(0, abs=0.01)
+    assert off @ down == pytest.approx(ahead.y - landmarks()[[61, 291], 1].mean(), abs=0.5)
 
 
 def test_the_crop_follows_turn_distance_and_place_of_the_head() -> None:
