@@ -136,6 +136,35 @@ class Measured(NamedTuple):
     occluded: bool
 
 
+class Watched(NamedTuple):
+    """The pictures of a stretch and of all that is known around it, cell by cell, before any sound is heard."""
+
+    values: Floats
+    """(N, F), 0 where unseen."""
+    known: NDArray[np.bool_]
+    """(N,) whether a mouth is seen."""
+    window: slice
+    """The stretch's own cells."""
+    why: Label | None
+    """Why it cannot be judged, if so."""
+    occluded: bool
+
+
+class Listened(NamedTuple):
+    """The sound of a stretch and of all that is known around it; where on the clip it lies does not matter."""
+
+    mel: Floats
+    """(2 M, 40)."""
+    near: slice
+    """The cells, of these M, that the search looks at."""
+    lips_in_sound: int
+    """The cell of `near` at the media time of the stretch's first."""
+    speech: NDArray[np.bool_]
+    """(n,) of the stretch's own cells."""
+    why: Label | None
+    """Why it cannot be judged, if so."""
+
+
 # ---- describing what was given
 
 
@@ -204,28 +233,59 @@ def measure(
     Of that, `STATISTICS_S` before and `CONTEXT_MS` after it (for the sound: after and before the search) are used.
     `end_ns`: when the last picture ends, zero included; by default it lasts as long as the others.
     """
+    watched = watch(looked, first_cell, cells, end_ns=end_ns)
+    listened = listen(heard, first_cell, cells, offsets_ms, silence_dbfs=silence_dbfs)
+    why = listened.why or watched.why
+    if why is not None:
+        return Measured(why, None, 0.0, 0.0, watched.occluded)
+    lips = backend.embed_lips(watched.values, watched.known, watched.window)
+    sound = backend.embed_sound(listened.mel, listened.near)
+    return compare(watched, lips, listened, sound, offsets_ms)
+
+
+def watch(looked: Looked, first_cell: int, cells: int, *, end_ns: int | None = None) -> Watched:
+    """What `measure` sees of a stretch."""
     end_cell = first_cell + cells
-    reach = math.ceil(float(np.abs(offsets_ms).max(initial=0.0)) / CELL_MS - 1e-9)
-    heard = heard.between(first_cell - reach - STATISTICS_CELLS, end_cell + reach + ENCODER_CELLS)
     looked = looked.between(
         (first_cell - STATISTICS_CELLS) * CELL_NS - HOLD_MAX_NS, (end_cell + CONTEXT_CELLS) * CELL_NS
     )
     # A picture belongs to the stretch of the first cell whose centre it can cover.
     own = looked.between(first_cell * CELL_NS - CELL_NS // 2, end_cell * CELL_NS - CELL_NS // 2)
     looked, veiled = _without_hidden(looked, own)
-    values, seen, before = _cells_of(looked, first_cell, end_cell, end_ns)
+    values, known, before = _cells_of(looked, first_cell, end_cell, end_ns)
     window = slice(before, before + cells)
+    occluded = _unseen_share(own, veiled, known[window]) >= OCCLUDED_SHARE
+    return Watched(values, known, window, _why_unseen(own, veiled, known[window]), occluded)
+
+
+def listen(
+    heard: Heard, first_cell: int, cells: int, offsets_ms: NDArray[np.float64], *, silence_dbfs: float
+) -> Listened:
+    """What `measure` hears of a stretch and as far around it as the search goes."""
+    end_cell = first_cell + cells
+    reach = math.ceil(float(np.abs(offsets_ms).max(initial=0.0)) / CELL_MS - 1e-9)
+    heard = heard.between(first_cell - reach - STATISTICS_CELLS, end_cell + reach + ENCODER_CELLS)
     near = heard.between(first_cell - reach, end_cell + reach)
-    occluded = _unseen_share(own, veiled, seen[window]) >= OCCLUDED_SHARE
-    why = _why_not(own, veiled, seen[window], near, near.between(first_cell, end_cell), silence_dbfs)
-    if why is not None:
-        return Measured(why, None, 0.0, 0.0, occluded)
-    lips = backend.embed_lips(values, seen, window)
-    sound = backend.embed_sound(heard.mel, slice(near.first_cell - heard.first_cell, near.end_cell - heard.first_cell))
-    scores = lag_scores(lips, sound, first_cell - near.first_cell, offsets_ms, seen=seen[window])
-    known = seen[window].mean()
-    coverage = float(np.clip(scores.overlap.mean() / known, 0.0, 1.0)) if known > 0 else 0.0
-    return Measured("uncertain", scores, _speech_s(heard, first_cell, seen[window], silence_dbfs), coverage, occluded)
+    here = near.between(first_cell, end_cell)
+    at = np.arange(first_cell, end_cell) - heard.first_cell
+    inside = (at >= 0) & (at < len(heard.mean))
+    speech = np.zeros(cells, np.bool_)
+    speech[inside] = heard.speech(silence_dbfs)[at[inside]]
+    cut = slice(near.first_cell - heard.first_cell, near.end_cell - heard.first_cell)
+    why = _why_unheard(cells, near, here, silence_dbfs)
+    return Listened(heard.mel, cut, first_cell - near.first_cell, speech, why)
+
+
+def compare(
+    watched: Watched, lips: Floats, listened: Listened, sound: Floats, offsets_ms: NDArray[np.float64]
+) -> Measured:
+    """`measure` of a stretch that can be judged, with the embeddings of both sides."""
+    seen = watched.known[watched.window]
+    scores = lag_scores(lips, sound, listened.lips_in_sound, offsets_ms, seen=seen)
+    share = seen.mean()
+    coverage = float(np.clip(scores.overlap.mean() / share, 0.0, 1.0)) if share > 0 else 0.0
+    speech_s = float((listened.speech & seen).sum()) * CELL_MS / 1000.0
+    return Measured("uncertain", scores, speech_s, coverage, watched.occluded)
 
 
 def _without_hidden(looked: Looked, own: Looked) -> tuple[Looked, NDArray[np.bool_]]:
@@ -260,27 +320,20 @@ def _unseen_share(own: Looked, veiled: NDArray[np.bool_], seen: NDArray[np.bool_
     return max(float(lost.mean()) if len(lost) else 1.0, 1.0 - float(seen.mean()) if len(seen) else 1.0)
 
 
-def _why_not(
-    own: Looked, veiled: NDArray[np.bool_], seen: NDArray[np.bool_], near: Heard, here: Heard, silence_dbfs: float
-) -> Label | None:
-    """The label of a stretch that says nothing; None for one to be judged. `near`: all sound the search looks at."""
-    if len(seen) < SHORTEST_CELLS or near.spoilt.any():
+def _why_unheard(cells: int, near: Heard, here: Heard, silence_dbfs: float) -> Label | None:
+    """Why the sound of a stretch says nothing; None where it does. `near`: all sound the search looks at."""
+    if cells < SHORTEST_CELLS or near.spoilt.any():
         return "bad_input"
     if len(here.clipped) and here.clipped.mean() > CLIPPED_SHARE:
         return "bad_input"
-    if here.level_dbfs() < silence_dbfs:
-        return "silence"
-    if seen.mean() < SEEN_SHARE:
+    return "silence" if here.level_dbfs() < silence_dbfs else None
+
+
+def _why_unseen(own: Looked, veiled: NDArray[np.bool_], seen: NDArray[np.bool_]) -> Label | None:
+    """Why the pictures of a stretch say nothing; None where they do."""
+    if len(seen) == 0 or seen.mean() < SEEN_SHARE:
         return "occluded" if veiled.sum() > np.isnan(own.values).any(axis=1).sum() else "no_face"
-    if still(own.thumbs, own.shapes):
-        return "still"
-    return None
-
-
-def _speech_s(heard: Heard, first_cell: int, seen: NDArray[np.bool_], silence_dbfs: float) -> float:
-    at = np.arange(first_cell, first_cell + len(seen)) - heard.first_cell
-    inside = (at >= 0) & (at < len(heard.mean)) & seen
-    return float(heard.speech(silence_dbfs)[at[inside]].sum()) * CELL_MS / 1000.0
+    return "still" if still(own.thumbs, own.shapes) else None
 
 
 # ---- saying it
