@@ -234,7 +234,8 @@ def test_more_faces_than_can_be_scored_are_counted(tmp_path, capsys, monkeypatch
 
 def a_run(**more) -> FaceRun:
     sound = Sound(0, (32767 * sound_of(2, 16_000)[0]).astype(np.int16))
-    return FaceRun(1, HeuristicBackend(), search_offsets(), replace(MODEST, most=1.0), more.get("before", [sound]))
+    given = HeuristicBackend(), search_offsets(), replace(MODEST, most=1.0), more.get("before", [sound])
+    return FaceRun(1, *given, with_blocks=True)
 
 
 def show(run: FaceRun, pictures: int) -> FaceRun:
@@ -333,6 +334,8 @@ def test_a_table_of_windows_and_of_blocks(tmp_path, capsys):
     main(["score", "--backend", "heuristic", str(clip), "--blocks"])
     said = capsys.readouterr().out
     assert "windows" in said and "blocks" in said and "0:01.0 - 0:02.0" in said
+    assert scored(capsys, clip)[1]["faces"][0]["blocks"] == [], "nobody asked for them: none is scored"
+    assert len(scored(capsys, clip, "--blocks")[1]["faces"][0]["blocks"]) == 10
 
 
 def test_the_command_starts_without_torch(tmp_path):

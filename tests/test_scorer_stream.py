@@ -63,6 +63,7 @@ def in_pieces(
 
 TALK = Talk(3.3, fps=30, ahead_ms=60)
 WHOLE = {method: at_once(TALK, backend) for method, backend in (("fake", FakeBackend(7.0)), ("heuristic", None))}
+WINDOWS_ALONE = at_once(TALK, block_ms=None)
 
 
 @settings(max_examples=25)
@@ -70,13 +71,24 @@ WHOLE = {method: at_once(TALK, backend) for method, backend in (("fake", FakeBac
     st.lists(st.integers(1, len(TALK.pcm) - 1), max_size=30),
     st.lists(st.integers(1, len(TALK.pts_ns) - 1), max_size=30),
     st.lists(st.booleans(), max_size=60),
-    st.sampled_from(["fake", "heuristic"]),
+    st.sampled_from(["fake", "heuristic", "windows alone"]),
 )
 def test_any_chunks_in_any_interleaving_give_the_same_results(
-    cuts: list[int], picture_cuts: list[int], order: list[bool], method: str
+    cuts: list[int], picture_cuts: list[int], order: list[bool], which: str
 ) -> None:
-    one = stream(FakeBackend(7.0) if method == "fake" else None)
-    assert signals(in_pieces(TALK, cuts, picture_cuts, order, one)) == signals(WHOLE[method])
+    one = stream(FakeBackend(7.0) if which == "fake" else None, block_ms=None if which == "windows alone" else 400)
+    wanted = WINDOWS_ALONE if which == "windows alone" else WHOLE[which]
+    assert signals(in_pieces(TALK, cuts, picture_cuts, order, one)) == signals(wanted)
+
+
+def test_windows_without_blocks_are_the_windows_beside_them() -> None:
+    """Up to rounding: what is computed together differs."""
+    beside = [each for each in WHOLE["heuristic"] if each.kind == "window"]
+    assert {each.kind for each in WINDOWS_ALONE} == {"window"} and len(WINDOWS_ALONE) == len(beside)
+    for alone, other in zip(WINDOWS_ALONE, beside, strict=True):
+        assert (alone.signal.pts_ns, alone.signal.offset_ms) == (other.signal.pts_ns, other.signal.offset_ms)
+        assert alone.scores is not None and other.scores is not None
+        np.testing.assert_allclose(alone.scores.rho, other.scores.rho, atol=1e-5)
 
 
 def test_a_stream_longer_than_its_statistics_depends_on_no_chunks_either() -> None:
@@ -334,9 +346,10 @@ def held(one: LipSyncStream) -> int:
     return total
 
 
-@pytest.mark.parametrize("what", ["both", "sound", "pictures"])
+@pytest.mark.parametrize("what", ["both", "both, windows alone", "sound", "pictures"])
 def test_a_minute_needs_no_more_memory_than_twenty_seconds(what: str) -> None:
-    talk, one, sizes = Talk(1.0, fps=25), stream(gather_s=4.0), []
+    talk, sizes = Talk(1.0, fps=25), []
+    one = stream(gather_s=4.0, block_ms=None if what.endswith("alone") else 400)
     for second in range(60):
         if what != "pictures":
             one.push_audio(talk.pcm[8000:24_000], seconds(second))

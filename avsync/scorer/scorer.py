@@ -58,8 +58,9 @@ class LipSyncScorer:
     heuristic without torch), "fused", "pixels", "geometry", "heuristic", "syncnet", or a `Backend` that several scorers
     share. `device`: as torch names it. `search_ms`, `step_ms`: the offsets that are compared, -search..+search; "frame"
     is one picture (a stream then needs `fps`). `silence_dbfs`: RMS below which there is nothing to judge.
-    `block_ms`, `window_ms`, `gather_s`: of the stream, see `avsync.scorer.stream`. `weights`: files in place of the
-    shipped ones. Raises UsageError for values out of range, InputError where torch or a file is missing.
+    `block_ms` (None: no blocks), `window_ms`, `gather_s`: of the stream, see `avsync.scorer.stream`. `weights`: files
+    in place of the shipped ones. Raises UsageError for values out of range, InputError where torch or a file is
+    missing.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class LipSyncScorer:
         step_ms: float | Literal["frame"] = 20.0,
         fps: float | None = None,
         silence_dbfs: float = SILENCE_DBFS,
-        block_ms: int = 400,
+        block_ms: int | None = 400,
         window_ms: int = 1000,
         gather_s: float = 4.0,
         weights: dict[str, Path] | None = None,
@@ -81,7 +82,8 @@ class LipSyncScorer:
             _within("step_ms", step_ms, 5.0, min(100.0, search_ms))
         _within("silence_dbfs", silence_dbfs, -100.0, 0.0)
         _within("gather_s", gather_s, 0.0, 60.0)
-        _cells("block_ms", block_ms, 240, 560)
+        if block_ms is not None:
+            _cells("block_ms", block_ms, 240, 560)
         _cells("window_ms", window_ms, 800, 2000)
         self.search_ms, self.step_ms, self.silence_dbfs = search_ms, step_ms, silence_dbfs
         self._fps = None if fps is None else fps_of(fps)

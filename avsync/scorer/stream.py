@@ -2,10 +2,11 @@
 
 What is defined, and tested with random chunkings:
 
-- **Blocks** of `block_ms` and **windows** of `window_ms`, one every second, lie in a row from the first picture of a
-  run on. A result comes out of the push that brings the last of what it needs: pictures to its end + `CONTEXT_MS`
-  (160 ms) and sound to its end + the search (200 ms) + `CONTEXT_MS`. A block speaks for itself. A window adds the lag
-  scores of the windows of the last `gather_s` seconds, unless they contradict it: so confidence grows with evidence.
+- **Blocks** of `block_ms` (None: no blocks) and **windows** of `window_ms`, one every second, lie in a row from the
+  first picture of a run on. A result comes out of the push that brings the last of what it needs: pictures to its end +
+  `CONTEXT_MS` (160 ms) and sound to its end + the search (200 ms) + `CONTEXT_MS`. A block speaks for itself. A window
+  adds the lag scores of the windows of the last `gather_s` seconds, unless they contradict it: so confidence grows with
+  evidence.
 - **Any chunking gives the same results**, as long as neither stream runs ahead of the other by more than 10 s
   (`PATIENCE_NS`). After that, what is missing counts as not coming.
 - **Gaps.** Missing sound is silence. Missing pictures hold the last one for 100 ms, then there is no face; a gap of
@@ -116,7 +117,7 @@ class LipSyncStream:
         backend_for: Callable[[frozenset[str]], Backend],
         offsets_ms: NDArray[np.float64],
         *,
-        block_ms: int = 400,
+        block_ms: int | None = 400,
         window_ms: int = 1000,
         gather_s: float = 4.0,
         silence_dbfs: float = -50.0,
@@ -124,7 +125,8 @@ class LipSyncStream:
     ) -> None:
         self._backend_for, self._offsets_ms, self._silence_dbfs = backend_for, offsets_ms, silence_dbfs
         self._given_curve = curve
-        self._block, self._window, self._every = block_ms // CELL_MS, window_ms // CELL_MS, WINDOW_EVERY_MS // CELL_MS
+        self._block = None if block_ms is None else block_ms // CELL_MS
+        self._window, self._every = window_ms // CELL_MS, WINDOW_EVERY_MS // CELL_MS
         self._reach = int(-(-float(np.abs(offsets_ms).max()) // CELL_MS))
         self._gather_ns = seconds(gather_s)
         self.counts = Counts()
@@ -235,9 +237,10 @@ class LipSyncStream:
     def _next_portion_end_ns(self, run: _Run, time_ns: int) -> int:
         """The first end + context of a block or a window that lies after a picture: up to there is one portion."""
         least = time_ns // CELL_NS - run.first_cell - CONTEXT_CELLS + 1
-        block = -(-max(least, 1) // self._block) * self._block
-        window = self._window + -(-max(least - self._window, 0) // self._every) * self._every
-        return (run.first_cell + min(block, window) + CONTEXT_CELLS) * CELL_NS
+        end = self._window + -(-max(least - self._window, 0) // self._every) * self._every
+        if self._block is not None:
+            end = min(end, -(-max(least, 1) // self._block) * self._block)
+        return (run.first_cell + end + CONTEXT_CELLS) * CELL_NS
 
     # ---- out
 
@@ -260,13 +263,13 @@ class LipSyncStream:
 
     def _next_step(self, run: _Run) -> _Step | None:
         """The block or window that ends next; of two that end together the block. None when there is no more."""
-        block = _Step("block", run.blocks * self._block, self._block)
+        block = None if self._block is None else _Step("block", run.blocks * self._block, self._block)
         window = _Step("window", run.windows * self._every, self._window)
-        if run.end_cell is None:
-            return block if block.end <= window.end else window
-        length = run.end_cell - run.first_cell
-        steps = [step for step in (_cut(block, length, SHORTEST_CELLS), self._last_window(run, window, length)) if step]
-        return min(steps, key=lambda step: (step.end, step.kind), default=None)
+        steps: list[_Step | None] = [block, window]
+        if run.end_cell is not None:
+            length = run.end_cell - run.first_cell
+            steps = [block and _cut(block, length, SHORTEST_CELLS), self._last_window(run, window, length)]
+        return min((step for step in steps if step), key=lambda step: (step.end, step.kind), default=None)
 
     def _last_window(self, run: _Run, window: _Step, length: int) -> _Step | None:
         if window.end <= length:
@@ -323,7 +326,10 @@ class LipSyncStream:
         if self._runs:
             run = self._runs[0]
             # A run's last window may reach back into the one before it.
-            oldest = run.first_cell + min(run.blocks * self._block, run.windows * self._every) - self._window
+            out = run.windows * self._every
+            if self._block is not None:
+                out = min(out, run.blocks * self._block)
+            oldest = run.first_cell + out - self._window
         else:
             newest_ns = self._sound.end_ns or 0
             if self._face is not None:

@@ -57,6 +57,7 @@ class Options:
     search_ms: float = 200.0
     step_ms: float | Literal["frame"] = 20.0
     limit_ms: float = 40.0
+    blocks: bool = False
 
 
 def load_for(options: Options) -> Backend:
@@ -80,7 +81,7 @@ def score_clip(
     reached_ns = -PROGRESS_NS
     with closing(follow(clip, tracker=FaceTracker())) as tracked:
         for item in tracked:
-            faces = faces or _Faces(backend(), offsets_ms)
+            faces = faces or _Faces(backend(), offsets_ms, with_blocks=options.blocks)
             if isinstance(item, Sound):
                 faces.heard(item)
                 continue
@@ -140,9 +141,9 @@ def _offsets_ms(clip: Clip, options: Options) -> Array:
 class _Faces:
     """All faces of a clip, each in a run of its own."""
 
-    def __init__(self, backend: Backend, offsets_ms: Array) -> None:
+    def __init__(self, backend: Backend, offsets_ms: Array, *, with_blocks: bool = False) -> None:
         self.method = backend.method
-        self._offsets_ms = offsets_ms
+        self._offsets_ms, self._with_blocks = offsets_ms, with_blocks
         self._backend, self._curve = backend, curve_of(backend.method)
         self._runs: dict[int, FaceRun] = {}
         self._refused: set[int] = set()
@@ -164,11 +165,15 @@ class _Faces:
                 if len(self._runs) >= FACES_MAX:
                     self._refused.add(number)
                     continue
-                run = self._runs[number] = FaceRun(number, self._backend, self._offsets_ms, self._curve, self._recent)
+                run = self._runs[number] = self._run_of(number)
             run.see(tracked.pts_ns, face.landmarks, face.roi)
         for number, run in self._runs.items():
             if number not in here and tracked.pts_ns - run.last_seen_ns <= GONE_NS:
                 run.miss(tracked.pts_ns)
+
+    def _run_of(self, number: int) -> FaceRun:
+        given = number, self._backend, self._offsets_ms, self._curve, self._recent
+        return FaceRun(*given, with_blocks=self._with_blocks)
 
     def finish(self, media: Media) -> tuple[Face, ...]:
         """Those that were there for a window at least, in the order of their numbers."""

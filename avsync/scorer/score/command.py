@@ -61,7 +61,7 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="who answers (auto: the best there is)")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="where networks run: cpu, cuda (cpu)")
-    parser.add_argument("--blocks", action="store_true", help="also a row per block of half a second")
+    parser.add_argument("--blocks", action="store_true", help="also score each block of 0.4 s, and list them")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="write a picture; with several clips a folder of them"
     )
@@ -130,6 +130,7 @@ def _options(args: argparse.Namespace) -> Options:
         search_ms=args.search_ms,
         step_ms=args.step,
         limit_ms=args.limit_ms,
+        blocks=args.blocks,
     )
 
 

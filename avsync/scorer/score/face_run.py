@@ -25,6 +25,7 @@ from avsync.units import to_ms
 
 TOGETHER: Final = 8
 """Pictures pushed at once."""
+BLOCK_MS: Final = 400
 PLACE_EVERY: Final = 25
 """Pictures from one note of the face's place to the next."""
 LOST: Final = np.full((LANDMARKS, 2), np.nan, np.float32)
@@ -42,7 +43,16 @@ class Place(NamedTuple):
 class FaceRun:
     """Push the sound, and every picture with this face's landmarks and crop, or None where it is lost."""
 
-    def __init__(self, number: int, backend: Backend, offsets_ms: Array, curve: Curve, before: Iterable[Sound]) -> None:
+    def __init__(
+        self,
+        number: int,
+        backend: Backend,
+        offsets_ms: Array,
+        curve: Curve,
+        before: Iterable[Sound],
+        *,
+        with_blocks: bool = False,
+    ) -> None:
         """`before`: the sound so far, from some seconds before the first picture on."""
         self.number = number
         self.windows: list[LipSyncSignal] = []
@@ -51,7 +61,8 @@ class FaceRun:
         self.pictures_seen = 0
         self.last_seen_ns = 0
         self._places: list[Place] = []
-        self._stream = LipSyncStream(lambda _: backend, offsets_ms, gather_s=0.0, curve=curve)
+        block_ms = BLOCK_MS if with_blocks else None
+        self._stream = LipSyncStream(lambda _: backend, offsets_ms, block_ms=block_ms, gather_s=0.0, curve=curve)
         self._waiting: list[tuple[int, Floats, Rgb]] = []
         self._last_crop: Rgb = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
         for sound in before:
