@@ -37,6 +37,7 @@ from avsync.scorer.evaluation.speakers import ClipEntry
 from avsync.scorer.evaluation.summary import floor_numbers, summary
 from avsync.scorer.features import CELL_SAMPLES
 from avsync.scorer.lags import LagScores, Peak, best_lag, search_offsets
+from avsync.scorer.score.command import openblas_of_numpy
 from avsync.scorer.scorer import SILENCE_DBFS
 from avsync.scorer.stretch import Measured, hear, measure, signal_of
 from avsync.scorer.tracking import faces
@@ -287,7 +288,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("a", "b", "c", "broken"):
         (tmp_path / f"{name}.mp4").write_bytes(b"")
     monkeypatch.setattr(evaluation, "tracked", look_up)
-    monkeypatch.setattr(evaluation, "spoiled", lambda path, clean, name: clean)
+    monkeypatch.setattr(evaluation, "spoiled", lambda path, clean, name, cache: clean)
     monkeypatch.setattr(evaluation, "_borrowed", lambda path: sound_of(made.get(path.stem, made["a"]).pcm, 0))
     monkeypatch.setattr(evaluation, "backend_of", lambda contender: Opening())
     monkeypatch.setattr("avsync.scorer.evaluation.command.backend_of", lambda contender: Opening())
@@ -347,6 +348,54 @@ def test_json_is_json_alone_and_says_all_of_it(
     assert all(row["moved_most_ms"] <= 20 for row in found["rates"])
     unrelated = [row for row in found["unrelated"] if row["kind"] == "other" and row["half"] == "development"]
     assert all(row["trials"] > 0 for row in unrelated)
+
+
+def test_the_quick_way_gives_the_same_accuracy(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "--json") == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert run(folder, "--json", "--quick") == 0
+    quick = json.loads(capsys.readouterr().out)
+    assert quick["accuracy"] == [row for row in whole["accuracy"] if row["mode"] == "stream"]
+    assert quick["confidence"] == whole["confidence"] and quick["bias"] == whole["bias"]
+    assert not any(row["trials"] for row in quick["unrelated"])
+
+
+def test_a_process_of_the_evaluation_keeps_to_one_thread() -> None:
+    libraries = list(openblas_of_numpy())
+    for library in libraries:
+        library.scipy_openblas_set_num_threads64_(2)
+    evaluation.one_thread()
+    assert [library.scipy_openblas_get_num_threads64_() for library in libraries] == [1] * len(libraries)
+
+
+def test_a_long_clip_is_answered_in_portions(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    from avsync.scorer.evaluation.speakers import read_manifest
+
+    plan = Plan((Contender("geometry", "geometry"),), ("noise_10_db", "60"))
+    whole = evaluate_clip(0, read_manifest(folder), plan)
+    monkeypatch.setattr(evaluation, "PORTION", 2)
+    parts = evaluate_clip(0, read_manifest(folder), plan)
+    for one, other in zip(whole.answers, parts.answers, strict=True):
+        assert (one.mode, one.condition, len(one.trials)) == (other.mode, other.condition, len(other.trials))
+        assert np.sort(one.trials).tobytes() == np.sort(other.trials).tobytes()
+
+
+def test_a_spoiled_clip_meets_its_own_sound_and_pictures(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """What is remembered of the clean clip is not taken for the spoiled one's."""
+    from avsync.scorer.evaluation.speakers import read_manifest
+
+    blind = footage(3.2, voice_ahead_ms=-80)
+    blind = blind._replace(landmarks=np.full_like(blind.landmarks, np.nan))
+    monkeypatch.setattr(evaluation, "spoiled", lambda path, clean, name, cache: blind)
+    monkeypatch.setitem(evaluation.SOUND_CONDITIONS, "noise_10_db", lambda pcm: np.zeros_like(pcm))
+    plan = Plan((Contender("geometry", "geometry"),), ("jpeg_10", "noise_10_db", "30"))
+    done = evaluate_clip(0, read_manifest(folder), plan)
+    rights = {
+        answers.condition: right(chosen(answers.trials, window_ms=1000)).mean()
+        for answers in done.answers
+        if answers.mode == "stream"
+    }
+    assert rights == {"clean": 1.0, "jpeg_10": 0.0, "noise_10_db": 0.0, "30": 1.0}
 
 
 def test_one_half_alone_never_opens_the_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -475,6 +524,18 @@ def test_spoiled_pictures_are_tracked_again(clip_file: Path) -> None:
     assert np.isnan(dark.landmarks).all()  # at a quarter of its light nobody finds this face
     assert np.array_equal(dark.start_ns, clean.start_ns) and np.array_equal(dark.pcm, clean.pcm)
     assert not np.isnan(spoiled(clip_file, clean, "jpeg_10").landmarks[0]).any()
+
+
+def test_a_spoiled_clip_is_kept_too_each_condition_by_itself(
+    clip_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean, cache = tracked(clip_file).footage, tmp_path / "kept"
+    first = [spoiled(clip_file, clean, condition, cache) for condition in ("low_light", "jpeg_10")]
+    monkeypatch.setattr(faces, "FaceTracker", None)  # tracking again would fail
+    again = [spoiled(clip_file, clean, condition, cache) for condition in ("low_light", "jpeg_10")]
+    for one, other in zip(first, again, strict=True):
+        assert np.array_equal(one.landmarks, other.landmarks, equal_nan=True)
+    assert np.isnan(again[0].landmarks).all() and not np.isnan(again[1].landmarks).all()
 
 
 def test_evaluating_a_clip_without_a_face_says_so(clip_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from avsync.errors import InputError
 from avsync.scorer import geometry, tracking
+from avsync.scorer.evaluation import degrade
 from avsync.scorer.evaluation.degrade import PICTURE_CONDITIONS, typical_face
 from avsync.scorer.evaluation.protocol import Footage
 from avsync.scorer.features import Floats, as_mono_float
@@ -51,15 +52,21 @@ def tracked(path: Path, cache: Path | None = None) -> Tracked:
     return clean
 
 
-def spoiled(path: Path, clean: Footage, condition: str) -> Footage:
+def spoiled(path: Path, clean: Footage, condition: str, cache: Path | None = None) -> Footage:
     """The same clip with its pictures spoiled (`degrade.PICTURE_CONDITIONS`), the face looked for again."""
+    kept = cache / f"{path.stem}-{condition}-{_key(path, Path(degrade.__file__))}.npz" if cache is not None else None
+    if kept is not None and kept.exists():
+        return _read(kept).footage
     spoil, face = PICTURE_CONDITIONS[condition], typical_face(clean.landmarks)
     number = itertools.count()
 
     def change(picture: Picture) -> Picture:
         return picture if face is None else picture._replace(rgb=spoil(picture.rgb, face, next(number)))
 
-    return _footage(path, track_clip(open_clip(path), change=change), clean.pcm, clean.pcm_start_ns)
+    found = _footage(path, track_clip(open_clip(path), change=change), clean.pcm, clean.pcm_start_ns)
+    if kept is not None:
+        _write(kept, Tracked(found, ()))
+    return found
 
 
 def _presence(face: TrackedFace) -> float:
@@ -82,9 +89,9 @@ def _footage(path: Path, found: TrackedClip, pcm: Floats, pcm_start_ns: int) -> 
     return Footage(found.pts_ns, end_ns, rois, landmarks, pcm, pcm_start_ns)
 
 
-def _key(path: Path) -> str:
-    """Of the file's content and of the code that tracks."""
-    return hashlib.sha256(path.read_bytes() + _code()).hexdigest()[:16]
+def _key(path: Path, *code: Path) -> str:
+    """Of the file's content, of the code that tracks and of what else decides the result."""
+    return hashlib.sha256(path.read_bytes() + _code() + b"".join(map(Path.read_bytes, code))).hexdigest()[:16]
 
 
 def _code() -> bytes:

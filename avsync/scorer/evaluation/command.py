@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from avsync.errors import InputError
-from avsync.scorer.evaluation.evaluate import CONDITIONS, ClipAnswers, Contender, Plan, backend_of, evaluate
-from avsync.scorer.evaluation.protocol import WINDOWS_MS
+from avsync.scorer.evaluation.evaluate import CONDITIONS, ClipAnswers, Contender, Plan, backend_of, evaluate, one_thread
+from avsync.scorer.evaluation.protocol import MODES, WINDOWS_MS
 from avsync.scorer.evaluation.speakers import HALVES, ClipEntry, read_manifest
 from avsync.scorer.evaluation.summary import floor_numbers, summary
 from avsync.scorer.evaluation.table import print_summary
@@ -30,6 +30,7 @@ examples:
   avsync scorer evaluate --clips clips --conditions         also spoiled clips and other picture rates
   avsync scorer evaluate --clips clips --weights a b c      also three trainings, each in a folder
   avsync scorer evaluate --clips clips --half development   only the speakers that may be used to choose
+  avsync scorer evaluate --clips clips --quick              the last line alone, in a third of the time
 
 The folder holds a manifest.csv with the columns file, ref_offset_ms (positive: audio late) and, if wanted, speaker.
 Without --json the last line holds the percentages right at 0.5, 1 and 2 s: all clips pooled, the first backend,
@@ -63,6 +64,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders with geometry.npz and pixels.npz of other trainings, tried beside the shipped ones",
     )
     parser.add_argument("--conditions", action="store_true", help="also spoiled clips, and other picture rates")
+    parser.add_argument("--quick", action="store_true", help="in the stream alone, and nobody else's voice")
     parser.add_argument("--half", choices=HALVES, help="only these speakers")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (2)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep tracked faces here, for the next time")
@@ -72,7 +74,13 @@ def run_evaluate(args: argparse.Namespace) -> int:
     """0 where the floor is reached or none was given, else 1. Bad input raises before any clip is opened."""
     out = console(stderr=args.json)
     entries = chosen_entries(args.clips, args.half)
-    plan = Plan(contenders(args.backend, args.weights), CONDITIONS if args.conditions else (), cache=args.cache)
+    plan = Plan(
+        contenders(args.backend, args.weights),
+        CONDITIONS if args.conditions else (),
+        modes=("stream",) if args.quick else MODES,
+        strangers=not args.quick,
+        cache=args.cache,
+    )
     for contender in plan.contenders:
         backend_of(contender)  # missing or broken weights are found before anything runs
     done = run_all(out, entries, plan, jobs=checked_jobs(args.jobs))
@@ -137,6 +145,8 @@ def run_all(out: Console, entries: Sequence[ClipEntry], plan: Plan, *, jobs: int
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    if jobs == 1:
+        one_thread()
     done: list[ClipAnswers] = []
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("clips", total=len(entries))

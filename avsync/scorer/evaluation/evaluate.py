@@ -6,7 +6,6 @@ Nothing here prints. `evaluate` yields the clips as they are done; what they add
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
@@ -22,21 +21,30 @@ from avsync.scorer.evaluation.degrade import PICTURE_CONDITIONS, RATES, SOUND_CO
 from avsync.scorer.evaluation.protocol import (
     MODES,
     WINDOWS_MS,
+    Ears,
+    Eyes,
     Footage,
+    Lips,
     Mode,
     Sound,
     Trials,
     Window,
+    answers_to,
     counted_windows,
     lips_of,
     sound_of,
-    trials_of,
 )
 from avsync.scorer.evaluation.speakers import ClipEntry
-from avsync.scorer.features import as_mono_float
+from avsync.scorer.features import CELL_MS, as_mono_float
+from avsync.scorer.score.command import openblas_of_numpy
 from avsync.scorer.tracking.clip import open_clip, whole_sound
 
 CLEAN: Final = "clean"
+CONDITION_WINDOWS_MS: Final = (1000,)
+RATE_WINDOWS_MS: Final = (1000, 2000)
+"""What is asked about spoiled clips, and about those at another rate (2 s: how far the answer moves)."""
+PORTION: Final = 64
+"""So many windows (15 s) are answered before what was seen and heard in them is forgotten."""
 PARTNERS: Final = 5
 """So many other clips lend a clip their sound for the trials with somebody else's voice."""
 
@@ -62,7 +70,18 @@ class Plan(NamedTuple):
     conditions: tuple[str, ...] = ()
     """Of `PICTURE_CONDITIONS`, `SOUND_CONDITIONS` and `RATES`."""
     modes: tuple[Mode, ...] = MODES
+    strangers: bool = True
+    """Also somebody else's voices, and offsets beyond the search."""
     cache: Path | None = None
+
+
+class Scene(NamedTuple):
+    """A clip under a condition, as each contender sees it, and its sound."""
+
+    condition: str
+    lips: dict[str, Lips]
+    """By label."""
+    sound: Sound
 
 
 class Answers(NamedTuple):
@@ -93,6 +112,11 @@ class ClipAnswers(NamedTuple):
 CONDITIONS: Final = (*PICTURE_CONDITIONS, *SOUND_CONDITIONS, *RATES)
 
 
+def looked_at(condition: str) -> tuple[int, ...]:
+    """The windows (ms) that are asked about under a condition."""
+    return RATE_WINDOWS_MS if condition in RATES else CONDITION_WINDOWS_MS
+
+
 def evaluate(entries: Sequence[ClipEntry], plan: Plan, *, jobs: int = 1) -> Iterator[ClipAnswers]:
     """Clips as they are done, in any order; the same numbers for any number of processes."""
     tasks = [(index, entries, plan) for index in range(len(entries))]
@@ -102,7 +126,7 @@ def evaluate(entries: Sequence[ClipEntry], plan: Plan, *, jobs: int = 1) -> Iter
     # Longest first, or the last clip runs alone. Fresh processes: forked ones inherit torch's locks.
     tasks.sort(key=lambda task: -entries[task[0]].path.stat().st_size)
     method = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=method, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=method, initializer=one_thread) as pool:
         try:
             running = [pool.submit(evaluate_clip, *task) for task in tasks]
             for done in as_completed(running):
@@ -124,14 +148,13 @@ def evaluate_clip(index: int, entries: Sequence[ClipEntry], plan: Plan) -> ClipA
     sound = sound_of(clip.pcm, clip.pcm_start_ns, entry.truth_ms)
     windows = [counted_windows(clip, sound, window_ms) for window_ms in WINDOWS_MS]
     others = [_borrowed(entries[other].path) for other in partners(entries, index)]
+    scenes = [_scene(CLEAN, plan.contenders, clip, sound)]
+    for condition in plan.conditions:
+        shipped = [contender for contender in plan.contenders if contender.shipped]
+        scenes.append(_scene(condition, shipped, *harmed(condition, entry, clip, sound, plan.cache)))
     answers: list[Answers] = []
     for contender in plan.contenders:
-        answers += _clean(contender, plan.modes, index, clip, sound, others, windows)
-    for condition in plan.conditions:
-        changed, changed_sound = harmed(condition, entry, clip, sound)
-        for contender in plan.contenders:
-            if contender.shipped:
-                answers.append(_spoiled(contender, condition, index, changed, changed_sound, windows))
+        answers += _answers(contender, plan, index, scenes, others, windows)
     seconds = (clip.end_ns - int(clip.start_ns[0])) / 1e9
     face_pct = 100 * float((~np.isnan(clip.landmarks[:, 0, 0])).mean())
     counts = tuple(len(some) for some in windows)
@@ -147,7 +170,9 @@ def partners(entries: Sequence[ClipEntry], index: int) -> list[int]:
     return [others[len(others) * place // count] for place in range(count)]
 
 
-def harmed(condition: str, entry: ClipEntry, clip: Footage, sound: Sound) -> tuple[Footage, Sound]:
+def harmed(
+    condition: str, entry: ClipEntry, clip: Footage, sound: Sound, cache: Path | None = None
+) -> tuple[Footage, Sound]:
     """The clip's pictures and sound under a condition."""
     if condition in SOUND_CONDITIONS:
         pcm = SOUND_CONDITIONS[condition](clip.pcm)
@@ -155,7 +180,7 @@ def harmed(condition: str, entry: ClipEntry, clip: Footage, sound: Sound) -> tup
     if condition in RATES:
         start_ns, shown = at_rate(clip.start_ns, clip.end_ns, condition)
         return clip._replace(start_ns=start_ns, rois=clip.rois[shown], landmarks=clip.landmarks[shown]), sound
-    return spoiled(entry.path, clip, condition), sound
+    return spoiled(entry.path, clip, condition, cache), sound
 
 
 def _borrowed(path: Path) -> Sound:
@@ -167,43 +192,45 @@ def _borrowed(path: Path) -> Sound:
         return sound_of(np.zeros(0, np.float32), 0)
 
 
-def _clean(
+def _scene(condition: str, contenders: Sequence[Contender], clip: Footage, sound: Sound) -> Scene:
+    return Scene(condition, {one.label: lips_of(clip, backend_of(one)) for one in contenders}, sound)
+
+
+def _answers(
     contender: Contender,
-    modes: Sequence[Mode],
+    plan: Plan,
     index: int,
-    clip: Footage,
-    sound: Sound,
+    scenes: Sequence[Scene],
     others: Sequence[Sound],
     windows: Sequence[Sequence[Window]],
 ) -> list[Answers]:
+    """Everything that one contender says about a clip.
+
+    Spoiled or not, all meet the windows that count in the clean clip; those in which the face was lost are answered
+    without a face: wrong. Windows come in portions, so that what was seen and heard does not pile up.
+    """
     backend = backend_of(contender)
-    lips = lips_of(clip, backend)
-    answers = []
-    for mode in modes if contender.shipped else modes[:1]:
-        parts = [trials_of(backend, lips, sound, some, mode=mode, clip=index) for some in windows]
-        if mode == "stream" and contender.shipped:
-            for some in windows:
-                parts.append(trials_of(backend, lips, sound, some, mode=mode, kind="beyond", clip=index))
-                parts += [
-                    trials_of(backend, lips, other, some, mode=mode, kind="other", clip=index) for other in others
+    clean, *spoilt = (scene for scene in scenes if contender.label in scene.lips)
+    strangers = contender.shipped and plan.strangers
+    parts: dict[tuple[Mode, str], list[Trials]] = {}
+    for mode in plan.modes if contender.shipped else plan.modes[:1]:
+        for some in (every[at : at + PORTION] for every in windows for at in range(0, len(every), PORTION)):
+            eyes, ears = Eyes(backend, clean.lips[contender.label], mode), Ears(backend, clean.sound, mode)
+            found = parts.setdefault((mode, CLEAN), [])
+            found.append(answers_to(eyes, ears, some, clip=index))
+            if mode != "stream":
+                continue
+            if strangers:
+                found.append(answers_to(eyes, ears, some, kind="beyond", clip=index))
+                found += [
+                    answers_to(eyes, Ears(backend, sound, mode), some, kind="other", clip=index) for sound in others
                 ]
-        answers.append(Answers(contender.label, mode, CLEAN, np.concatenate(parts)))
-    return answers
-
-
-def _spoiled(
-    contender: Contender,
-    condition: str,
-    index: int,
-    clip: Footage,
-    sound: Sound,
-    windows: Sequence[Sequence[Window]],
-) -> Answers:
-    """All windows of the clean clip; those in which the face was lost are answered without a face: wrong."""
-    backend = backend_of(contender)
-    lips = lips_of(clip, backend)
-    parts = [trials_of(backend, lips, sound, some, mode="stream", clip=index) for some in windows]
-    return Answers(contender.label, "stream", condition, np.concatenate(parts))
+            for scene in spoilt:
+                if some[0].cells * CELL_MS in looked_at(scene.condition):
+                    lips = Eyes(backend, scene.lips[contender.label], mode)
+                    heard = ears if scene.sound is clean.sound else Ears(backend, scene.sound, mode)
+                    parts.setdefault((mode, scene.condition), []).append(answers_to(lips, heard, some, clip=index))
+    return [Answers(contender.label, mode, name, np.concatenate(found)) for (mode, name), found in parts.items()]
 
 
 @lru_cache(maxsize=16)
@@ -215,11 +242,13 @@ def backend_of(contender: Contender) -> Backend:
     return backend
 
 
-def _one_thread() -> None:
-    """Several processes share the cores: each keeps to one."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+def one_thread() -> None:
+    """This process keeps to one thread: several share the cores, and idle threads of a matrix product spin."""
     try:
         import torch
     except ImportError:
-        return
-    torch.set_num_threads(1)
+        pass
+    else:
+        torch.set_num_threads(1)
+    for library in openblas_of_numpy():
+        library.scipy_openblas_set_num_threads64_(1)

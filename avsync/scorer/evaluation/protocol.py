@@ -5,8 +5,8 @@ A *trial* is one window of pictures with the sound put off by a known delay. The
 offset. Delays move real sound; a trial whose search would reach beyond it is left out. Which windows count is decided
 on the clean clip alone, before any backend has seen it: all backends and conditions meet the same ones.
 
-The answers come from `stretch.measure`, as those of `LipSyncScorer` do; here only what is the same for several trials
-is remembered.
+The answers are those of `stretch.measure`, as `LipSyncScorer` gives them: `Eyes` and `Ears` take the same three steps,
+and take each only once where several trials share a stretch of pictures or of sound.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from avsync.scorer.grid import on_grid
 from avsync.scorer.lags import best_lag, search_offsets
 from avsync.scorer.score.evidence import between_lags
 from avsync.scorer.scorer import SILENCE_DBFS
-from avsync.scorer.signal import Method
-from avsync.scorer.stretch import Heard, Looked, hear, look, measure
+from avsync.scorer.stretch import Heard, Listened, Looked, Watched, compare, hear, listen, look, watch
 
 WINDOWS_MS: Final = (500, 1000, 2000)
 EVERY_MS: Final = 240
 DELAYS_MS: Final = tuple(range(-160, 161, 40))
 SEARCH_MS: Final = 200
 STEPS_MS: Final = (40, 20)
+OFFSETS_MS: Final = search_offsets(SEARCH_MS, min(STEPS_MS))
 RIGHT_MS: Final = 40.0
 """An answer is right when it is off by no more, at any frame rate."""
 BEYOND_MS: Final = 400
@@ -120,30 +120,41 @@ class Window(NamedTuple):
     cells: int
 
 
-class Remembering:
-    """A backend that embeds the same stretch only once; `lips_key` and `sound_key` say which one comes next."""
+class Eyes:
+    """A clip's pictures as one backend sees them, window by window, each looked at only once."""
 
-    def __init__(self, backend: Backend) -> None:
-        self.method: Method = backend.method
-        self.zero_ms, self.wants = backend.zero_ms, backend.wants
-        self.lips_key: tuple[int, ...] = ()
-        self.sound_key: tuple[int, ...] = ()
-        self._backend = backend
-        self._lips: dict[tuple[int, ...], Floats] = {}
-        self._sound: dict[tuple[int, ...], Floats] = {}
+    def __init__(self, backend: Backend, lips: Lips, mode: Mode) -> None:
+        self.lips = lips
+        self._backend, self._mode = backend, mode
+        self._seen: dict[Window, tuple[Watched, Floats | None]] = {}
 
-    def picture_values(self, rois: NDArray[np.uint8] | None, landmarks: Floats | None) -> Floats:
-        return self._backend.picture_values(rois, landmarks)
+    def see(self, window: Window) -> tuple[Watched, Floats | None]:
+        """The window, and its embedding (n, D): None where it cannot be judged."""
+        if window not in self._seen:
+            looked, end_ns = _shown(self.lips, window, self._backend.zero_ms, self._mode)
+            found = watch(looked, window.start, window.cells, end_ns=end_ns)
+            embed = self._backend.embed_lips
+            lips = embed(found.values, found.known, found.window) if found.why is None else None
+            self._seen[window] = found, lips
+        return self._seen[window]
 
-    def embed_lips(self, cells: Floats, seen: NDArray[np.bool_], window: slice) -> Floats:
-        if self.lips_key not in self._lips:
-            self._lips = {self.lips_key: self._backend.embed_lips(cells, seen, window)}
-        return self._lips[self.lips_key]
 
-    def embed_sound(self, mel: Floats, window: slice) -> Floats:
-        if self.sound_key not in self._sound:
-            self._sound[self.sound_key] = self._backend.embed_sound(mel, window)
-        return self._sound[self.sound_key]
+class Ears:
+    """A sound as one backend hears it, stretch by stretch, each listened to only once, whatever it is compared to."""
+
+    def __init__(self, backend: Backend, sound: Sound, mode: Mode) -> None:
+        self.sound = sound
+        self._backend, self._mode = backend, mode
+        self._heard: dict[tuple[int, int], tuple[Listened, Floats | None]] = {}
+
+    def hear(self, at: int, cells: int) -> tuple[Listened, Floats | None]:
+        """The stretch from cell `at` of the sound on, and its embedding (m, D): None where it cannot be judged."""
+        if (at, cells) not in self._heard:
+            heard = self.sound.heard if self._mode == "stream" else isolated(self.sound, at, cells)
+            found = listen(heard, self.sound.first + at, cells, OFFSETS_MS, silence_dbfs=SILENCE_DBFS)
+            sound = self._backend.embed_sound(found.mel, found.near) if found.why is None else None
+            self._heard[at, cells] = found, sound
+        return self._heard[at, cells]
 
 
 def sound_of(pcm: NDArray[np.float32], pcm_start_ns: int, truth_ms: float = 0.0) -> Sound:
@@ -211,41 +222,49 @@ def trials_of(
     kind: Kind = "known",
     clip: int = 0,
 ) -> Trials:
-    """The answers for all windows and delays of a clip, at both lag steps.
+    """The answers for all windows and delays of a clip, at both lag steps."""
+    return answers_to(Eyes(backend, lips, mode), Ears(backend, sound, mode), windows, kind=kind, clip=clip)
 
-    `sound`: the clip's own, or another's for the kind "other": then only trials whose sound is speech are asked.
+
+def answers_to(eyes: Eyes, ears: Ears, windows: Sequence[Window], *, kind: Kind = "known", clip: int = 0) -> Trials:
+    """`trials_of` with what was seen and heard before.
+
+    `ears`: of the clip's own sound, or another's for the kind "other": then only trials whose sound is speech are
+    asked.
     """
     delays = {"known": DELAYS_MS, "other": (0,), "beyond": (-SEARCH_MS - BEYOND_MS, SEARCH_MS + BEYOND_MS)}[kind]
-    offsets_ms = search_offsets(SEARCH_MS, min(STEPS_MS))
     reach = SEARCH_MS // CELL_MS
+    lips, sound = eyes.lips, ears.sound
     speech = speech_cells(sound) if kind == "other" else None
-    once = Remembering(backend)
     rows: list[tuple[object, ...]] = []
     for window in windows:
         end = window.start + window.cells
         tracked = bool(lips.seen[window.start - lips.first : end - lips.first].mean() >= FACE_SHARE)
-        looked, end_ns = _shown(lips, window, backend.zero_ms, mode)
         for delay_ms in delays:
             at = window.start - sound.first - delay_ms // CELL_MS
             if at - reach < 0 or at + window.cells + reach > sound.cells:
                 continue
             if speech is not None and speech[at : at + window.cells].mean() < SPEECH_SHARE:
                 continue
-            heard = sound.heard if mode == "stream" else isolated(sound, at, window.cells)
-            heard = heard._replace(first_cell=heard.first_cell + delay_ms // CELL_MS)
-            once.lips_key, once.sound_key = (window.start, window.cells), (at, window.cells)
-            found = measure(
-                once, looked, heard, window.start, window.cells, offsets_ms, silence_dbfs=SILENCE_DBFS, end_ns=end_ns
-            )
-            rho = np.full(len(offsets_ms), np.nan) if found.scores is None else found.scores.rho
+            rho, speech_s, coverage = _measured(eyes, ears, window, at)
             wanted_ms = -float(delay_ms) if kind == "known" else None
             head = (clip, KINDS.index(kind), window.cells * CELL_MS, window.start * CELL_MS, delay_ms)
             for step_ms in STEPS_MS:
                 every = step_ms // min(STEPS_MS)
-                lags = slice(len(offsets_ms) // 2 % every, None, every)
-                answer, refined_ms = _answer(offsets_ms[lags], rho[lags], wanted_ms)
-                rows.append((*head, step_ms, tracked, *answer, found.speech_s, found.coverage, refined_ms))
+                lags = slice(len(OFFSETS_MS) // 2 % every, None, every)
+                answer, refined_ms = _answer(OFFSETS_MS[lags], rho[lags], wanted_ms)
+                rows.append((*head, step_ms, tracked, *answer, speech_s, coverage, refined_ms))
     return np.array(rows, TRIAL)
+
+
+def _measured(eyes: Eyes, ears: Ears, window: Window, at: int) -> tuple[NDArray[np.float64], float, float]:
+    """What `measure` says of a window with the sound from cell `at` on: its lag scores, seconds of speech, coverage."""
+    (watched, lips), (listened, heard) = eyes.see(window), ears.hear(at, window.cells)
+    if lips is None or heard is None:
+        return np.full(len(OFFSETS_MS), np.nan), 0.0, 0.0
+    found = compare(watched, lips, listened, heard, OFFSETS_MS)
+    assert found.scores is not None
+    return found.scores.rho, found.speech_s, found.coverage
 
 
 def _shown(lips: Lips, window: Window, zero_ms: float, mode: Mode) -> tuple[Looked, int]:
