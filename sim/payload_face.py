@@ -92,6 +92,9 @@ class RenderedFace:
                 # The same chance for every call: what is drawn is this speaker's, not the picture's. Strength 0: no
                 # shaking, so a picture is the same whichever others are asked for with it.
                 motion = motion_of(np.random.default_rng(self.seed), part, self._look, 0.0)
+                # The crop is the SDK's own: it follows the mouth across and the skull downwards. Other crops, which the
+                # training is hardened against, have no part in it.
+                motion = motion._replace(right=torch.zeros_like(motion.right), down=torch.zeros_like(motion.down))
                 shown = show(self._look, motion, pixels=ROI_PX, span=CROP_SPAN)[0].clamp(0, 1)
                 parts.append((shown * 255).round().to(torch.uint8).permute(1, 2, 3, 0).numpy())
         return Pictures(np.concatenate(parts), landmarks(mouth))

@@ -182,6 +182,7 @@ def check_installed(part: scenario_source.Payload) -> None:
 
 def scored_run(run: Run, part: scenario_source.Payload) -> list[Scored]:
     """The run's payload as it was seen and heard, and the scorer's windows beside the truth."""
+    one_thread()
     frame_ns = ticks_to_ns(1, run.scenario.source.video.fps)
     speech = Speech(voice=part.voice, seed=run.seed, speaker=part.speaker, frame_ns=frame_ns)
     return score(run, speech, scorer_of(part.scorer))
@@ -191,5 +192,14 @@ def scorer_of(name: str) -> Scorer:
     """The SDK's own streaming scorer. Each window answers by itself: the truth beside it is of that second alone."""
     from avsync.scorer.scorer import LipSyncScorer
 
-    scorer: Scorer = LipSyncScorer(name, gather_s=0.0)
+    scorer: Scorer = LipSyncScorer(name, gather_s=0.0, block_ms=None)
     return scorer
+
+
+def one_thread() -> None:
+    """Runs stand side by side, a process for each core: torch's own threads would wait for each other there."""
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(1)

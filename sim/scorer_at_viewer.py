@@ -82,10 +82,10 @@ class Scored(NamedTuple):
 
     @property
     def error_ms(self) -> float | None:
-        """Scorer minus truth, where both are known."""
+        """Scorer minus truth, where both are known; to a tenth, which is as fine as a payload's samples (0.06 ms)."""
         if self.truth_ns is None or self.offset_ms is None:
             return None
-        return self.offset_ms - to_ms(self.truth_ns)
+        return round(self.offset_ms - to_ms(self.truth_ns), 1) + 0.0  # no minus before a zero
 
 
 def score(run: Run, payload: Payload, scorer: Scorer) -> list[Scored]:
@@ -154,7 +154,7 @@ def measures(scored: Sequence[Scored], window: Window, frame: float) -> dict[str
     both = [one for one in judged if one.offset_ms is not None]
     error = np.array([one.error_ms for one in both], np.float64)
     sure = np.array([one.confidence > SURE for one in both], np.bool_)
-    right = np.abs(error) <= frame + 1e-6
+    right = np.abs(error) <= round(frame, 1)
     return {
         "scorer_windows": len(both),
         "scorer_answered_pct": share_pct(len(both), len(judged) if len(judged) >= ENOUGH else 0),

@@ -8,11 +8,13 @@ import pytest
 
 from avsync.errors import InputError
 from avsync.units import ms
-from sim.payload_speech import check_installed, scored_run
+from sim.payload import Pictures
+from sim.payload_speech import Speech, check_installed, scored_run, scorer_of
 from sim.row import Row
 from sim.scenario_source import Payload
-from sim.scorer_at_viewer import columns
+from sim.scorer_at_viewer import columns, score
 from sim.sink import Sink
+from sim.truth_logs import I64
 from tests.small_world import run, varied
 
 CUT_S = {"video_stall": 32.0, "audio_stall": 32.0, "jitter_burst": 43.0, "bridge_clock_drift": 31.0}
@@ -61,3 +63,19 @@ def test_a_payload_played_in_sync_reads_zero() -> None:
     row = row_of("audio_stall", "avsync")
     assert row["scorer_truth_offset_p50_ms@clear"] == pytest.approx(0, abs=1)
     assert abs(row["scorer_bias_ms@clear"] or 0) <= 20
+
+
+class WrongLips(Speech):
+    """Content whose lips are 80 ms late, as no log can know."""
+
+    def pictures(self, turn: int, since_ns: I64) -> Pictures:
+        return super().pictures(turn, since_ns - ms(80))
+
+
+def test_the_scorer_sees_what_the_viewer_saw_and_not_the_log() -> None:
+    """The pictures moved after the truth was written: the columns have to disagree by just that."""
+    one = run(varied("audio_stall", duration_s=CUT_S["audio_stall"]), viewer="avsync")
+    row = columns(score(one, WrongLips(seed=1), scorer_of("fused")), one)
+    assert row["scorer_truth_offset_p50_ms@clear"] == pytest.approx(0, abs=1)
+    assert row["scorer_bias_ms@clear"] == pytest.approx(80, abs=20)
+    assert (row["scorer_right_pct@clear"] or 0) <= 20 and (row["scorer_error_p95_ms@clear"] or 0) > FRAME_MS
