@@ -7,6 +7,7 @@ taken off.
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -309,6 +310,7 @@ def test_a_backend_that_is_missing_is_said_once_and_not_for_every_clip(tmp_path,
     clip = str(draw(tmp_path / "talk.mp4", seconds=2))
     assert main(["score", "--backend", "fused", clip, clip]) == 2
     assert capsys.readouterr().err.count("needs torch") == 1
+    assert gc.isenabled(), "garbage was only left alone while networks were loaded"
 
 
 @pytest.mark.parametrize("words", [
