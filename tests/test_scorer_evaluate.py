@@ -16,6 +16,7 @@ from avsync.errors import InputError
 from avsync.scorer.confidence import Curve, label_of
 from avsync.scorer.evaluation import clips as evaluate_clips
 from avsync.scorer.evaluation import evaluate as evaluation
+from avsync.scorer.evaluation.card import BEGIN, END, card
 from avsync.scorer.evaluation.clips import Tracked, spoiled, tracked
 from avsync.scorer.evaluation.command import add_evaluate_arguments, run_evaluate
 from avsync.scorer.evaluation.degrade import RATES, at_rate
@@ -547,3 +548,70 @@ def test_evaluating_a_clip_without_a_face_says_so(clip_file: Path, monkeypatch: 
     entry = ClipEntry(clip_file, "Eve", "development", 0.0)
     done: ClipAnswers = evaluate_clip(0, [entry], Plan((Contender("geometry", "geometry"),)))
     assert "no face" in done.left_out and not done.answers
+
+
+# ---- the model card
+
+
+def test_the_card_holds_the_tables_between_its_marks_and_leaves_the_rest(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avsync.scorer.evaluation.command.CONDITIONS", ("noise_10_db", "60"))
+    file = folder / "card.md"
+    file.write_text(f"# Ours\n\n{BEGIN}\nold numbers\n{END}\n\nStays.\n")
+    assert run(folder, "--json", "--conditions", "--card", str(file)) == 0
+    found = json.loads(capsys.readouterr().out)
+    text = file.read_text()
+    assert text.startswith(f"# Ours\n\n{BEGIN}\n") and text.endswith(f"{END}\n\nStays.\n") and "old numbers" not in text
+    assert card(found) in text
+    assert "| geometry | reported (1) | 100.0 | 100.0 | 100.0 |" in text or "| geometry | all (3) | 100.0 " in text
+    for title in (
+        "Right within 40 ms",
+        "each mode",
+        "surer than 0.8",
+        "Signed error",
+        "Spoiled clips",
+        "picture rates",
+    ):
+        assert title in text
+    run(folder, "--json", "--conditions", "--card", str(file))
+    assert file.read_text() == text  # again is the same again
+
+
+def test_what_misses_a_limit_is_bold() -> None:
+    row = {"backend": "fused", "half": "all", "condition": "music", "pooled_pct": 80.0, "untracked_pct": 0.0}
+    found = dict.fromkeys(("clips", "accuracy", "seeds", "spread", "confidence", "unrelated", "bias", "rates"), ())
+    missed, met = ({**found, "conditions": [{**row, "loss_points": lost}]} for lost in (6.1, 6.0))
+    assert "80.0 (**+6.1**)" in card(missed) and "80.0 (+6.0)" in card(met)
+
+
+def test_a_file_without_marks_is_refused_before_anything_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avsync.scorer.evaluation.command.run_all", None)
+    (folder / "card.md").write_text("# Ours\n")
+    with pytest.raises(InputError, match="no place for the tables"):
+        run(folder, "--card", str(folder / "card.md"))
+    with pytest.raises(InputError, match="not readable"):
+        run(folder, "--card", str(folder / "nowhere.md"))
+
+
+def test_three_trainings_are_averaged_each_method_by_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from avsync.scorer.evaluation.speakers import read_manifest
+
+    class Late(Opening):
+        zero_ms = 80.0
+
+    seeds = [Contender(m, f"{m} {n}", ((m, Path(n)),)) for m in ("geometry", "pixels") for n in ("a", "b", "c")]
+    blind = {"geometry b", "pixels a", "pixels b", "pixels c"}
+    monkeypatch.setattr(evaluation, "backend_of", lambda one: Late() if one.label in blind else Opening())
+    plan = Plan((Contender("geometry", "geometry"), *seeds), modes=("stream",), strangers=False)
+    found = summary(list(evaluate(read_manifest(folder), plan)), plan)
+    mixed, alike = (
+        row
+        for row in found["spread"]
+        if (row["half"], row["window_ms"], row["step_ms"]) == ("all", 2000, 40) and row["weights"] == 3
+    )
+    low = mixed["low_pct"]
+    assert low < 20 and (mixed["method"], mixed["high_pct"]) == ("geometry", 100.0)
+    assert mixed["mean_pct"] == pytest.approx((200 + low) / 3, abs=0.01)
+    assert (alike["mean_pct"], alike["low_pct"], alike["high_pct"]) == (low, low, low)
+    assert "geometry, mean of 3" in card(found)

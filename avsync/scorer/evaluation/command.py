@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from avsync.errors import InputError
+from avsync.scorer.evaluation.card import check_card, write_card
 from avsync.scorer.evaluation.evaluate import CONDITIONS, ClipAnswers, Contender, Plan, backend_of, evaluate, one_thread
 from avsync.scorer.evaluation.protocol import MODES, WINDOWS_MS
 from avsync.scorer.evaluation.speakers import HALVES, ClipEntry, read_manifest
@@ -30,6 +31,7 @@ examples:
   avsync scorer evaluate --clips clips --conditions         also spoiled clips and other picture rates
   avsync scorer evaluate --clips clips --weights a b c      also three trainings, each in a folder
   avsync scorer evaluate --clips clips --half development   only the speakers that may be used to choose
+  avsync scorer evaluate --clips clips --conditions --weights a b c --card docs/model_card.md
   avsync scorer evaluate --clips clips --quick              the last line alone, in a third of the time
 
 The folder holds a manifest.csv with the columns file, ref_offset_ms (positive: audio late) and, if wanted, speaker.
@@ -66,6 +68,9 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--conditions", action="store_true", help="also spoiled clips, and other picture rates")
     parser.add_argument("--quick", action="store_true", help="in the stream alone, and nobody else's voice")
     parser.add_argument("--half", choices=HALVES, help="only these speakers")
+    parser.add_argument(
+        "--card", type=Path, metavar="FILE", help="write the tables as Markdown between the two marks of this file"
+    )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (2)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep tracked faces here, for the next time")
 
@@ -81,6 +86,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
         strangers=not args.quick,
         cache=args.cache,
     )
+    if args.card is not None:
+        check_card(args.card)
     for contender in plan.contenders:
         backend_of(contender)  # missing or broken weights are found before anything runs
     done = run_all(out, entries, plan, jobs=checked_jobs(args.jobs))
@@ -92,6 +99,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
     )
     found["floor"] = {"backend": main, "reached_pct": reached, "wanted_pct": args.floor, "met": met}
     print_summary(out, found)
+    if args.card is not None:
+        write_card(args.card, found)
     if not met:
         out.print(f"below the floor: wanted {_line(args.floor)}, got {_line(reached)}", style="bold red")
     if args.json:

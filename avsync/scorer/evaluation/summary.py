@@ -85,6 +85,7 @@ def summary(done: Sequence[ClipAnswers], plan: Plan) -> dict[str, Any]:
         "clips": [_clip(clip) for clip in sorted(done, key=lambda clip: clip.place)],
         "accuracy": _accuracy(pool, shipped, plan.modes),
         "seeds": _accuracy(pool, seeds, plan.modes[:1]),
+        "spread": _spread(pool, seeds),
         "bias": _bias(pool, shipped),
         "confidence": _confidence(pool, shipped),
         "unrelated": _unrelated(pool, shipped),
@@ -113,6 +114,20 @@ def _accuracy(pool: Pool, contenders: Sequence[Contender], modes: Sequence[Mode]
             trials = chosen(pool.of(one.label, part, mode=mode), window_ms=window_ms, step_ms=step_ms)
             head |= {"mode": mode, "step_ms": step_ms, "window_ms": window_ms}
             rows.append(head | as_json(accuracy(trials)))
+    return rows
+
+
+def _spread(pool: Pool, seeds: Sequence[Contender]) -> Rows:
+    """Of each method's other trainings: the mean of their accuracies (pooled, in the stream), lowest and highest."""
+    rows: Rows = []
+    methods = dict.fromkeys(one.method for one in seeds)
+    for method, part, step_ms, window_ms in product(methods, pool.parts, STEPS_MS, WINDOWS_MS):
+        labels = [one.label for one in seeds if one.method == method]
+        found = [accuracy(chosen(pool.of(label, part), window_ms=window_ms, step_ms=step_ms)) for label in labels]
+        values = [one.pooled_pct for one in found if one.pooled_pct is not None]
+        mean, low, high = (round(float(np.mean(values)), 2), min(values), max(values)) if values else (None,) * 3
+        head = {"method": method, "half": part, "step_ms": step_ms, "window_ms": window_ms, "weights": len(values)}
+        rows.append(head | {"mean_pct": mean, "low_pct": low, "high_pct": high})
     return rows
 
 

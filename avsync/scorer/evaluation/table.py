@@ -24,7 +24,7 @@ def print_summary(out: Console, found: dict[str, Any]) -> None:
         for step_ms in dict.fromkeys(row["step_ms"] for row in found["accuracy"]):
             rows = [row for row in found["accuracy"] if row["mode"] == mode and row["step_ms"] == step_ms]
             _print_accuracy(out, f"right within 40 ms, {mode}, {step_ms} ms lags: %", rows)
-    _print_seeds(out, found["seeds"])
+    _print_seeds(out, found["seeds"], found["spread"])
     _print_bias(out, found["bias"])
     for step_ms in dict.fromkeys(row["step_ms"] for row in found["confidence"]):
         rows = [row for row in found["confidence"] if row["step_ms"] == step_ms]
@@ -70,23 +70,18 @@ def _print_accuracy(out: Console, title: str, rows: Sequence[dict[str, Any]]) ->
     out.print(table)
 
 
-def _print_seeds(out: Console, rows: Sequence[dict[str, Any]]) -> None:
-    """Each training seed, and how far they lie apart."""
+def _print_seeds(out: Console, rows: Sequence[dict[str, Any]], spread: Sequence[dict[str, Any]]) -> None:
+    """Each training seed, and how far those of a method lie apart."""
     for step_ms in dict.fromkeys(row["step_ms"] for row in rows):
         at_step = [row for row in rows if row["step_ms"] == step_ms]
         _print_accuracy(out, f"weights given, stream, {step_ms} ms lags: %", at_step)
-        for part in (part for part in PARTS if any(row["half"] == part for row in at_step)):
-            words = []
-            for window_ms in dict.fromkeys(row["window_ms"] for row in at_step):
-                values = [
-                    row["pooled_pct"]
-                    for row in at_step
-                    if row["half"] == part and row["window_ms"] == window_ms and row["pooled_pct"] is not None
-                ]
-                if values:
-                    middle = sum(values) / len(values)
-                    words.append(f"{window_ms / 1000:g} s {middle:.1f} ({min(values):.1f} to {max(values):.1f})")
-            out.print(f"mean over weights, {part}: {', '.join(words)}", soft_wrap=True)
+        apart = [row for row in spread if row["step_ms"] == step_ms and row["mean_pct"] is not None]
+        for (method, part), some in grouped_by(apart, "method", "half").items():
+            words = [
+                f"{row['window_ms'] / 1000:g} s {row['mean_pct']:.1f} ({row['low_pct']:.1f} to {row['high_pct']:.1f})"
+                for row in some
+            ]
+            out.print(f"{method}, mean of {some[0]['weights']} weights, {part}: {', '.join(words)}", soft_wrap=True)
 
 
 def _print_bias(out: Console, rows: Sequence[dict[str, Any]]) -> None:
@@ -177,10 +172,14 @@ def _print_rates(out: Console, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _grouped(rows: Sequence[dict[str, Any]], *names: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    return dict(sorted(grouped_by(rows, *names).items(), key=lambda item: _order(rows, item[0])))
+
+
+def grouped_by(rows: Sequence[dict[str, Any]], *names: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in names), []).append(row)
-    return dict(sorted(groups.items(), key=lambda item: _order(rows, item[0])))
+    return groups
 
 
 def _order(rows: Sequence[dict[str, Any]], group: tuple[Any, ...]) -> tuple[int, int]:
