@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,22 @@ def test_a_rendered_picture_does_not_depend_on_its_neighbours() -> None:
         assert np.abs(alone.astype(int) - whole[index].astype(int)).max() <= 1
     assert np.abs(whole[0].astype(int) - whole[5].astype(int)).max() > 20, "it moves"
     assert (RenderedFace(6, mouth).pictures(mouth[:1]).rois != whole[:1]).any(), "another face"
+
+
+def test_a_crop_lies_as_the_sdk_cuts_it_wherever_the_training_draws_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever hardens the training against other people's crops must not move the lab's."""
+    pytest.importorskip("torch")
+    from avsync.scorer.training import renderer
+
+    mouth, drawn = moving_mouth(3), renderer.motion_of
+    usual = RenderedFace(5, mouth).pictures(mouth).rois
+
+    def astray(*args: Any) -> Any:
+        motion = drawn(*args)
+        return motion._replace(right=motion.right + 0.3, down=motion.down - 0.2)
+
+    monkeypatch.setattr(renderer, "motion_of", astray)
+    np.testing.assert_array_equal(RenderedFace(5, mouth).pictures(mouth).rois, usual)
 
 
 @needs_espeak

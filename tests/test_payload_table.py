@@ -12,12 +12,12 @@ from tests.payload_story import Reader, marked
 
 
 def written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, lies_ms: float, scenario: str = "clean"
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, lies_ms: float, windows: int = 1000, scenario: str = "clean"
 ) -> tuple[int, str]:
     """Marks instead of speech: neither espeak-ng nor nets."""
 
     def scored(run: Any, part: Any) -> Any:
-        return payload_speech.score(run, marked(run), Reader(lies_ms=lies_ms if run.seed == 2 else 0.0))
+        return payload_speech.score(run, marked(run), Reader(lies_ms=lies_ms if run.seed == 2 else 0.0))[:windows]
 
     monkeypatch.setattr(payload_speech, "scored_run", scored)
     monkeypatch.setattr(payload_table, "check_installed", lambda _: None)
@@ -44,6 +44,11 @@ def test_a_run_that_is_more_than_a_frame_away_is_named(tmp_path: Path, monkeypat
     code, text = written(tmp_path, monkeypatch, lies_ms=60.0)
     assert code == 1 and "2 of 4 runs agree" in text
     assert [line.split("|")[3].strip() for line in text.splitlines() if line.endswith("| NO     |")] == ["2", "2"]
+
+
+def test_too_few_windows_are_no_agreement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, text = written(tmp_path, monkeypatch, lies_ms=0.0, windows=19)
+    assert code == 1 and "0 of 4 runs agree" in text and text.count("UNKNOWN") >= 4
 
 
 def test_nothing_to_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

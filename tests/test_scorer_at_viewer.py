@@ -120,6 +120,16 @@ def test_landmarks_go_along_where_every_picture_has_them() -> None:
     assert set(without.landmarks) == {None}
 
 
+def test_one_frame_away_is_within_one_frame() -> None:
+    """The scorer answers in whole steps, and the truth is a microsecond beside one."""
+    one = run(small(4.0))
+    near, far = (
+        [Scored(0, 1, truth_ns, 0, 40.0, 1.0, "", "", ("all",))] * 20 for truth_ns in (-2_000, -200_000)
+    )  # fmt: skip
+    assert columns(near, one)["scorer_error_p95_ms"] == 40.0 and columns(near, one)["scorer_right_pct"] == 100.0
+    assert columns(far, one)["scorer_error_p95_ms"] == 40.2 and columns(far, one)["scorer_right_pct"] == 0.0
+
+
 def test_a_call_without_a_viewer_has_no_windows() -> None:
     one = run(small(4.0))
     one.viewer_glass = GlassLog()
