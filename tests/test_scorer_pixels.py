@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from avsync.scorer.backends import level_of, normal_lips, with_context  # noqa: E402
 from avsync.scorer.features import Floats  # noqa: E402
-from avsync.scorer.mouthnet import GREY_PX, MouthNet, packed  # noqa: E402
+from avsync.scorer.mouthnet import GREY_PX, TOGETHER, MouthNet, packed  # noqa: E402
 from avsync.scorer.nets import read_ensemble  # noqa: E402
 from avsync.scorer.networks import CONTEXT_CELLS, LipNet, SoundNet  # noqa: E402
 from avsync.scorer.training import pixel_clips, pixel_mouth, pixel_train  # noqa: E402
@@ -63,6 +63,15 @@ def test_an_ensemble_says_what_its_members_say_apart():
 def test_a_picture_is_read_without_its_neighbours():
     net = packed([trained_form(0)])
     assert net.values_of(crops(5), "cpu")[3:4] == pytest.approx(net.values_of(crops(5)[3:4], "cpu"), abs=1e-5)
+
+
+def test_many_pictures_go_through_a_few_at_a_time_and_keep_their_order():
+    """What lies between two layers of many at once is so large that it costs page faults at every block."""
+    net, seen = packed([trained_form(0)]), []
+    net.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    values = net.values_of(crops(2 * TOGETHER + 3), "cpu")
+    assert seen == [TOGETHER, TOGETHER, 3]
+    assert values[-2:] == pytest.approx(net.values_of(crops(2 * TOGETHER + 3)[-2:], "cpu"), abs=1e-5)
 
 
 def test_brightness_and_contrast_change_little():

@@ -22,6 +22,10 @@ LUMA: Final = (0.299, 0.587, 0.114)
 SMALLEST_CONTRAST: Final = 4.0
 """Added to a picture's spread (of 255) before it is divided by it: the noise of a blank picture is not blown up."""
 CHANNELS: Final = (16, 32, 48, 64)
+TOGETHER: Final = 8
+"""Pictures that `values_of` sends through at once: what lies between two layers of more than these is so large that
+the C library gives it back to the system after every block and asks for it anew, page by page. For 16 pictures that
+cost up to 1,100 page faults a block: 10.2 ms at p95 for a fused block, 7.9 without."""
 NEARBY_PX: Final = 9
 """Detail is what stands out from the mean of so many pixels around, a third of the mouth's width..."""
 REGION_PX: Final = 13
@@ -82,7 +86,8 @@ class MouthNet(nn.Module):
     def values_of(self, rois: NDArray[np.uint8], device: str) -> NDArray[np.float32]:
         """rois: uint8 (T, 96, 96, 3) -> float32 (T, members x values)."""
         with torch.inference_mode():
-            return np.asarray(self(torch.from_numpy(rois).to(device)).float().cpu().numpy(), np.float32)
+            parts = [self(part.to(device)).float().cpu() for part in torch.from_numpy(rois).split(TOGETHER)]
+            return np.asarray(torch.cat(parts).numpy(), np.float32)
 
 
 def prepared(grey: Tensor, nearby: Tensor, region: Tensor) -> Tensor:
