@@ -86,7 +86,8 @@ class MouthNet(nn.Module):
     def values_of(self, rois: NDArray[np.uint8], device: str) -> NDArray[np.float32]:
         """rois: uint8 (T, 96, 96, 3) -> float32 (T, members x values)."""
         with torch.inference_mode():
-            parts = [self(part.to(device)).float().cpu() for part in torch.from_numpy(rois).split(TOGETHER)]
+            given = torch.split(torch.from_numpy(rois), TOGETHER)
+            parts = [self(part.to(device)).float().cpu() for part in given]
             return np.asarray(torch.cat(parts).numpy(), np.float32)
 
 
