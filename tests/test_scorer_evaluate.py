@@ -25,6 +25,7 @@ from avsync.scorer.evaluation.numbers import accuracy, bias, chosen, confidences
 from avsync.scorer.evaluation.protocol import (
     DELAYS_MS,
     MODES,
+    WINDOWS_MS,
     Footage,
     Trials,
     Window,
@@ -583,6 +584,18 @@ def test_what_misses_a_limit_is_bold() -> None:
     found = dict.fromkeys(("clips", "accuracy", "seeds", "spread", "confidence", "unrelated", "bias", "rates"), ())
     missed, met = ({**found, "conditions": [{**row, "loss_points": lost}]} for lost in (6.1, 6.0))
     assert "80.0 (**+6.1**)" in card(missed) and "80.0 (+6.0)" in card(met)
+    head = {"backend": "fused", "half": "all", "clips": 9, "step_ms": 40, "mode": "stream", "low_pct": None}
+    rows = [
+        {**head, "window_ms": ms, "pooled_pct": pct, "averaged_pct": pct}
+        for ms, pct in zip(WINDOWS_MS, (76, 87.9, 97), strict=True)
+    ]
+    told = [
+        {**head, "window_ms": ms, "sure": {"covered_pct": 50.0, "wrong_pct": wrong}}
+        for ms, wrong in ((1000, 1.2), (2000, 0.9))
+    ]
+    shown = card({**found, "conditions": (), "accuracy": rows, "confidence": told})
+    assert "| 76.0 | **87.9** | 97.0 |" in shown
+    assert "| 1 s | 50.0 | **1.2** |" in shown and "| 2 s | **50.0** | 0.9 |" in shown
 
 
 def test_a_file_without_marks_is_refused_before_anything_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
