@@ -53,6 +53,7 @@ def make_clip(
     picture: Callable[[Fraction, tuple[int, int]], NDArray[np.uint8]] = flashing,
     sound: NDArray[np.int16] | None = None,
     rotate: int = 0,
+    pixel_aspect: Fraction = Fraction(1),
 ) -> Path:
     """A file by PyAV; the container follows from the name. Returns `path`."""
     times = picture_times(fps) if times is None else times
@@ -62,6 +63,7 @@ def make_clip(
         if pictures is not None:
             pictures.width, pictures.height, pictures.pix_fmt = *size, "yuv420p"
             pictures.codec_context.time_base = Fraction(1, 1000) if len(set(np.diff(times))) > 1 else 1 / fps
+            pictures.codec_context.sample_aspect_ratio = pixel_aspect
             if rotate:
                 pictures.set_display_rotation(rotate)
         if voice is not None:

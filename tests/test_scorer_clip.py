@@ -252,6 +252,30 @@ def test_a_phones_picture_stands_upright(tmp_path: Path) -> None:
     assert rgb[:8].mean() > 180 and rgb[-8:].mean() < 60
 
 
+@pytest.mark.parametrize(("stored", "aspect", "shown"), [
+    ((64, 48), Fraction(2), (128, 48)),  # anamorphic: twice as wide as it is stored
+    ((64, 48), Fraction(8, 9), (64, 54)),  # a DVD's: nothing is thrown away, the picture grows
+    ((64, 48), Fraction(100), (64, 48)),  # nonsense
+])  # fmt: skip
+def test_a_disc_is_round_whatever_its_pixels_are(
+    tmp_path: Path, stored: tuple[int, int], aspect: Fraction, shown: tuple[int, int]
+) -> None:
+    """Landmarks are distances: on squeezed pictures every mouth would be open wider than it is."""
+    lasting = float(aspect) if aspect < 4 else 1.0
+
+    def disc(at: Fraction, size: tuple[int, int]) -> np.ndarray:
+        x, y = np.arange(size[0]) - size[0] / 2 + 0.5, np.arange(size[1])[:, None] - size[1] / 2 + 0.5
+        inside = (x * lasting) ** 2 + y**2 < 20**2
+        return np.repeat(np.where(inside, 230, 20)[..., None], 3, axis=2).astype(np.uint8)
+
+    clip = open_clip(make_clip(tmp_path / "a.mp4", size=stored, picture=disc, pixel_aspect=aspect))
+    rgb = next(iter(clip.pictures())).rgb
+    assert (clip.width, clip.height) == shown and rgb.shape == (shown[1], shown[0], 3)
+    bright = rgb[..., 1] > 125
+    across, down = (np.ptp(np.flatnonzero(bright.any(axis=axis))) for axis in (0, 1))
+    assert across == pytest.approx(down, abs=2)
+
+
 def test_units_come_in_the_order_of_time(tmp_path: Path) -> None:
     units = list(open_clip(make_clip(tmp_path / "a.mp4")).together())
     assert [unit.pts_ns for unit in units] == sorted(unit.pts_ns for unit in units)

@@ -32,6 +32,8 @@ SIDE_MAX: Final = 1920
 """Longest side of a picture handed out, pixels; larger ones are scaled down. A face of 64 px in 1280x720 keeps 96."""
 PIXELS_MAX: Final = 64_000_000
 """Larger pictures are refused (8K has 33 million): each is held several times while it is decoded."""
+PIXEL_ASPECT_MAX: Final = 4.0
+"""Widest (and, turned, narrowest) pixels: anamorphic film has 2, half-width stereo pictures too."""
 SOUND_RATES: Final = range(4_000, 768_001)
 PICTURES_AHEAD: Final = 4
 SOUND_AHEAD: Final = 32
@@ -80,7 +82,7 @@ class Clip:
 
     file: str
     width: int
-    """Pixels of the pictures handed out: turned upright and at most `SIDE_MAX` long."""
+    """Pixels of the pictures handed out: square, turned upright and at most `SIDE_MAX` long."""
     height: int
     fps: float | None
     """As the file declares it; None where it does not. Times come from the pictures' own stamps."""
@@ -89,6 +91,8 @@ class Clip:
     """As the file declares it, for progress bars only."""
     start_ns: int
     """The file's own time that is 0 here."""
+    pixel_aspect: float = 1.0
+    """Width over height of a pixel as it is stored. Those handed out are square: a squeezed face is another face."""
     troubles: Troubles = field(default_factory=Troubles, compare=False)
 
     def pictures(self) -> Iterator[Picture]:
@@ -121,7 +125,8 @@ def open_clip(path: str | Path) -> Clip:
         rate = audio.codec_context.sample_rate
         if rate not in SOUND_RATES:
             raise InputError(f"its sound rate of {rate} Hz cannot be", file=file, remedy="encode the sound again")
-        upright = _first_size(file, video)
+        aspect = _pixel_aspect(video)
+        upright = _first_size(file, video, aspect)
         starts = [_ns(s.start_time, s.time_base) for s in (video, audio) if s.start_time is not None and s.time_base]
         return Clip(
             file=file,
@@ -131,6 +136,7 @@ def open_clip(path: str | Path) -> Clip:
             sound_rate_hz=rate,
             duration_ns=None if container.duration is None else int(container.duration) * 1000,
             start_ns=min(starts, default=0),
+            pixel_aspect=aspect,
         )
 
 
@@ -171,7 +177,7 @@ def _pictures(clip: Clip) -> Iterator[Picture]:
     last_ns: int | None = None
     step_ns = round(NS_PER_S / clip.fps) if clip.fps else 40_000_000
     repeats = 0
-    rgb_of = RgbOf()
+    rgb_of = RgbOf(clip.pixel_aspect)
     for frame in filter(None, _frames(clip, "video")):
         at_ns = _time_ns(frame, clip)
         if at_ns is None:
@@ -252,22 +258,24 @@ def _frames(clip: Clip, kind: str) -> Iterator[Any]:
 
 
 class RgbOf:
-    """Frames to upright RGB of at most `SIDE_MAX`; keeps the scaler from frame to frame."""
+    """Frames to upright RGB of square pixels and at most `SIDE_MAX`; keeps the scaler from frame to frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, pixel_aspect: float = 1.0) -> None:
+        self._pixel_aspect = pixel_aspect
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> Rgb:
-        width, height = shown_size(frame.width, frame.height)
+        width, height = shown_size(frame.width, frame.height, self._pixel_aspect)
         array: Rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24").to_ndarray()  # type: ignore[assignment]
         turns = quarter_turns(frame)
         return np.ascontiguousarray(np.rot90(array, turns)) if turns else array
 
 
-def shown_size(width: int, height: int) -> tuple[int, int]:
-    """(width, height) with neither above `SIDE_MAX`."""
-    scale = min(1.0, SIDE_MAX / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
+def shown_size(width: int, height: int, pixel_aspect: float = 1.0) -> tuple[int, int]:
+    """(width, height) in square pixels with neither above `SIDE_MAX`; the shorter side of a pixel is drawn out."""
+    wide, high = width * max(1.0, pixel_aspect), height * max(1.0, 1.0 / pixel_aspect)
+    scale = min(1.0, SIDE_MAX / max(wide, high))
+    return max(1, round(wide * scale)), max(1, round(high * scale))
 
 
 def quarter_turns(frame: av.VideoFrame) -> int:
@@ -275,9 +283,15 @@ def quarter_turns(frame: av.VideoFrame) -> int:
     return round((frame.rotation or 0) / 90) % 4
 
 
-def _first_size(file: str, video: Any) -> tuple[int, int]:
+def _pixel_aspect(video: Any) -> float:
+    """As the container says, else the codec; what no camera or disc has ever had is a mistake: square, then."""
+    aspect = float(video.sample_aspect_ratio or video.codec_context.sample_aspect_ratio or 1)
+    return aspect if 1 / PIXEL_ASPECT_MAX <= aspect <= PIXEL_ASPECT_MAX else 1.0
+
+
+def _first_size(file: str, video: Any, pixel_aspect: float) -> tuple[int, int]:
     """The size of the pictures handed out, which the first decodable one knows best."""
-    width, height = shown_size(video.codec_context.width or 1, video.codec_context.height or 1)
+    width, height = shown_size(video.codec_context.width or 1, video.codec_context.height or 1, pixel_aspect)
     with closing(_open(file)) as container:
         stream = _video(container)
         try:
@@ -286,7 +300,7 @@ def _first_size(file: str, video: Any) -> tuple[int, int]:
             frame = None
     if not isinstance(frame, av.VideoFrame):
         return width, height
-    width, height = shown_size(frame.width, frame.height)
+    width, height = shown_size(frame.width, frame.height, pixel_aspect)
     return (height, width) if quarter_turns(frame) % 2 else (width, height)
 
 
