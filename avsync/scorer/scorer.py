@@ -136,7 +136,12 @@ class LipSyncScorer:
         return self._score(pcm, rois, fps, pcm_start_ms, landmarks, pts_of(pts_ns), epoch_of(epoch), "window").signal
 
     def score_batch(self, blocks: Iterable[Block]) -> list[LipSyncSignal]:
-        """Blocks that have nothing to do with each other; the results in their order, as `score_block` gives them."""
+        """Blocks that have nothing to do with each other, of any lengths; the results in their order, as `score_block`
+        gives them. They are scored one after the other: a call less, not a shorter one.
+
+        Blocks of one shape whose lags alone are wanted (no labels, no confidence) are computed together by
+        `avsync.scorer.cuda.BlockScorer`: on a GPU, or four at a time on a CPU, where that takes 40 % less.
+        """
         return [self._score(*Block(*block)).signal for block in blocks]
 
     # ---- as a stream
