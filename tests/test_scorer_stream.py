@@ -258,6 +258,17 @@ def test_a_short_gap_of_pictures_is_no_face_and_a_long_one_ends_the_run() -> Non
     assert second[0].pts_ns == talk.pts_ns[150], "the new run begins with its own first picture"
 
 
+def test_a_cut_to_another_face_costs_the_window_that_holds_it() -> None:
+    """Larger, elsewhere, of other proportions, and another picture: for 6 s statistics know both."""
+    talk, cut = Talk(9.0, fps=25, ahead_ms=80), 112
+    talk.rois[cut:] = 255 - talk.rois[cut:]
+    middle = talk.landmarks.mean(axis=(0, 1))
+    talk.landmarks[cut:] = (talk.landmarks[cut:] - middle) * (1.2, 1.5) + middle + (40, -25)
+    windows = signals(at_once(talk, gather_s=0.0), "window")
+    assert [each.label for each in windows] == ["voice_ahead"] * 4 + ["occluded"] + ["voice_ahead"] * 4
+    assert {each.offset_ms for each in windows if not each.occluded} == {80.0}
+
+
 def test_trap_42_slides_and_less_than_5_fps_are_never_sure() -> None:
     talk, one = Talk(6.0), stream()
     one.push_audio(talk.pcm, talk.pcm_pts_ns)
