@@ -147,7 +147,7 @@ def evaluate_clip(index: int, entries: Sequence[ClipEntry], plan: Plan) -> ClipA
     assert entry.truth_ms is not None, "the manifest was read with references"
     sound = sound_of(clip.pcm, clip.pcm_start_ns, entry.truth_ms)
     windows = [counted_windows(clip, sound, window_ms) for window_ms in WINDOWS_MS]
-    others = [_borrowed(entries[other].path) for other in partners(entries, index)]
+    others = [_borrowed(entries[other].path) for other in partners(entries, index)] if plan.strangers else []
     scenes = [_scene(CLEAN, plan.contenders, clip, sound)]
     for condition in plan.conditions:
         shipped = [contender for contender in plan.contenders if contender.shipped]
