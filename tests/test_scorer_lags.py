@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avsync.scorer.lags import best_lag, lag_scores, search_offsets
+from avsync.scorer.lags import DRIFT_CELLS, best_lag, lag_scores, search_offsets, without_drift
 
 RNG = np.random.default_rng(7)
 SOUND = RNG.standard_normal((200, 8)).astype(np.float32)
@@ -89,6 +89,36 @@ def test_cells_without_a_face_do_not_count() -> None:
     assert scores.rho[10] == pytest.approx(1.0, abs=1e-5)
 
 
+def test_cells_without_a_face_do_not_count_in_a_long_window_either() -> None:
+    """Nor do they in the running mean of those beside them."""
+    seen = np.ones(100, bool)
+    seen[40:50] = False
+    spoiled = SOUND[50:150].copy()
+    spoiled[~seen] = 99.0
+    plain, other = (lag_scores(lips, SOUND, 50, search_offsets(), seen=seen) for lips in (SOUND[50:150], spoiled))
+    np.testing.assert_allclose(plain.rho, other.rho, atol=1e-6)
+    assert plain.rho.argmax() == 10 and plain.rho[10] > 0.98
+
+
+def test_to_start_at_the_same_time_is_not_to_belong_together() -> None:
+    """Two strangers fall silent until half a second into the window, then both speak: their step alone is no match."""
+    started = (np.arange(140) >= 45)[:, None] * 6.0
+    lips, sound = (smooth(rng.standard_normal((140, 8))) + started for rng in map(np.random.default_rng, (1, 2)))
+    scores = lag_scores(lips[20:120].astype(np.float32), sound.astype(np.float32), 20, search_offsets())
+    stepped, both = lips[20:120] - lips[20:120].mean(axis=0), sound[20:120] - sound[20:120].mean(axis=0)
+    assert (stepped * both).sum() / np.sqrt((stepped**2).sum() * (both**2).sum()) > 0.5
+    assert scores.rho.max() < 0.35
+
+
+def test_a_running_mean_is_that_of_the_cells_that_are_there() -> None:
+    rows = RNG.standard_normal((60, 3)).astype(np.float32)
+    seen = RNG.random(60) < 0.7
+    freed = without_drift(rows, seen)
+    for at in (0, 10, 30, 59):
+        near = slice(max(0, at - 15), at + 16)
+        np.testing.assert_allclose(freed[at], rows[at] - rows[near][seen[near]].mean(axis=0), atol=1e-5)
+
+
 def test_constant_lips_agree_with_nothing() -> None:
     scores = lag_scores(np.ones((30, 8), np.float32), SOUND, 80, search_offsets())
     assert np.all(scores.rho == 0.0)
@@ -96,7 +126,7 @@ def test_constant_lips_agree_with_nothing() -> None:
 
 @given(
     seed=st.integers(0, 500),
-    n=st.integers(4, 40),
+    n=st.integers(4, DRIFT_CELLS),
     at=st.integers(-20, 180),
     step=st.sampled_from([20.0, 40.0, 1000 / 30]),
 )
