@@ -79,6 +79,13 @@ def test_pictures_without_a_face_are_left_out_alike() -> None:
         assert np.isnan(in_one_go(nets, Block(BlockShape(), seed=5, unseen=tuple(range(lost))))).all()
 
 
+def test_a_running_mean_is_taken_off_long_stretches_alike() -> None:
+    nets = backend("geometry")
+    for unseen in ((), (0, 1), (7, 8, 9)):
+        block = Block(BlockShape(fps=12.5, samples=36_000), seed=21, unseen=unseen)  # 1.28 s of pictures
+        np.testing.assert_allclose(in_one_go(nets, block), through_numpy(nets, block), atol=TOLERANCE)
+
+
 @pytest.mark.parametrize("zero_ms", [-45.0, -8.5, 61.0])
 def test_a_zero_moves_the_pictures_alike(zero_ms: float) -> None:
     nets, block = backend(zero_ms=zero_ms), Block(BlockShape(), seed=11)

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from avsync.scorer.backends import level_of, normal_lips, with_context  # noqa: E402
 from avsync.scorer.features import Floats  # noqa: E402
 from avsync.scorer.mouthnet import GREY_PX, TOGETHER, MouthNet, packed  # noqa: E402
-from avsync.scorer.nets import read_ensemble  # noqa: E402
+from avsync.scorer.nets import PIXELS_WEIGHT, read_ensemble  # noqa: E402
 from avsync.scorer.networks import CONTEXT_CELLS, LipNet, SoundNet  # noqa: E402
 from avsync.scorer.training import pixel_clips, pixel_mouth, pixel_train  # noqa: E402
 from avsync.scorer.training.espeak import Phoneme  # noqa: E402
@@ -168,18 +168,19 @@ def test_a_film_has_pictures_and_sound_of_the_same_time():
 
 
 def test_films_move_with_the_mouth_and_not_before_it():
-    """The picture's time is the mouth's: openings read off an ideal camera's brightness follow the track."""
+    """The picture's time is the mouth's: the picture that changes most is the one in which it opens. (Here and there a
+    camera's own fault changes more: the middle film of nine counts.)"""
     track = np.zeros((300, len(COLUMNS)), np.float32)
     for name, value in {"outer_height": 0.25, "outer_width": 0.85, "inner_width": 0.7, "scale": 1.0}.items():
         track[:, COLUMNS.index(name)] = value
     track[150:, COLUMNS.index("inner_open")] = 0.15
     sound = Heard(heard(0).spoken, np.zeros((300, 40), np.float16))
-    for seed in range(4):
-        film = pixel_clips.film_pool([sound], [track], seed)[0]
+    late_ms = []
+    for film in pixel_clips.film_pool([sound] * 9, [track] * 9, 0):
         change = np.abs(np.diff(film.grey.astype(float), axis=0)).mean(axis=(1, 2))
-        opened_ns = film.times_ns[1:][change.argmax()]
-        # The picture on the screen while it opens, or the next.
-        assert abs(opened_ns - 1_500_000_000) <= 45_000_000
+        late_ms.append((film.times_ns[1:][change.argmax()] - 1_500_000_000) / 1e6)
+    # The picture on the screen while it opens, or the next.
+    assert np.median(np.abs(late_ms)) <= 45
 
 
 def member(seed: int) -> pixel_train.Member:
@@ -204,7 +205,8 @@ def test_a_file_of_weights_answers_as_its_members_do(tmp_path):
         own = normal_lips(cells[:, 4 * index : 4 * index + 4], seen, each.usual_spread)
         rows = torch.from_numpy(with_context(own, window, CONTEXT_CELLS).T.copy())[None]
         expected = level_of(each.pair.lips(rows)[0].T.detach().numpy(), 1)
-        assert together[:, 5 * index : 5 * index + 5] * 3**0.5 == pytest.approx(expected, abs=0.03)  # all three weigh 1
+        one = together[:, 5 * index : 5 * index + 5] * (3 / PIXELS_WEIGHT) ** 0.5  # all three weigh that together
+        assert one == pytest.approx(expected, abs=0.03)
     mel = np.random.default_rng(6).normal(size=(60, 40)).astype(np.float32)
     assert ensemble.embed_sound(mel, window).shape == (12, 15)
 

@@ -93,6 +93,8 @@ class BlockProgram:
         both, weight, square, beside = _lag_matrices(at, offsets_ms)
         self._both, self._weight = kept(both), kept(weight)
         self._square, self._beside = kept(square), kept(beside)
+        drifts = at.own.stop - at.own.start > lags.DRIFT_CELLS
+        self._around = [kept(_around(span.stop - span.start)) for span in (at.own, at.near)] if drifts else None
 
     def __call__(self, pcm: Tensor, rois: Tensor | None, landmarks: Tensor | None) -> Tensor:
         mel = self.log_mel(pcm[:, self._samples])[:, self._heard]
@@ -143,6 +145,11 @@ class BlockProgram:
     def _correlate(self, lips: Tensor, sound: Tensor, seen: Tensor) -> Tensor:
         """(B, n, D), (B, m, D), (B, n) -> (B, 2, L), as `lags.lag_scores`: sums over the cells under both, per lag."""
         blocks, n, m = len(lips), lips.shape[1], sound.shape[1]
+        if self._around is not None:  # `lags.without_drift`
+            of_lips, of_sound = self._around
+            counted = (seen @ of_lips).clamp_min(1.0)[..., None]
+            lips = lips - of_lips @ (lips * seen[..., None]) / counted
+            sound = sound - of_sound @ sound / of_sound.sum(dim=1, keepdim=True)
         v = (lips - lips.mean(dim=1, keepdim=True)) * seen[..., None]
         s = sound - sound.mean(dim=1, keepdim=True)
         count = seen @ self._both
@@ -178,7 +185,7 @@ class _Part:
             numbers = np.arange(count * per_cell, dtype=np.float32)
             return kept(with_context(numbers, window, CONTEXT_CELLS, per_cell).astype(np.int64))
 
-        self._members, self._dtype = ensemble.members, dtype
+        self._members, self._weight, self._dtype = ensemble.members, ensemble.weight, dtype
         self._lip_rows = rows(at.looked.stop - at.looked.start, at.own)
         self._mel_rows = rows((at.heard.stop - at.heard.start) // MEL_PER_CELL, at.near, MEL_PER_CELL)
         self._slopes = kept(_slopes(at.looked.stop - at.looked.start))
@@ -223,11 +230,11 @@ class _Part:
         return columns / (moving.square().mean(dim=1, keepdim=True) + 1e-9).sqrt() * self._weights
 
     def _run(self, net: nn.Module, rows: Tensor) -> Tensor:
-        """Through the network; then every member has a mean square of 1 / members about its mean."""
+        """Through the network; then all members together have a mean square of `weight` about their mean."""
         found: Tensor = net(rows.transpose(1, 2).to(self._dtype))
         embedded = found.float().reshape(len(found), self._members, -1, found.shape[2])
         moving = embedded - embedded.mean(dim=3, keepdim=True)
-        size = (moving.square().sum(dim=2).mean(dim=2) + 1e-9).sqrt() * self._members**0.5
+        size = (moving.square().sum(dim=2).mean(dim=2) + 1e-9).sqrt() * (self._members / self._weight) ** 0.5
         levelled: Tensor = embedded / size[..., None, None]
         return levelled.flatten(1, 2).transpose(1, 2)
 
@@ -300,6 +307,12 @@ def _cover(at: _Layout) -> Floats:
     centre = (np.arange(at.looked.start, at.looked.stop) + 0.5)[:, None] * CELL_NS
     held = np.minimum(end, centre + grid.SPAN_NS / 2) - np.maximum(start, centre - grid.SPAN_NS / 2)
     return np.asarray(np.maximum(held, 0.0) / grid.SPAN_NS, np.float32)
+
+
+def _around(cells: int) -> Floats:
+    """(n, n): 1 where two cells are near enough for one running mean (`lags.without_drift`), symmetric."""
+    at = np.arange(cells)
+    return np.asarray(np.abs(at[:, None] - at) <= lags.DRIFT_CELLS // 2, np.float32)
 
 
 def _slopes(cells: int) -> Floats:

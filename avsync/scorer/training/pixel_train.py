@@ -26,7 +26,8 @@ from avsync.scorer.training.pixel_clips import clips_of, film_pool, tracks_of
 from avsync.scorer.training.pixel_mouth import MouthRecipe, fit_mouths
 from avsync.scorer.weights import Arrays
 
-MEMBERS = 3
+MEMBERS = 4
+"""Beside geometry it hardly matters how many there are: two give 88.3 / 96.0 / 99.6, six 88.9 / 96.1 / 99.6."""
 SPEAKERS = 2
 """Mouths an utterance of the pool is said by while the pictures' networks learn."""
 

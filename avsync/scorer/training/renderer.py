@@ -106,6 +106,12 @@ def motion_of(rng: np.random.Generator, mouth: Tensor, look: Look, strength: flo
         moving = slow * wander(rng, batch, frames, 10) + fresh * randn(rng, batch, frames)
         return u(-steady, steady) + shake * moving
 
+    # Other people's crops hang on the nose, which points aside and down with the head, or follow the lips.
+    aside = u(-0.1, 0.4) * chance(rng, batch, 0.4).reshape(batch, 1) * yaw.sin()
+    nod = u(-0.2, 0.3) * chance(rng, batch, 0.4).reshape(batch, 1) * pitch.sin()
+    raised = shape["lift"] * column(mouth, "upper_raise") + error(0.0, 0.004, 0.0)
+    followed = u(0.3, 1.0) * chance(rng, batch, 0.2).reshape(batch, 1) * (opening / 2 - raised)
+
     return Motion(
         opening=opening,
         upper=thick * share * (1 - 0.2 * column(mouth, "press")),
@@ -113,7 +119,7 @@ def motion_of(rng: np.random.Generator, mouth: Tensor, look: Look, strength: flo
         width=(column(mouth, "outer_width") * (1 - purse)).clamp_min(0.25),
         inner_width=(column(mouth, "inner_width") * (1 - 1.3 * purse)).clamp_min(0.12),
         jaw=shape["drop"] * column(mouth, "jaw"),
-        raised=shape["lift"] * column(mouth, "upper_raise") + error(0.0, 0.004, 0.0),
+        raised=raised,
         skew=0.35 * column(mouth, "asymmetry"),
         smile=0.03 * column(mouth, "smile"),
         tongue=(0.15 + u(0.0, 0.3) + 0.6 * column(mouth, "tongue")).clamp(0, 0.95),
@@ -121,7 +127,7 @@ def motion_of(rng: np.random.Generator, mouth: Tensor, look: Look, strength: flo
         yaw=yaw,
         pitch=(pitch * u(0.6, 1.6)).clamp(-0.5, 0.5),
         roll=0.2 * roll + error(0.08, 0.02, 0.008),
-        right=0.3 * column(mouth, "shift_x") + error(0.09, 0.02, 0.006),
-        down=0.3 * column(mouth, "shift_y") + error(0.10, 0.02, 0.006),
+        right=0.3 * column(mouth, "shift_x") + error(0.09, 0.02, 0.006) + aside,
+        down=0.3 * column(mouth, "shift_y") + error(0.10, 0.02, 0.006) + nod - followed,
         size=column(mouth, "scale") ** 0.3 * torch.exp(error(0.16, 0.015, 0.006)) * (1 + 0.5 * (1 - yaw.cos())),
     )
