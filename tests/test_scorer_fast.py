@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from avsync.errors import UsageError
+from avsync.scorer.backends import trust_columns
 from avsync.scorer.envelopes import ENVELOPES
 from avsync.scorer.fast import TOLERANCE, BlockProgram, BlockShape, read_scores
 from avsync.scorer.features import Floats, log_mel
@@ -84,6 +85,22 @@ def test_a_running_mean_is_taken_off_long_stretches_alike() -> None:
     for unseen in ((), (0, 1), (7, 8, 9)):
         block = Block(BlockShape(fps=12.5, samples=36_000), seed=21, unseen=unseen)  # 1.28 s of pictures
         np.testing.assert_allclose(in_one_go(nets, block), through_numpy(nets, block), atol=TOLERANCE)
+
+
+def test_a_mouth_that_hardly_moves_counts_less_beside_pixels_alike() -> None:
+    nets, read = backend("fused"), []
+    for share in (1.0, 0.2):
+        block = Block(BlockShape(), seed=22)
+        block.landmarks[:] = block.landmarks.mean(axis=0) + share * (block.landmarks - block.landmarks.mean(axis=0))
+        spread = geometry(block.landmarks).std(axis=0)[trust_columns()]
+        for each in nets.ensembles[:1]:
+            each.usual_spread[trust_columns()] = spread / share
+        read.append(in_one_go(nets, block))
+        np.testing.assert_allclose(read[-1], through_numpy(nets, block), atol=TOLERANCE)
+    pixels_alone = NetBackend("fused", nets.ensembles[1:], nets.zero_ms, frozenset({"rois"}))
+    alone = through_numpy(pixels_alone, Block(BlockShape(), seed=22))
+    moving, still = (np.abs(each - alone).max() for each in read)
+    assert still < 0.3 * moving
 
 
 @pytest.mark.parametrize("zero_ms", [-45.0, -8.5, 61.0])

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from avsync.errors import UsageError
 from avsync.scorer import envelopes, features, geometry, grid, lags
-from avsync.scorer.backends import MEL_SPREAD_FLOOR, SPREAD_SHARE, with_context
+from avsync.scorer.backends import MEL_SPREAD_FLOOR, SPREAD_SHARE, TRUST_FROM, TRUST_LEAST, trust_columns, with_context
 from avsync.scorer.checks import fps_of
 from avsync.scorer.features import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_PER_CELL, Floats
 from avsync.scorer.networks import CONTEXT_CELLS
@@ -194,7 +194,7 @@ class _Part:
         self._envelope_rows = kept(np.clip(np.arange(at.own.start, at.own.stop) - envelopes.LEAD_CELLS, 0, None))
         self._near = at.near
         self._columns, self._signs = kept(np.array(envelopes.lip_columns())), kept(envelopes.SIGNS)
-        self._weights = kept(envelopes.WEIGHTS)
+        self._weights, self._trust_by = kept(envelopes.WEIGHTS), kept(np.array(trust_columns()))
         self._mel_slopes = kept(_slopes((at.heard.stop - at.heard.start) // MEL_PER_CELL))
         self.mouth = None if ensemble.mouth is None else ready(ensemble.mouth)
 
@@ -209,7 +209,9 @@ class _Part:
         if self.mouth is not None:
             return learned
         envelope = normal[:, self._envelope_rows][..., self._columns] * self._signs
-        return torch.cat([learned, self._weighted(envelope)], dim=2)
+        moved = (spread[..., self._trust_by] / self._usual[self._trust_by]).mean(dim=2, keepdim=True)
+        trust = (moved / TRUST_FROM).clamp(TRUST_LEAST, 1.0).square()  # `backends.trust_in`
+        return torch.cat([learned, self._weighted(envelope)], dim=2) * trust
 
     def embed_sound(self, mel: Tensor) -> Tensor:
         """(B, 2 M, 40) -> (B, m, D); `backends.normal_mel` and the network."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from avsync.errors import InputError
-from avsync.scorer.backends import level_of, normal_lips, normal_mel, with_context
+from avsync.scorer.backends import level_of, normal_lips, normal_mel, trust_in, with_context
 from avsync.scorer.envelopes import lip_envelopes, sound_envelopes
 from avsync.scorer.features import MEL_PER_CELL, Floats
 from avsync.scorer.geometry import GEOMETRY_NAMES
@@ -54,7 +54,9 @@ class Ensemble:
     def embed_lips(self, cells: Floats, seen: NDArray[np.bool_], window: slice) -> Floats:
         normal = normal_lips(cells, seen, self.usual_spread)
         learned = self._run(self.lips, with_context(normal, window, CONTEXT_CELLS))
-        return learned if self.mouth is not None else np.hstack([learned, lip_envelopes(normal, window)])
+        if self.mouth is not None:
+            return learned
+        return np.hstack([learned, lip_envelopes(normal, window)]) * trust_in(cells[seen], self.usual_spread)
 
     def embed_sound(self, mel: Floats, window: slice) -> Floats:
         learned = self._run(self.sound, with_context(normal_mel(mel), window, CONTEXT_CELLS, MEL_PER_CELL))
