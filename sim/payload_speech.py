@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.errors import InputError
+from avsync.scorer.threads import keep_to_one_thread
 from avsync.scorer.training.espeak import synthesise
 from avsync.scorer.training.mouths import COLUMNS, TRACK_HZ, Style, draw_style, mouth_track
 from avsync.scorer.training.speech import level_per_hop
@@ -182,7 +183,7 @@ def check_installed(part: scenario_source.Payload) -> None:
 
 def scored_run(run: Run, part: scenario_source.Payload) -> list[Scored]:
     """The run's payload as it was seen and heard, and the scorer's windows beside the truth."""
-    one_thread()
+    keep_to_one_thread(load=True)  # runs stand side by side, a process for each core
     frame_ns = ticks_to_ns(1, run.scenario.source.video.fps)
     speech = Speech(voice=part.voice, seed=run.seed, speaker=part.speaker, frame_ns=frame_ns)
     return score(run, speech, scorer_of(part.scorer))
@@ -194,12 +195,3 @@ def scorer_of(name: str) -> Scorer:
 
     scorer: Scorer = LipSyncScorer(name, gather_s=0.0, block_ms=None)
     return scorer
-
-
-def one_thread() -> None:
-    """Runs stand side by side, a process for each core: torch's own threads would wait for each other there."""
-    try:
-        import torch
-    except ImportError:
-        return
-    torch.set_num_threads(1)

@@ -19,6 +19,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from avsync.cli import main
 from avsync.errors import InputError
@@ -26,7 +27,6 @@ from avsync.scorer.confidence import Curve
 from avsync.scorer.heuristic import HeuristicBackend
 from avsync.scorer.lags import search_offsets
 from avsync.scorer.score import clip as score_clip
-from avsync.scorer.score.command import openblas_of_numpy
 from avsync.scorer.score.face_run import FaceRun
 from avsync.scorer.tracking.placing import Sound
 from avsync.scorer.tracking.tracker import Face
@@ -351,10 +351,6 @@ def test_the_command_starts_without_torch(tmp_path):
 
 def test_networks_and_numpy_stay_on_one_thread(tmp_path, capsys):
     """Decoding and tracking have the other cores; idle threads that spin there cost a third of a clip's time."""
-    libraries = list(openblas_of_numpy())
-    if not libraries:
-        pytest.skip("this numpy brings no OpenBLAS of its own")
-    for library in libraries:
-        library.scipy_openblas_set_num_threads64_(2)
-    scored(capsys, draw(tmp_path / "talk.mp4", seconds=2))
-    assert [library.scipy_openblas_get_num_threads64_() for library in libraries] == [1]
+    with threadpool_limits(2, user_api="blas"):
+        scored(capsys, draw(tmp_path / "talk.mp4", seconds=2))
+        assert {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"} == {1}

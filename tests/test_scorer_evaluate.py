@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 pytest.importorskip("numpy")
 pytest.importorskip("rich")
@@ -39,7 +40,6 @@ from avsync.scorer.evaluation.speakers import ClipEntry
 from avsync.scorer.evaluation.summary import floor_numbers, summary
 from avsync.scorer.features import CELL_SAMPLES
 from avsync.scorer.lags import LagScores, Peak, best_lag, search_offsets
-from avsync.scorer.score.command import openblas_of_numpy
 from avsync.scorer.scorer import SILENCE_DBFS
 from avsync.scorer.stretch import Measured, hear, measure, signal_of
 from avsync.scorer.tracking import faces
@@ -363,11 +363,9 @@ def test_the_quick_way_gives_the_same_accuracy(folder: Path, capsys: pytest.Capt
 
 
 def test_a_process_of_the_evaluation_keeps_to_one_thread() -> None:
-    libraries = list(openblas_of_numpy())
-    for library in libraries:
-        library.scipy_openblas_set_num_threads64_(2)
-    evaluation.one_thread()
-    assert [library.scipy_openblas_get_num_threads64_() for library in libraries] == [1] * len(libraries)
+    with threadpool_limits(2, user_api="blas"):
+        evaluation.one_thread()
+        assert {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"} == {1}
 
 
 def test_a_long_clip_is_answered_in_portions(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -25,6 +25,7 @@ from avsync.scorer import envelopes, features, geometry, grid, lags
 from avsync.scorer.backends import MEL_SPREAD_FLOOR, SPREAD_SHARE, TRUST_FROM, TRUST_LEAST, trust_columns, with_context
 from avsync.scorer.checks import fps_of
 from avsync.scorer.features import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_PER_CELL, Floats
+from avsync.scorer.mouthnet import TOGETHER
 from avsync.scorer.networks import CONTEXT_CELLS
 from avsync.scorer.stretch import STATISTICS_CELLS
 from avsync.scorer.tracks import cell_at
@@ -138,7 +139,9 @@ class BlockProgram:
                 values.append(self.geometry(landmarks))
             else:
                 assert rois is not None
-                found: Tensor = part.mouth(rois.flatten(0, 1))
+                crops = rois.flatten(0, 1)
+                some = torch.split(crops, TOGETHER if crops.device.type == "cpu" else len(crops))
+                found = torch.cat([part.mouth(each) for each in some])
                 values.append(found.float().reshape(*rois.shape[:2], -1))
         return values
 

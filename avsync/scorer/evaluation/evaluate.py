@@ -36,7 +36,7 @@ from avsync.scorer.evaluation.protocol import (
 )
 from avsync.scorer.evaluation.speakers import ClipEntry
 from avsync.scorer.features import CELL_MS, as_mono_float
-from avsync.scorer.score.command import openblas_of_numpy
+from avsync.scorer.threads import keep_to_one_thread
 from avsync.scorer.tracking.clip import open_clip, whole_sound
 
 CLEAN: Final = "clean"
@@ -243,12 +243,5 @@ def backend_of(contender: Contender) -> Backend:
 
 
 def one_thread() -> None:
-    """This process keeps to one thread: several share the cores, and idle threads of a matrix product spin."""
-    try:
-        import torch
-    except ImportError:
-        pass
-    else:
-        torch.set_num_threads(1)
-    for library in openblas_of_numpy():
-        library.scipy_openblas_set_num_threads64_(1)
+    """Several processes share the cores."""
+    keep_to_one_thread(load=True)

@@ -7,17 +7,15 @@ worst counts: bad input (2), then out of sync, then unsure.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -26,6 +24,7 @@ from avsync.scorer.backends import Backend
 from avsync.scorer.score.clip import Options, load_for, score_clip
 from avsync.scorer.score.report import Outcome, Report, as_dict, error_dict, exit_code
 from avsync.scorer.score.table import print_report, say
+from avsync.scorer.threads import keep_to_one_thread
 
 PIPE_WIDTH = 160
 SEARCH_MS = (60.0, 1000.0)
@@ -109,23 +108,9 @@ def _load(options: Options) -> Backend:
 
 
 def _on_one_thread(backend: Backend) -> Backend:
-    """Decoding and tracking keep the other cores busy; networks this small that wait for each other's threads there
-    took more than six times as long on a machine that had other work. numpy's idle threads spin: of two cores they
-    took 30 % of a clip's time."""
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.set_num_threads(1)
-    for library in openblas_of_numpy():
-        library.scipy_openblas_set_num_threads64_(1)
+    """Decoding and tracking keep the other cores busy."""
+    keep_to_one_thread()
     return backend
-
-
-def openblas_of_numpy() -> Iterator[ctypes.CDLL]:
-    """What multiplies matrices in numpy's own wheels; none where numpy was built with something else.
-
-    numpy has no switch for its threads, and the environment is read while it loads: too late for a command.
-    """
-    for file in Path(np.__file__).parent.with_name("numpy.libs").glob("libscipy_openblas64_*"):
-        yield ctypes.CDLL(str(file))  # loaded already: this is the same one
 
 
 def _tell(out: Console, report: Report, picture: Path | None, args: argparse.Namespace, *, more: bool) -> None:
