@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from avsync.scorer.training import render_camera, renderer  # noqa: E402
+from avsync.scorer.training import render_camera, render_look, renderer  # noqa: E402
 from avsync.scorer.training.mouths import COLUMNS  # noqa: E402
 
 pytestmark = pytest.mark.lab
@@ -104,3 +104,18 @@ def test_slow_motion_is_slow():
     path = render_camera.wander(rng(), 50, 200, 20)
     assert path.shape == (50, 200)
     assert float(path.diff(dim=1).std()) < 0.2 * float(path.std())
+
+
+@pytest.mark.parametrize(("column", "value", "moves"), [("yaw_deg", 35.0, "right"), ("inner_open", 0.2, "down")])
+def test_some_crops_swing_with_the_head_or_follow_the_lips_and_most_stand(column: str, value: float, moves: str):
+    """Other people's trackers cut them so."""
+    turned = np.linspace(0.0, value, 5).astype(np.float32)
+    mouth = torch.from_numpy(mouths(200, 5, **{column: turned}))
+    random = rng(3)
+    look = render_look.draw_look(random, 200, colour=False, mouth=renderer.rest_of(mouth))
+    motion = renderer.motion_of(random, mouth, look, 0.0)
+    gone = {name: (getattr(motion, name)[:, -1] - getattr(motion, name)[:, 0]).abs() for name in ("right", "down")}
+    share = float((gone[moves] > 0.02).float().mean())
+    assert 0.1 < share < 0.5
+    other = ({"right", "down"} - {moves}).pop()
+    assert float(gone[other].max()) < 1e-6
