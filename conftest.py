@@ -3,6 +3,9 @@
 Property tests are derandomized, so a red run is red again. ``HYPOTHESIS_PROFILE=explore`` looks
 for new examples and prints the seed and the blob that reproduce what it finds.
 
+One thread multiplies matrices, in every test from the first to the last: the last digits of a product depend on how
+many there are, some commands settle on one, and what was computed before is compared with what comes after.
+
 ``--core-only`` is for an environment without extras: it leaves out the tests that import the lab
 or anything not installed, and says which. Without the option a missing module is an error, so no
 test can vanish by accident.
@@ -17,6 +20,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy reads it when it is loaded: after this file
 
 try:
     import hypothesis
