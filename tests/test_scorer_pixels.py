@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from avsync.scorer.backends import level_of, normal_lips, with_context  # noqa: E402
-from avsync.scorer.features import Floats  # noqa: E402
-from avsync.scorer.mouthnet import GREY_PX, TOGETHER, MouthNet, packed  # noqa: E402
-from avsync.scorer.nets import PIXELS_WEIGHT, read_ensemble  # noqa: E402
-from avsync.scorer.networks import CONTEXT_CELLS, LipNet, SoundNet  # noqa: E402
-from avsync.scorer.training import pixel_clips, pixel_mouth, pixel_train  # noqa: E402
-from avsync.scorer.training.espeak import Phoneme  # noqa: E402
-from avsync.scorer.training.examples import Heard  # noqa: E402
-from avsync.scorer.training.fit import Pair, Recipe  # noqa: E402
-from avsync.scorer.training.mouths import COLUMNS  # noqa: E402
-from avsync.scorer.training.speech import Utterance  # noqa: E402
-from avsync.scorer.weights import save_weights  # noqa: E402
+import torch
+
+from avsync.scorer.backends import level_of, normal_lips, with_context
+from avsync.scorer.features import Floats
+from avsync.scorer.mouthnet import GREY_PX, TOGETHER, MouthNet, packed
+from avsync.scorer.nets import PIXELS_WEIGHT, read_ensemble
+from avsync.scorer.networks import CONTEXT_CELLS, LipNet, SoundNet
+from avsync.scorer.training import pixel_clips, pixel_mouth, pixel_train
+from avsync.scorer.training.espeak import Phoneme
+from avsync.scorer.training.examples import Heard
+from avsync.scorer.training.fit import Pair, Recipe
+from avsync.scorer.training.mouths import COLUMNS
+from avsync.scorer.training.speech import Utterance
+from avsync.scorer.weights import save_weights
 
 pytestmark = pytest.mark.lab
 

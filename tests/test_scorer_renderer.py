@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from avsync.scorer.training import render_camera, render_look, renderer  # noqa: E402
-from avsync.scorer.training.mouths import COLUMNS  # noqa: E402
+import torch
+
+from avsync.scorer.training import render_camera, render_look, renderer
+from avsync.scorer.training.mouths import COLUMNS
 
 pytestmark = pytest.mark.lab
 
