@@ -59,7 +59,7 @@ def run_calibrate(args: argparse.Namespace) -> int:
     first = run_all(
         out,
         entries,
-        Plan(tuple(one._replace(zero_ms=0.0) for one in plain), modes=("stream",), cache=args.cache),
+        Plan(tuple(one._replace(zero_ms=0.0) for one in plain), modes=("stream",), cache=args.cache, strangers=False),
         jobs=jobs,
     )
     for contender in plain:
