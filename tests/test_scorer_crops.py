@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("numpy")
-pytest.importorskip("PIL")
+pytest.importorskip("cv2")
 
 import numpy as np
 from numpy.typing import NDArray

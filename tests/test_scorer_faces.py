@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("numpy")
 pytest.importorskip("av")
 pytest.importorskip("PIL")
+pytest.importorskip("cv2")
 
 import numpy as np
 

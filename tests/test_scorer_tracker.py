@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("numpy")
 pytest.importorskip("PIL")
+pytest.importorskip("cv2")
 
 import importlib.metadata
 

@@ -19,3 +19,7 @@ def keep_to_one_thread(*, load: bool = False) -> None:
 
         torch.set_num_threads(1)
     threadpool_limits(1, user_api="blas")
+    if sys.modules.get("cv2") is not None:
+        import cv2
+
+        cv2.setNumThreads(1)

@@ -266,7 +266,9 @@ class RgbOf:
 
     def __call__(self, frame: av.VideoFrame) -> Rgb:
         width, height = shown_size(frame.width, frame.height, self._pixel_aspect)
-        array: Rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24").to_ndarray()  # type: ignore[assignment]
+        # One thread: the others have work of their own.
+        rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
+        array: Rgb = rgb.to_ndarray()  # type: ignore[assignment]
         turns = quarter_turns(frame)
         return np.ascontiguousarray(np.rot90(array, turns)) if turns else array
 

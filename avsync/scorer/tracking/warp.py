@@ -1,7 +1,7 @@
 """Warps: an upright square cut out of a picture, turned and scaled; the same pixels wherever it lies.
 
-A square that is more than twice its target is averaged down first, so that a near face does not shimmer. Pillow does
-the work in native code and lets other threads run (0.7 ms for 192x192, NumPy takes 1.1 and holds them up).
+A square that is more than twice its target is averaged down first, so that a near face does not shimmer. OpenCV does
+the work in native code and lets other threads run (0.2 ms for 192x192 out of 1280x720; Pillow takes 1.0).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 Rgb = NDArray[np.uint8]
 
@@ -38,17 +38,23 @@ def cut_square(picture: Rgb, square: Square, size: int) -> Rgb:
     top, bottom = max(0, math.floor(square.y - reach)), min(height, math.ceil(square.y + reach))
     if left >= right or top >= bottom:
         return black
-    image = Image.fromarray(picture[top:bottom, left:right])
     shrink = max(1, min(int(square.side / size), right - left, bottom - top))
-    if shrink > 1:
-        image = image.reduce(shrink)
+    around = averaged(picture[top:bottom, left:right], shrink)
     step = square.side / size / shrink
     along, across = math.cos(square.angle) * step, math.sin(square.angle) * step
-    x, y = (square.x - left) / shrink, (square.y - top) / shrink
-    half = size / 2
-    # Output (u, v) comes from (x, y) + rotation * (u - half, v - half), both measured at corners of pixels.
-    turned = (along, -across, x - (along - across) * half, across, along, y - (across + along) * half)
-    return np.asarray(image.transform((size, size), Image.Transform.AFFINE, turned, Image.Resampling.BILINEAR))
+    x, y = (square.x - left) / shrink - 0.5, (square.y - top) / shrink - 0.5
+    half = (size - 1) / 2
+    # Output (u, v) comes from (x, y) + rotation * (u - half, v - half), both measured at centres of pixels.
+    turned = np.array([[along, -across, x - (along - across) * half], [across, along, y - (across + along) * half]])
+    return _rgb(cv2.warpAffine(around, turned, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP))
+
+
+def averaged(picture: Rgb, by: int) -> Rgb:
+    """Means of `by` x `by` pixels; what is left of less than that at the right and below is left out."""
+    if by == 1:
+        return picture
+    high, wide = picture.shape[0] // by, picture.shape[1] // by
+    return _rgb(cv2.resize(picture[: high * by, : wide * by], (wide, high), interpolation=cv2.INTER_AREA))
 
 
 def shrink_into(picture: Rgb, size: int) -> tuple[Rgb, float]:
@@ -56,7 +62,11 @@ def shrink_into(picture: Rgb, size: int) -> tuple[Rgb, float]:
     height, width = picture.shape[:2]
     scale = size / max(height, width)
     target = max(1, round(width * scale)), max(1, round(height * scale))
-    image = Image.fromarray(picture).resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
     square = np.zeros((size, size, 3), np.uint8)
-    square[: target[1], : target[0]] = np.asarray(image)
+    smooth = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
+    square[: target[1], : target[0]] = cv2.resize(picture, target, interpolation=smooth)
     return square, scale
+
+
+def _rgb(array: object) -> Rgb:
+    return np.asarray(array, np.uint8)
