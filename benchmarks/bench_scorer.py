@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from avsync.errors import InputError
+from avsync.scorer.architecture import EMBEDDING, HIDDEN
 from avsync.scorer.backends import load_backend
 from avsync.scorer.cuda import BlockScorer
 from avsync.scorer.fast import BlockShape
@@ -29,6 +30,7 @@ from avsync.scorer.features import Floats, log_mel
 from avsync.scorer.geometry import GEOMETRY_NAMES, geometry
 from avsync.scorer.grid import on_grid
 from avsync.scorer.lags import lag_scores, search_offsets
+from avsync.scorer.modules import arrays_of
 from avsync.scorer.mouthnet import MouthNet
 from avsync.scorer.nets import Ensemble, NetBackend
 from avsync.scorer.networks import LipNet, SoundNet
@@ -58,6 +60,8 @@ BUSY: Final = (
 )
 AIMS: Final = {"geometry": "p95 <= 2 ms", "fused": "p95 <= 10 ms"}
 METHODS: Final[tuple[Method, ...]] = ("geometry", "pixels", "fused")
+
+MEMBERS: Final = 4
 
 Nets = dict[str, NetBackend]
 
@@ -91,17 +95,23 @@ def nets_of(weights: str) -> tuple[Nets, str]:
         except InputError:
             pass
     torch.manual_seed(1)
-    usual = np.full(len(GEOMETRY_NAMES), 0.05, np.float32)
-    landmarks = Ensemble(LipNet(2 * len(usual), 3), SoundNet(3), None, usual, 3, "cpu")
-    mouth = MouthNet(3)
-    width = mouth.members * mouth.values
-    pixels = Ensemble(LipNet(2 * width, 3), SoundNet(3), mouth, np.full(width, 0.05, np.float32), 3, "cpu")
+    landmarks = _random_ensemble(len(GEOMETRY_NAMES), None)
+    mouth = MouthNet(MEMBERS)
+    pixels = _random_ensemble(mouth.members * mouth.values, mouth)
     made: Nets = {
         "geometry": NetBackend("geometry", (landmarks,), 0.0, frozenset({"landmarks"})),
         "pixels": NetBackend("pixels", (pixels,), 0.0, frozenset({"rois"})),
         "fused": NetBackend("fused", (landmarks, pixels), 0.0, frozenset({"rois", "landmarks"})),
     }
-    return made, "Networks of the usual size (three members each) with random weights: speed does not depend on them."
+    return made, f"Networks of the usual size ({MEMBERS} members each), random weights: speed does not depend on them."
+
+
+def _random_ensemble(values: int, mouth: MouthNet | None) -> Ensemble:
+    lips, sound = LipNet(2 * values, MEMBERS), SoundNet(MEMBERS)
+    header: dict[str, object] = {"members": MEMBERS, "hidden": HIDDEN, "embedding": EMBEDDING}
+    if mouth is not None:
+        header["mouth"] = {"members": mouth.members, "values": mouth.values, "channels": mouth.channels}
+    return Ensemble(arrays_of(lips, sound, mouth, np.full(values, 0.05, np.float32)), header)
 
 
 # ------------------------------------------------------------------------------------- the CPU

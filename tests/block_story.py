@@ -9,21 +9,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from avsync.scorer.architecture import EMBEDDING, HIDDEN
 from avsync.scorer.fast import BlockShape
+from avsync.scorer.features import Floats
 from avsync.scorer.geometry import GEOMETRY_NAMES
+from avsync.scorer.modules import arrays_of
 from avsync.scorer.mouthnet import MouthNet
 from avsync.scorer.nets import Ensemble, NetBackend
 from avsync.scorer.networks import LipNet, SoundNet
 from avsync.scorer.signal import Method
 
 
+def ensemble(members: int, usual_spread: Floats, mouth: MouthNet | None = None) -> Ensemble:
+    """Random weights, drawn from torch's generator as it stands."""
+    lips, sound = LipNet(2 * len(usual_spread), members), SoundNet(members)
+    header: dict[str, Any] = {"members": members, "hidden": HIDDEN, "embedding": EMBEDDING}
+    if mouth is not None:
+        header["mouth"] = {"members": mouth.members, "values": mouth.values, "channels": mouth.channels}
+    return Ensemble(arrays_of(lips, sound, mouth, usual_spread), header)
+
+
 def backend(method: Method = "fused", zero_ms: float = 7.0) -> NetBackend:
     """Networks of random weights, as many as the method has."""
     torch.manual_seed(3)
     usual = np.linspace(0.02, 0.2, len(GEOMETRY_NAMES)).astype(np.float32)
-    landmarks = Ensemble(LipNet(2 * len(usual), 3), SoundNet(3), None, usual, 3, "cpu")
-    mouth = MouthNet(2, 4, (4, 6, 8, 8))
-    pixels = Ensemble(LipNet(16, 2), SoundNet(2), mouth, np.full(8, 0.05, np.float32), 2, "cpu")
+    landmarks = ensemble(3, usual)
+    pixels = ensemble(2, np.full(8, 0.05, np.float32), MouthNet(2, 4, (4, 6, 8, 8)))
     given: dict[str, tuple[Ensemble, ...]] = {
         "geometry": (landmarks,), "pixels": (pixels,), "fused": (landmarks, pixels),
     }  # fmt: skip

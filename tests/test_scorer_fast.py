@@ -12,18 +12,14 @@ pytest.importorskip("torch")
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from avsync.errors import UsageError
 from avsync.scorer.backends import trust_columns
-from avsync.scorer.envelopes import ENVELOPES
 from avsync.scorer.fast import TOLERANCE, BlockProgram, BlockShape, read_scores
 from avsync.scorer.features import Floats, log_mel
 from avsync.scorer.geometry import geometry
 from avsync.scorer.lags import best_lag, lag_scores, search_offsets
-from avsync.scorer.nets import Ensemble, NetBackend
-from avsync.scorer.networks import LipNet, SoundNet
-from avsync.scorer.products import products_of
+from avsync.scorer.nets import NetBackend
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import Method
 from tests.block_story import Block, backend
@@ -158,30 +154,6 @@ def test_log_mel_and_geometry_alone_agree() -> None:
 def test_a_shape_without_sound_at_its_pictures_is_refused() -> None:
     with pytest.raises(UsageError, match="no sound at the time"):
         BlockProgram(backend(), BlockShape(samples=3200, pcm_start_ms=5000.0), OFFSETS)
-
-
-def test_a_network_as_matrix_products_answers_what_its_convolutions_answer() -> None:
-    for net, members, channels, length in (
-        (SoundNet(3), 3, 40, 122),
-        (LipNet(18, 2), 2, 18, 41),
-        (SoundNet(), 1, 40, 30),
-    ):
-        rows = torch.randn(length, channels)
-        products = products_of(net.eval(), members)
-        assert products is not None
-        with torch.inference_mode():
-            np.testing.assert_allclose(products(rows).numpy(), net(rows.T[None])[0].T.numpy(), atol=1e-5)
-
-
-def test_a_network_of_other_layers_runs_as_it_is() -> None:
-    net = LipNet(18, 2)
-    net.layers.insert(1, nn.BatchNorm1d(128))
-    assert products_of(net, 2) is None
-    given = Ensemble(net, SoundNet(2), None, np.ones(9, np.float32), 2, "cpu")
-    assert given.embed_lips(np.ones((20, 9), np.float32), np.ones(20, np.bool_), slice(0, 20)).shape == (
-        20,
-        64 + len(ENVELOPES),
-    )
 
 
 # ---------------------------------------------------------------------------------- the answer

@@ -9,11 +9,12 @@ pytest.importorskip("torch")
 
 import torch
 
+from avsync.scorer.architecture import ENCODER_CELLS, GREY_PX
 from avsync.scorer.backends import level_of, normal_lips, with_context
 from avsync.scorer.features import Floats
-from avsync.scorer.mouthnet import GREY_PX, TOGETHER, MouthNet, packed
+from avsync.scorer.mouthnet import TOGETHER, MouthNet, packed
 from avsync.scorer.nets import PIXELS_WEIGHT, read_ensemble
-from avsync.scorer.networks import CONTEXT_CELLS, LipNet, SoundNet
+from avsync.scorer.networks import LipNet, SoundNet
 from avsync.scorer.training import pixel_clips, pixel_mouth, pixel_train
 from avsync.scorer.training.espeak import Phoneme
 from avsync.scorer.training.examples import Heard
@@ -205,7 +206,7 @@ def test_a_file_of_weights_answers_as_its_members_do(tmp_path):
     together = ensemble.embed_lips(cells, seen, window)
     for index, each in enumerate(members):
         own = normal_lips(cells[:, 4 * index : 4 * index + 4], seen, each.usual_spread)
-        rows = torch.from_numpy(with_context(own, window, CONTEXT_CELLS).T.copy())[None]
+        rows = torch.from_numpy(with_context(own, window, ENCODER_CELLS).T.copy())[None]
         expected = level_of(each.pair.lips(rows)[0].T.detach().numpy(), 1)
         one = together[:, 5 * index : 5 * index + 5] * (3 / PIXELS_WEIGHT) ** 0.5  # all three weigh that together
         assert one == pytest.approx(expected, abs=0.03)

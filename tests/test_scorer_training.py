@@ -9,21 +9,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from avsync.errors import InputError  # noqa: E402
-from avsync.scorer.features import SAMPLE_RATE_HZ, log_mel  # noqa: E402
-from avsync.scorer.geometry import GEOMETRY_NAMES  # noqa: E402
-from avsync.scorer.nets import read_ensemble  # noqa: E402
-from avsync.scorer.networks import CONTEXT_CELLS, LipNet, SoundNet  # noqa: E402
-from avsync.scorer.training import channel, espeak, examples, fit, geometry_train  # noqa: E402
-from avsync.scorer.training.espeak import Phoneme  # noqa: E402
-from avsync.scorer.training.mouths import draw_style, mouth_track  # noqa: E402
-from avsync.scorer.training.phonemes import gestures, targets_of  # noqa: E402
-from avsync.scorer.training.seen import seen_geometry  # noqa: E402
-from avsync.scorer.training.speech import Utterance, utterance, warp  # noqa: E402
-from avsync.scorer.training.texts import sentence  # noqa: E402
-from avsync.scorer.weights import save_weights  # noqa: E402
+import torch
+
+from avsync.errors import InputError
+from avsync.scorer.architecture import ENCODER_CELLS
+from avsync.scorer.features import SAMPLE_RATE_HZ, log_mel
+from avsync.scorer.geometry import GEOMETRY_NAMES
+from avsync.scorer.nets import read_ensemble
+from avsync.scorer.networks import LipNet, SoundNet
+from avsync.scorer.training import channel, espeak, examples, fit, geometry_train
+from avsync.scorer.training.espeak import Phoneme
+from avsync.scorer.training.mouths import draw_style, mouth_track
+from avsync.scorer.training.phonemes import gestures, targets_of
+from avsync.scorer.training.seen import seen_geometry
+from avsync.scorer.training.speech import Utterance, utterance, warp
+from avsync.scorer.training.texts import sentence
+from avsync.scorer.weights import save_weights
 
 pytestmark = pytest.mark.lab
 
@@ -189,7 +192,7 @@ def test_batches_are_the_same_for_the_same_seed_and_fit_the_networks():
     assert torch.equal(one.lips, again.lips) and torch.equal(one.mel, again.mel)
     assert LipNet(2 * len(GEOMETRY_NAMES))(one.lips).shape[-1] == one.n
     assert SoundNet()(one.mel).shape[-1] == one.n + 2 * examples.LAG_CELLS
-    assert one.lips.shape[-1] == one.n + 2 * CONTEXT_CELLS
+    assert one.lips.shape[-1] == one.n + 2 * ENCODER_CELLS
 
 
 def test_the_loss_is_least_where_lips_and_sound_belong_together():

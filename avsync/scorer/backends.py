@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from avsync.errors import InputError
 from avsync.scorer.features import Floats, log_mel
 from avsync.scorer.geometry import GEOMETRY_NAMES
+from avsync.scorer.litert import litert_is_here
 from avsync.scorer.signal import Method
 
 if TYPE_CHECKING:
@@ -109,33 +111,34 @@ def level_of(embedding: Floats, members: int) -> Floats:
 
 
 def load_backend(name: str = "auto", *, device: str = "cpu", weights: dict[str, Path] | None = None) -> Backend:
-    """A backend by name; "auto" is the best that can answer: fused with torch, else the heuristic.
+    """A backend by name; "auto" is the best that can answer: fused where networks can run, else the heuristic.
 
-    `weights`: files in place of the shipped ones, by net ("geometry", "pixels", "syncnet"). InputError when the name is
-    unknown, or torch or a file is missing.
+    On a CPU LiteRT runs them, and torch where that is missing; other devices and SyncNet need torch. `weights`: files
+    in place of the shipped ones, by net ("geometry", "pixels", "syncnet"). InputError when the name is unknown, or what
+    it needs is missing.
     """
+    lite = device == "cpu" and litert_is_here()
     if name == "auto":
-        name = "fused" if _torch_is_here() else "heuristic"
+        name = "fused" if lite or _torch_is_here() else "heuristic"
     if name == "heuristic":
         from avsync.scorer.heuristic import HeuristicBackend
 
         return HeuristicBackend()
-    if not _torch_is_here():
-        raise InputError(f"the {name} backend needs torch: pip install 'avsync[scorer]'; the heuristic one does not")
+    if name not in ("fused", "pixels", "geometry", "syncnet"):
+        raise InputError(f"no backend {name!r}; there are auto, fused, pixels, geometry, heuristic, syncnet")
+    if not _torch_is_here() and (name == "syncnet" or not lite):
+        where = "" if name == "syncnet" or device == "cpu" else f" on {device}"
+        raise InputError(
+            f"the {name} backend needs torch{where}: pip install 'avsync[scorer]'; the heuristic one does not"
+        )
     if name == "syncnet":
         from avsync.scorer.syncnet import load_syncnet
 
         return load_syncnet(device=device, weights=weights or {})
-    if name not in ("fused", "pixels", "geometry"):
-        raise InputError(f"no backend {name!r}; there are auto, fused, pixels, geometry, heuristic, syncnet")
     from avsync.scorer.nets import load_nets
 
     return load_nets(cast(Method, name), device=device, weights=weights or {})
 
 
 def _torch_is_here() -> bool:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return importlib.util.find_spec("torch") is not None

@@ -115,9 +115,9 @@ class _Buffer(NamedTuple):
 
 def _buffers_of(backend: NetBackend, shape: BlockShape, pcm_dtype: str) -> dict[str, _Buffer]:
     buffers = {"pcm": _Buffer((shape.samples,), np.dtype(pcm_dtype))}
-    if any(each.mouth is not None for each in backend.ensembles):
+    if any(each.sees_pixels for each in backend.ensembles):
         buffers["rois"] = _Buffer((shape.frames, ROI_SIDE, ROI_SIDE, 3), np.dtype(np.uint8))
-    if any(each.mouth is None for each in backend.ensembles):
+    if any(not each.sees_pixels for each in backend.ensembles):
         buffers["landmarks"] = _Buffer((shape.frames, LANDMARKS, 2), np.dtype(np.float32))
     return buffers
 

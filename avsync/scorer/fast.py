@@ -10,7 +10,6 @@ In float32 on a CPU its correlations differ from the other path's by at most `TO
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -22,11 +21,12 @@ from torch import Tensor, nn
 
 from avsync.errors import UsageError
 from avsync.scorer import envelopes, features, geometry, grid, lags
+from avsync.scorer.architecture import ENCODER_CELLS
 from avsync.scorer.backends import MEL_SPREAD_FLOOR, SPREAD_SHARE, TRUST_FROM, TRUST_LEAST, trust_columns, with_context
 from avsync.scorer.checks import fps_of
 from avsync.scorer.features import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_PER_CELL, Floats
+from avsync.scorer.modules import modules_of
 from avsync.scorer.mouthnet import TOGETHER
-from avsync.scorer.networks import CONTEXT_CELLS
 from avsync.scorer.stretch import STATISTICS_CELLS
 from avsync.scorer.tracks import cell_at
 from avsync.units import ticks_to_ns
@@ -179,27 +179,27 @@ class _Part:
         self, ensemble: Ensemble, at: _Layout, kept: Callable[[NDArray[Any]], Tensor], dtype: torch.dtype
     ) -> None:
         def ready(net: nn.Module) -> nn.Module:
-            own = copy.deepcopy(net).to(self._slopes.device).eval()
-            for weight in own.parameters():  # and no buffer: crops become grey in float32
+            for weight in net.to(self._slopes.device).parameters():  # and no buffer: crops become grey in float32
                 weight.data = weight.data.to(dtype)
-            return own
+            return net
 
         def rows(count: int, window: slice, per_cell: int = 1) -> Tensor:
             numbers = np.arange(count * per_cell, dtype=np.float32)
-            return kept(with_context(numbers, window, CONTEXT_CELLS, per_cell).astype(np.int64))
+            return kept(with_context(numbers, window, ENCODER_CELLS, per_cell).astype(np.int64))
 
         self._members, self._weight, self._dtype = ensemble.members, ensemble.weight, dtype
         self._lip_rows = rows(at.looked.stop - at.looked.start, at.own)
         self._mel_rows = rows((at.heard.stop - at.heard.start) // MEL_PER_CELL, at.near, MEL_PER_CELL)
         self._slopes = kept(_slopes(at.looked.stop - at.looked.start))
         self._usual = kept(np.asarray(ensemble.usual_spread, np.float32))
-        self._lips, self._sound = ready(ensemble.lips), ready(ensemble.sound)
+        networks = modules_of(ensemble.arrays, ensemble.header)
+        self._lips, self._sound = ready(networks.lips), ready(networks.sound)
         self._envelope_rows = kept(np.clip(np.arange(at.own.start, at.own.stop) - envelopes.LEAD_CELLS, 0, None))
         self._near = at.near
         self._columns, self._signs = kept(np.array(envelopes.lip_columns())), kept(envelopes.SIGNS)
         self._weights, self._trust_by = kept(envelopes.WEIGHTS), kept(np.array(trust_columns()))
         self._mel_slopes = kept(_slopes((at.heard.stop - at.heard.start) // MEL_PER_CELL))
-        self.mouth = None if ensemble.mouth is None else ready(ensemble.mouth)
+        self.mouth = None if networks.mouth is None else ready(networks.mouth)
 
     def embed_lips(self, cells: Tensor, seen: Tensor) -> Tensor:
         """(B, N, F), (B, N), all that is known -> (B, n, D) of the block alone: `backends.normal_lips`, the network."""
@@ -285,10 +285,10 @@ def _layout(shape: BlockShape, zero_ms: float, offsets_ms: NDArray[np.float64]) 
     reach = math.ceil(float(np.abs(offsets_ms).max()) / CELL_MS - 1e-9)
     looked = slice(
         min(first, max(int(times[0]) // CELL_NS, first - STATISTICS_CELLS)),
-        max(end, min(end + CONTEXT_CELLS, int(times[-2] + grid.HOLD_MAX_NS // 2) // CELL_NS)),
+        max(end, min(end + ENCODER_CELLS, int(times[-2] + grid.HOLD_MAX_NS // 2) // CELL_NS)),
     )
     start = max(0, first - reach - STATISTICS_CELLS)
-    stop = min(shape.samples // CELL_SAMPLES, end + reach + CONTEXT_CELLS)
+    stop = min(shape.samples // CELL_SAMPLES, end + reach + ENCODER_CELLS)
     near = slice(max(start, first - reach), min(stop, end + reach))
     if near.stop - near.start < 2:
         raise UsageError(f"{shape} holds no sound at the time of its pictures")

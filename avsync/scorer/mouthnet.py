@@ -16,22 +16,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-GREY_PX: Final = 48
-LUMA: Final = (0.299, 0.587, 0.114)
-"""ITU-R BT.601."""
-SMALLEST_CONTRAST: Final = 4.0
-"""Added to a picture's spread (of 255) before it is divided by it: the noise of a blank picture is not blown up."""
-CHANNELS: Final = (16, 32, 48, 64)
+from avsync.scorer.architecture import (
+    CHANNELS,
+    LUMA,
+    NEARBY_PX,
+    REGION_PX,
+    SMALLEST_CONTRAST,
+    SMALLEST_DETAIL,
+    mouth_layers,
+)
+from avsync.scorer.lite import averaging
+
 TOGETHER: Final = 8
 """Pictures that `values_of` sends through at once: what lies between two layers of more than these is so large that
-the C library gives it back to the system after every block and asks for it anew, page by page. For 16 pictures that
-cost up to 1,100 page faults a block: 10.2 ms at p95 for a fused block, 7.9 without."""
-NEARBY_PX: Final = 9
-"""Detail is what stands out from the mean of so many pixels around, a third of the mouth's width..."""
-REGION_PX: Final = 13
-"""...over its usual size in a region of so many: shadows and light fall away, edges of lips and teeth stay."""
-SMALLEST_DETAIL: Final = 0.02
-"""Added to the detail's mean square, in units of the whole picture's: smooth skin stays smooth."""
+the C library gives it back to the system after every block and asks for it anew, page by page (16 pictures cost up to
+1,100 page faults, and a third more time)."""
 
 
 class MouthNet(nn.Module):
@@ -50,24 +49,22 @@ class MouthNet(nn.Module):
             raise ValueError("members are trained one by one")
         self.members, self.values, self.channels = members, values, tuple(channels)
         layers: list[nn.Module] = []
-        before = 0
-        for index, wide in enumerate(self.channels):
-            size, groups = (5, 1) if index == 0 else (3, members)
-            layers.append(nn.Conv2d(before * members or 2, wide * members, size, 2, size // 2, groups=groups))
-            if training_form:
-                layers.append(nn.BatchNorm2d(wide))
-            layers.append(nn.GELU())
-            before = wide
-        if training_form:
-            layers.append(nn.Dropout(0.2))
-        left = GREY_PX >> len(self.channels)
-        layers.append(nn.Conv2d(before * members, values * members, left, groups=members))
+        for index, layer in enumerate(mouth_layers(members, values, self.channels)):
+            if index:
+                if training_form:
+                    layers.append(nn.BatchNorm2d(layer.inputs))
+                layers.append(nn.GELU())
+            if training_form and index == len(self.channels):
+                layers.append(nn.Dropout(0.2))
+            layers.append(
+                nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, layer.stride, layer.padding, groups=layer.groups)
+            )
         self.layers = nn.Sequential(*layers)
         # The mean of 2 x 2 pixels' luma is one strided convolution.
         grey = torch.tensor(LUMA).view(1, 3, 1, 1).expand(1, 3, 2, 2) / 4
         self.register_buffer("to_grey", grey.contiguous(), persistent=False)
-        self.register_buffer("nearby", averaging(NEARBY_PX), persistent=False)
-        self.register_buffer("region", averaging(REGION_PX), persistent=False)
+        self.register_buffer("nearby", torch.from_numpy(averaging(NEARBY_PX)), persistent=False)
+        self.register_buffer("region", torch.from_numpy(averaging(REGION_PX)), persistent=False)
 
     def forward(self, rois: Tensor) -> Tensor:
         """rois: uint8 (T, 96, 96, 3) RGB -> (T, members x values)."""
@@ -101,14 +98,6 @@ def prepared(grey: Tensor, nearby: Tensor, region: Tensor) -> Tensor:
     detail = level - nearby @ level @ nearby.T
     detail = detail * (region @ detail.square() @ region.T + SMALLEST_DETAIL).rsqrt()
     return torch.stack([level, detail], dim=1)
-
-
-def averaging(size: int) -> Tensor:
-    """(48, 48): each row the mean of `size` neighbours, those beyond the edge left out. A blur of a picture from both
-    sides; as products of matrices it costs a sixth of a pooling."""
-    at = torch.arange(GREY_PX)
-    near = ((at[:, None] - at[None]).abs() <= size // 2).float()
-    return near / near.sum(dim=1, keepdim=True)
 
 
 def packed(trained: Sequence[MouthNet]) -> MouthNet:

@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
+from avsync.scorer.architecture import ENCODER_CELLS
 from avsync.scorer.backends import Backend, sound_values_of
 from avsync.scorer.checks import check_wants, epoch_of, pcm_of, picture_pts_of, pictures_of, pts_of
 from avsync.scorer.confidence import Curve, curve_of
@@ -42,7 +43,7 @@ from avsync.scorer.gathering import Gathering, Window
 from avsync.scorer.geometry import LANDMARKS
 from avsync.scorer.lags import LagScores
 from avsync.scorer.signal import LipSyncSignal
-from avsync.scorer.stretch import CONTEXT_CELLS, ENCODER_CELLS, SHORTEST_CELLS, STATISTICS_CELLS, measure, signal_of
+from avsync.scorer.stretch import CONTEXT_CELLS, SHORTEST_CELLS, STATISTICS_CELLS, measure, signal_of
 from avsync.scorer.tracks import GAP_NS, PATIENCE_NS, Counts, PictureTrack, SoundTrack, cell_at
 from avsync.units import ms, seconds
 

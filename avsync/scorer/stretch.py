@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from avsync.scorer.architecture import ENCODER_CELLS
 from avsync.scorer.backends import Backend
 from avsync.scorer.checks import CLIPPED_SHARE, clipped_per_cell
 from avsync.scorer.confidence import Curve, label_of
@@ -27,10 +28,9 @@ STATISTICS_S: Final = 6.0
 """Lips and sound are normalised over what is known of so much before a stretch, and the stretch: a voice and a mouth
 show their range in a few seconds, and it bounds memory."""
 STATISTICS_CELLS: Final = int(STATISTICS_S * 1000) // CELL_MS
-ENCODER_CELLS: Final = 7
-"""Cells on either side that an embedding depends on: `networks.CONTEXT_CELLS`, which needs torch to be read."""
 CONTEXT_CELLS: Final = ENCODER_CELLS + 1
-"""One more: the last mel frame's window and the last cell's mean over the pictures reach so far."""
+"""One more than an embedding depends on: the last mel frame's window and the last cell's mean over the pictures reach
+so far."""
 CONTEXT_MS: Final = CONTEXT_CELLS * CELL_MS
 """The documented context: pictures and sound used beyond a stretch, the sound on top of the search."""
 

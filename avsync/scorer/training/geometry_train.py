@@ -17,7 +17,7 @@ import torch
 
 from avsync.scorer.features import Floats
 from avsync.scorer.geometry import GEOMETRY_NAMES
-from avsync.scorer.nets import ensemble_arrays
+from avsync.scorer.modules import arrays_of
 from avsync.scorer.networks import LipNet, SoundNet
 from avsync.scorer.training.examples import Clip, Heard, Sampler, make_clip, make_heard, substream, usual_spread
 from avsync.scorer.training.fit import Pair, Recipe, fit, merged
@@ -131,4 +131,4 @@ def geometry_weights(members: Sequence[Pair], spread: Floats, recipe: GeometryRe
         "embedding": recipe.embedding,
         "features": list(GEOMETRY_NAMES),
     }
-    return ensemble_arrays(lips, sound, None, np.asarray(spread, np.float32)), header
+    return arrays_of(lips, sound, None, np.asarray(spread, np.float32)), header

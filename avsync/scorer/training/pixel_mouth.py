@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from avsync.scorer.architecture import CHANNELS
 from avsync.scorer.features import Floats
-from avsync.scorer.mouthnet import CHANNELS, MouthNet
+from avsync.scorer.mouthnet import MouthNet
 from avsync.scorer.training.examples import substream
 from avsync.scorer.training.fit import Recipe, rate_share
 from avsync.scorer.training.mouths import COLUMNS

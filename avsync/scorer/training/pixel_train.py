@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from avsync.scorer.architecture import EMBEDDING, HIDDEN
 from avsync.scorer.features import Floats
+from avsync.scorer.modules import arrays_of
 from avsync.scorer.mouthnet import MouthNet, packed
-from avsync.scorer.nets import ensemble_arrays
-from avsync.scorer.networks import EMBEDDING, HIDDEN, LipNet, SoundNet
+from avsync.scorer.networks import LipNet, SoundNet
 from avsync.scorer.training.examples import Clip, Heard, Sampler, usual_spread
 from avsync.scorer.training.fit import Pair, Recipe, fit
 from avsync.scorer.training.pixel_clips import clips_of, film_pool, tracks_of
@@ -134,7 +135,7 @@ def pixel_weights(members: Sequence[Member]) -> tuple[Arrays, dict[str, Any]]:
         "embedding": embedding,
         "mouth": {"members": len(members), "values": mouth.values, "channels": list(mouth.channels)},
     }
-    return ensemble_arrays(together, heard, mouth, spread), header
+    return arrays_of(together, heard, mouth, spread), header
 
 
 def _convolutions(layers: nn.Module) -> list[nn.Conv1d]:
