@@ -117,16 +117,15 @@ def load_backend(name: str = "auto", *, device: str = "cpu", weights: dict[str, 
     in place of the shipped ones, by net ("geometry", "pixels", "syncnet"). InputError when the name is unknown, or what
     it needs is missing.
     """
-    lite = device == "cpu" and litert_is_here()
     if name == "auto":
-        name = "fused" if lite or _torch_is_here() else "heuristic"
+        name = "fused" if networks_run_on(device) else "heuristic"
     if name == "heuristic":
         from avsync.scorer.heuristic import HeuristicBackend
 
         return HeuristicBackend()
     if name not in ("fused", "pixels", "geometry", "syncnet"):
         raise InputError(f"no backend {name!r}; there are auto, fused, pixels, geometry, heuristic, syncnet")
-    if not _torch_is_here() and (name == "syncnet" or not lite):
+    if not (torch_is_here() if name == "syncnet" else networks_run_on(device)):
         where = "" if name == "syncnet" or device == "cpu" else f" on {device}"
         raise InputError(
             f"the {name} backend needs torch{where}: pip install 'avsync[scorer]'; the heuristic one does not"
@@ -140,5 +139,10 @@ def load_backend(name: str = "auto", *, device: str = "cpu", weights: dict[str, 
     return load_nets(cast(Method, name), device=device, weights=weights or {})
 
 
-def _torch_is_here() -> bool:
+def networks_run_on(device: str) -> bool:
+    """Whether there is anything to run the learned backends with."""
+    return (device == "cpu" and litert_is_here()) or torch_is_here()
+
+
+def torch_is_here() -> bool:
     return importlib.util.find_spec("torch") is not None

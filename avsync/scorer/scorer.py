@@ -225,7 +225,7 @@ class LipSyncScorer:
             return self._backend
         if self._backend != "auto":
             return self._load(self._backend)
-        if "auto" not in self._loaded:  # no torch: the heuristic, whatever is given
+        if "auto" not in self._loaded:  # nothing to run networks with: the heuristic, whatever is given
             self._loaded["auto"] = load_backend("auto", device=self._device, weights=self._weights)
             self._loaded.setdefault(self._loaded["auto"].method, self._loaded["auto"])
         best = self._loaded["auto"]

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from avsync.errors import InputError
+from avsync.scorer.backends import networks_run_on
 from avsync.scorer.evaluation.card import check_card, write_card
 from avsync.scorer.evaluation.evaluate import CONDITIONS, ClipAnswers, Contender, Plan, backend_of, evaluate, one_thread
 from avsync.scorer.evaluation.protocol import MODES, WINDOWS_MS
@@ -120,7 +120,7 @@ def chosen_entries(folder: Path, half: str | None) -> list[ClipEntry]:
 
 def contenders(names: Sequence[str] | None, weights: Sequence[Path]) -> tuple[Contender, ...]:
     """The backends with their shipped weights, the default one first; then one for each folder of weights."""
-    usual = ("fused", "geometry", "pixels", "heuristic") if find_spec("torch") is not None else ("heuristic",)
+    usual = ("fused", "geometry", "pixels", "heuristic") if networks_run_on("cpu") else ("heuristic",)
     methods = list(dict.fromkeys(names or usual))
     found = [Contender(method, method) for method in methods]
     for folder in weights:

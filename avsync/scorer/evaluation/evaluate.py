@@ -123,7 +123,7 @@ def evaluate(entries: Sequence[ClipEntry], plan: Plan, *, jobs: int = 1) -> Iter
     if jobs == 1 or len(tasks) == 1:
         yield from (evaluate_clip(*task) for task in tasks)
         return
-    # Longest first, or the last clip runs alone. Fresh processes: forked ones inherit torch's locks.
+    # Longest first, or the last clip runs alone. Fresh processes: forked ones inherit the locks of native threads.
     tasks.sort(key=lambda task: -entries[task[0]].path.stat().st_size)
     method = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=method, initializer=one_thread) as pool:
@@ -235,7 +235,7 @@ def _answers(
 
 @lru_cache(maxsize=16)
 def backend_of(contender: Contender) -> Backend:
-    """Loaded once a process. InputError where torch or a file is missing."""
+    """Loaded once a process. InputError where what runs it or a file is missing."""
     backend = load_backend(contender.method, weights=dict(contender.weights))
     if contender.zero_ms is not None:
         backend.zero_ms = contender.zero_ms
@@ -244,4 +244,4 @@ def backend_of(contender: Contender) -> Backend:
 
 def one_thread() -> None:
     """Several processes share the cores."""
-    keep_to_one_thread(load=True)
+    keep_to_one_thread()

@@ -7,7 +7,6 @@ worst counts: bad input (2), then out of sync, then unsure.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import sys
@@ -78,7 +77,7 @@ def run_score(args: argparse.Namespace) -> int:
     outcomes: list[Outcome] = []
     bad = 0
     with ThreadPoolExecutor(1) as loader:
-        backend = loader.submit(_load, options)
+        backend = loader.submit(load_for, options)
         for clip, picture in zip(args.clips, pictures, strict=True):
             try:
                 report = _with_bar(clip, options, lambda: _on_one_thread(backend.result()), out)
@@ -93,18 +92,6 @@ def run_score(args: argparse.Namespace) -> int:
             outcomes.append(report.outcome)
             _tell(out, report, picture, args, more=len(args.clips) > 1)
     return exit_code(outcomes, bad)
-
-
-def _load(options: Options) -> Backend:
-    """What torch brings along stays until the end: looking through it for garbage, while it loads and once more at
-    exit, took half a second."""
-    gc.disable()
-    try:
-        backend = load_for(options)
-        gc.freeze()
-        return backend
-    finally:
-        gc.enable()
 
 
 def _on_one_thread(backend: Backend) -> Backend:
