@@ -195,7 +195,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "scorer", help="folder for bench.json, bench.md")
     parser.add_argument("--runs", type=int, default=500, help="of each row on the CPU (500)")
-    parser.add_argument("--clip-s", type=float, default=60.0, help="length of the clip; 0: none (60)")
+    parser.add_argument(
+        "--clip-s",
+        type=float,
+        nargs="*",
+        default=(60.0, 20.0, 10.0),
+        metavar="S",
+        help="lengths of the clips (60 20 10)",
+    )
     parser.add_argument("--weights", choices=("shipped", "random"), default="shipped", help="of the networks (shipped)")
     args = parser.parse_args(words)
     torch.set_num_threads(1)
@@ -206,8 +213,7 @@ def main(words: Sequence[str] | None = None) -> int:
     fused_p50_ms = next(row.p50_ms for row in blocks if row.name == "fused")
     rows += blocks + syncnet_rows(given, fused_p50_ms or np.nan, max(1, args.runs // 50))
     rows += gpu_rows(nets, SHAPE, given._asdict())
-    if args.clip_s > 0:
-        rows.append(clip_row(args.clip_s))
+    rows += [clip_row(seconds) for seconds in args.clip_s]
     block = (
         f"A block is {SHAPE.frames} pictures at {SHAPE.fps:g} fps (533 ms) with {SHAPE.samples / 16_000:.2f} s of sound"
         f" around it, searched at {len(OFFSETS)} lags within ±200 ms; crops and landmarks are given."

@@ -9,8 +9,8 @@
         signals += scorer.push_video(chunk.rois, chunk.picture_pts_ns, epoch, chunk.landmarks)
     signals += scorer.flush()
 
-Offsets are positive when the voice is ahead of the lips. Nothing here reads a clock; the networks need torch and their
-weights, the heuristic needs numpy only.
+Offsets are positive when the voice is ahead of the lips. Nothing here reads a clock. On a CPU LiteRT runs the networks;
+the heuristic needs numpy only.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class LipSyncScorer:
     """Scores how well lips and voice agree, and by how much they are apart.
 
     `backend`: "auto" (fused when crops and landmarks are given, pixels for crops alone, geometry for landmarks alone;
-    heuristic without torch), "fused", "pixels", "geometry", "heuristic", "syncnet", or a `Backend` that several scorers
+    heuristic where no network can run), "fused", "pixels", "geometry", "heuristic", "syncnet", or a `Backend` that several scorers
     share. `device`: as torch names it. `search_ms`, `step_ms`: the offsets that are compared, -search..+search; "frame"
     is one picture (a stream then needs `fps`). `silence_dbfs`: RMS below which there is nothing to judge.
     `block_ms` (None: no blocks), `window_ms`, `gather_s`: of the stream, see `avsync.scorer.stream`. `weights`: files
-    in place of the shipped ones. Raises UsageError for values out of range, InputError where torch or a file is
-    missing.
+    in place of the shipped ones. Raises UsageError for values out of range, InputError where what runs them or a
+    file is missing.
     """
 
     def __init__(
