@@ -201,7 +201,7 @@ def main(words: Sequence[str] | None = None) -> int:
         nargs="*",
         default=(60.0, 20.0, 10.0),
         metavar="S",
-        help="lengths of the clips (60 20 10)",
+        help="of the clips (60 20 10)",
     )
     parser.add_argument("--weights", choices=("shipped", "random"), default="shipped", help="of the networks (shipped)")
     args = parser.parse_args(words)

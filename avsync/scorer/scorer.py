@@ -55,12 +55,12 @@ class LipSyncScorer:
     """Scores how well lips and voice agree, and by how much they are apart.
 
     `backend`: "auto" (fused when crops and landmarks are given, pixels for crops alone, geometry for landmarks alone;
-    heuristic where no network can run), "fused", "pixels", "geometry", "heuristic", "syncnet", or a `Backend` that several scorers
-    share. `device`: as torch names it. `search_ms`, `step_ms`: the offsets that are compared, -search..+search; "frame"
-    is one picture (a stream then needs `fps`). `silence_dbfs`: RMS below which there is nothing to judge.
-    `block_ms` (None: no blocks), `window_ms`, `gather_s`: of the stream, see `avsync.scorer.stream`. `weights`: files
-    in place of the shipped ones. Raises UsageError for values out of range, InputError where what runs them or a
-    file is missing.
+    heuristic where no network can run), "fused", "pixels", "geometry", "heuristic", "syncnet", or a `Backend` that
+    several scorers share. `device`: as torch names it. `search_ms`, `step_ms`: the offsets that are compared,
+    -search..+search; "frame" is one picture (a stream then needs `fps`). `silence_dbfs`: RMS below which there is
+    nothing to judge. `block_ms` (None: no blocks), `window_ms`, `gather_s`: of the stream, see `avsync.scorer.stream`.
+    `weights`: files in place of the shipped ones. Raises UsageError for values out of range, InputError where a file,
+    or what runs its networks, is missing.
     """
 
     def __init__(
