@@ -22,8 +22,8 @@ FRAME_MS = 40.0
 
 
 CASES = [
-    ("video_stall", "browser"), ("audio_stall", "avsync"), ("jitter_burst", "browser"),
-    ("bridge_clock_drift", "avsync"),
+    ("video_stall", "browser", 1), ("audio_stall", "avsync", 1), ("jitter_burst", "browser", 1),
+    ("bridge_clock_drift", "avsync", 1), ("audio_stall", "browser", 3),  # drawn as a mumbler
 ]  # fmt: skip
 
 
@@ -42,9 +42,9 @@ def row_of(name: str, viewer: str, *, seed: int = 1, sound_late_ms: int = 0, pic
     return columns(scored_run(one, Payload(scorer="fused")), one)
 
 
-@pytest.mark.parametrize(("name", "viewer"), CASES)
-def test_within_one_frame_in_the_four_named_scenarios(name: str, viewer: str) -> None:
-    row = row_of(name, viewer)
+@pytest.mark.parametrize(("name", "viewer", "seed"), CASES)
+def test_within_one_frame_in_the_four_named_scenarios(name: str, viewer: str, seed: int) -> None:
+    row = row_of(name, viewer, seed=seed)
     assert (row["scorer_windows@clear"] or 0) >= 20 and (row["scorer_answered_pct@clear"] or 0) >= 90
     assert row["scorer_error_p95_ms@clear"] is not None and row["scorer_error_p95_ms@clear"] <= FRAME_MS
 
