@@ -100,7 +100,7 @@ def test_the_clip_is_what_its_row_says(tmp_path: Path) -> None:
 def test_only_an_answer_is_a_measurement(code: int, measured: bool, note: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
 
-    def run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    def run(words: list[str], compiled: Path) -> subprocess.CompletedProcess[str]:
         asked.append(words)
         return subprocess.CompletedProcess(words, code, "", "usage\nno weights\n")
 

@@ -140,7 +140,7 @@ class LipSyncScorer:
         gives them. They are scored one after the other: a call less, not a shorter one.
 
         Blocks of one shape whose lags alone are wanted (no labels, no confidence) are computed together by
-        `avsync.scorer.cuda.BlockScorer`: on a GPU, or four at a time on a CPU, where that takes 40 % less.
+        `avsync.scorer.cuda.BlockScorer` on a GPU; on a CPU that gains nothing.
         """
         return [self._score(*Block(*block)).signal for block in blocks]
 

@@ -35,6 +35,9 @@ PIXELS_MAX: Final = 64_000_000
 PIXEL_ASPECT_MAX: Final = 4.0
 """Widest (and, turned, narrowest) pixels: anamorphic film has 2, half-width stereo pictures too."""
 SOUND_RATES: Final = range(4_000, 768_001)
+ONE_THREAD_PX: Final = 1280 * 720
+"""Larger pictures are decoded by two threads. On two cores that is 15 % quicker for 1080p; up to 720p it costs 6 %,
+since tracking keeps the other core busy."""
 PICTURES_AHEAD: Final = 4
 SOUND_AHEAD: Final = 32
 REPEATS_MAX: Final = 50
@@ -235,8 +238,8 @@ def _frames(clip: Clip, kind: str) -> Iterator[Any]:
         if stream is None:
             raise InputError(f"its {kind} stream is gone", file=clip.file, remedy="was it written to meanwhile?")
         if kind == "video":
-            stream.thread_type = "AUTO"
-            stream.codec_context.thread_count = 2
+            large = stream.codec_context.width * stream.codec_context.height > ONE_THREAD_PX
+            stream.thread_type, stream.codec_context.thread_count = ("AUTO", 2) if large else ("NONE", 1)
         packets = container.demux(stream)
         while True:
             try:
