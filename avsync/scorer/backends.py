@@ -29,7 +29,7 @@ TRUST_FROM: Final = 0.9
 TRUST_LEAST: Final = 0.1
 """...so below the first share of the usual movement, geometry counts less beside pixels: by the square of what is left
 of that share, and of the second one at least. Otherwise trembling is blown up to the size of a mouth's movements: on
-the development half a hand before the mouth costs 5.5 points of windows of 1 s, 6.3 without this, and clean clips lose
+the development half a hand before the mouth cost 5.5 points of windows of 1 s, 6.3 without this, and clean clips lose
 nothing."""
 
 
