@@ -18,6 +18,7 @@ import torch
 from avsync.errors import InputError
 from avsync.scorer import litert
 from avsync.scorer.architecture import GREY_PX, LUMA, layers_of
+from avsync.scorer.geometry import GEOMETRY_NAMES
 from avsync.scorer.lite import LiteNetworks, averaging, prepared
 from avsync.scorer.modules import TorchNetworks, modules_of
 from avsync.scorer.mouthnet import MouthNet
@@ -116,6 +117,18 @@ def test_a_file_whose_header_says_something_else_is_an_input_error(tmp_path: Pat
         save_weights(tmp_path / "pixels.npz", good.arrays, {**good.header, "net": "pixels", **lie})
         with pytest.raises(InputError, match="do not fit this version"):
             read_ensemble(tmp_path / "pixels.npz")
+
+
+def test_a_file_for_other_lip_values_is_an_input_error(tmp_path: Path) -> None:
+    for net, good in (("geometry", landmarks()), ("pixels", pixels())):
+        torch.manual_seed(1)
+        fewer = ensemble(1, good.usual_spread, None if net == "geometry" else MouthNet(2, 4, (4, 6, 8, 8)))
+        arrays = {**fewer.arrays, "usual_spread": good.usual_spread[:-1]}
+        arrays["lips.layers.0.weight"] = arrays["lips.layers.0.weight"][:, :-2]
+        header = {**fewer.header, "net": net, "features": list(GEOMETRY_NAMES)}
+        save_weights(tmp_path / f"{net}.npz", arrays, header)
+        with pytest.raises(InputError, match="usual_spread has shape"):
+            read_ensemble(tmp_path / f"{net}.npz")
 
 
 def test_where_there_is_no_litert_torch_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:

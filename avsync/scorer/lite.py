@@ -74,17 +74,18 @@ class Stack:
         self.outputs = layers[-1].outputs
 
     def __call__(self, given: Floats) -> Floats:
-        if not hasattr(self._own, "interpreter"):
-            self._own.interpreter = interpreter_of(self._model)
-            self._own.shape = None
-        interpreter: Any = self._own.interpreter
-        if self._own.shape != given.shape:  # costs 5 us
+        own = self._own
+        if not hasattr(own, "interpreter"):
+            own.interpreter = interpreter_of(self._model)
+            own.answer, own.shape = own.interpreter.get_output_details()[0]["index"], None
+        interpreter: Any = own.interpreter
+        if own.shape != given.shape:  # costs 5 us
             interpreter.resize_tensor_input(0, given.shape)
             interpreter.allocate_tensors()
-            self._own.shape = given.shape
+            own.shape = given.shape
         interpreter.set_tensor(0, given)
         interpreter.invoke()
-        found: Floats = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        found: Floats = interpreter.get_tensor(own.answer)
         return found
 
     def over_time(self, rows: Floats) -> Floats:

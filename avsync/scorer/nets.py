@@ -56,6 +56,9 @@ class Ensemble:
         self.members: int = header["members"]
         self.sees_pixels = "mouth" in header
         self.weight = PIXELS_WEIGHT if self.sees_pixels else 1.0
+        values = header["mouth"]["members"] * header["mouth"]["values"] if self.sees_pixels else len(GEOMETRY_NAMES)
+        if self.usual_spread.shape != (values,):
+            raise ValueError(f"usual_spread has shape {self.usual_spread.shape}, wanted ({values},)")
         self.networks = networks_on(device, arrays, header)
 
     def picture_values(self, rois: NDArray[np.uint8] | None, landmarks: Floats | None) -> Floats:
