@@ -11,7 +11,8 @@ import pytest
 from avsync.errors import InputError
 from avsync.scorer.geometry import GEOMETRY_NAMES, geometry
 from avsync.scorer.training import espeak
-from avsync.scorer.training.mouths import COLUMNS
+from avsync.scorer.training.espeak import Phoneme
+from avsync.scorer.training.mouths import COLUMNS, mouth_track
 from avsync.units import ms
 from sim import payload_speech
 from sim.payload import SAMPLE_NS
@@ -61,6 +62,15 @@ def test_a_drawn_mouth_darkens_where_it_opens() -> None:
     assert rois.shape == (40, 96, 96, 3) and rois.dtype == np.uint8
     dark = (rois.mean(axis=-1) < 60).sum(axis=(1, 2))
     assert np.corrcoef(dark, mouth[:, COLUMNS.index("inner_open")])[0, 1] > 0.95
+
+
+@needs_espeak
+@pytest.mark.parametrize("seed", [3, 5])
+def test_whoever_is_drawn_opens_the_mouth_to_speak(seed: int) -> None:
+    """Both are drawn as people who mumble: their lips would part by 0.07 and 0.05."""
+    papa = [Phoneme(ipa, 0.3 + 0.12 * at) for at, ipa in enumerate("papapapapa")]
+    mouth = mouth_track(papa, 2.0, np.random.default_rng(1), style=Speech(seed=seed).style)
+    assert np.ptp(mouth.column("inner_open")) > 0.09
 
 
 def test_a_rendered_picture_does_not_depend_on_its_neighbours() -> None:

@@ -134,6 +134,7 @@ def test_a_file_for_other_lip_values_is_an_input_error(tmp_path: Path) -> None:
 def test_where_there_is_no_litert_torch_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     good = landmarks()
     assert isinstance(networks_on("cpu", good.arrays, good.header), LiteNetworks)
+    assert isinstance(networks_on("meta", good.arrays, good.header), TorchNetworks), "any device but a CPU is torch's"
     monkeypatch.setitem(sys.modules, litert.PACKAGE, None)
     assert isinstance(networks_on("cpu", good.arrays, good.header), TorchNetworks)
 
