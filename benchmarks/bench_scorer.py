@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from avsync.errors import InputError
-from avsync.scorer.architecture import EMBEDDING, HIDDEN
 from avsync.scorer.backends import load_backend
 from avsync.scorer.cuda import BlockScorer
 from avsync.scorer.fast import BlockShape
@@ -30,16 +29,15 @@ from avsync.scorer.features import Floats, log_mel
 from avsync.scorer.geometry import GEOMETRY_NAMES, geometry
 from avsync.scorer.grid import on_grid
 from avsync.scorer.lags import lag_scores, search_offsets
-from avsync.scorer.modules import arrays_of
 from avsync.scorer.mouthnet import MouthNet
-from avsync.scorer.nets import Ensemble, NetBackend
-from avsync.scorer.networks import LipNet, SoundNet
+from avsync.scorer.nets import NetBackend
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import Method
 from avsync.scorer.syncnet import COLUMNS, PICTURES, SIDE, SyncNet, distances, mfcc
 from benchmarks.scorer_clip import clip_row
 from benchmarks.scorer_gpu import gpu_rows
 from benchmarks.scorer_table import Row, timed, write
+from tests.block_story import ensemble
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -95,23 +93,15 @@ def nets_of(weights: str) -> tuple[Nets, str]:
         except InputError:
             pass
     torch.manual_seed(1)
-    landmarks = _random_ensemble(len(GEOMETRY_NAMES), None)
     mouth = MouthNet(MEMBERS)
-    pixels = _random_ensemble(mouth.members * mouth.values, mouth)
+    landmarks = ensemble(MEMBERS, np.full(len(GEOMETRY_NAMES), 0.05, np.float32))
+    pixels = ensemble(MEMBERS, np.full(mouth.members * mouth.values, 0.05, np.float32), mouth)
     made: Nets = {
         "geometry": NetBackend("geometry", (landmarks,), 0.0, frozenset({"landmarks"})),
         "pixels": NetBackend("pixels", (pixels,), 0.0, frozenset({"rois"})),
         "fused": NetBackend("fused", (landmarks, pixels), 0.0, frozenset({"rois", "landmarks"})),
     }
     return made, f"Networks of the usual size ({MEMBERS} members each), random weights: speed does not depend on them."
-
-
-def _random_ensemble(values: int, mouth: MouthNet | None) -> Ensemble:
-    lips, sound = LipNet(2 * values, MEMBERS), SoundNet(MEMBERS)
-    header: dict[str, object] = {"members": MEMBERS, "hidden": HIDDEN, "embedding": EMBEDDING}
-    if mouth is not None:
-        header["mouth"] = {"members": mouth.members, "values": mouth.values, "channels": mouth.channels}
-    return Ensemble(arrays_of(lips, sound, mouth, np.full(values, 0.05, np.float32)), header)
 
 
 # ------------------------------------------------------------------------------------- the CPU
@@ -201,7 +191,7 @@ def main(words: Sequence[str] | None = None) -> int:
         nargs="*",
         default=(60.0, 20.0, 10.0),
         metavar="S",
-        help="of the clips (60 20 10)",
+        help="lengths of the clips (60 20 10)",
     )
     parser.add_argument("--weights", choices=("shipped", "random"), default="shipped", help="of the networks (shipped)")
     args = parser.parse_args(words)

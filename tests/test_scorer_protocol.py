@@ -15,6 +15,7 @@ from avsync.scorer.evaluation.protocol import (
     DELAYS_MS,
     MODES,
     Footage,
+    Mode,
     Trials,
     Window,
     counted_windows,
@@ -30,11 +31,11 @@ from avsync.scorer.stretch import Measured, hear, measure, signal_of
 from tests.evaluate_story import RATE, Opening, footage, trial
 
 
-def asked(clip: Footage, truth_ms: float = 0.0, *, window_ms: int = 1000, mode: str = "stream") -> Trials:
+def asked(clip: Footage, truth_ms: float = 0.0, *, window_ms: int = 1000, mode: Mode = "stream") -> Trials:
     sound = sound_of(clip.pcm, clip.pcm_start_ns, truth_ms)
     backend = Opening()
     windows = counted_windows(clip, sound, window_ms)
-    return trials_of(backend, lips_of(clip, backend), sound, windows, mode=mode)  # type: ignore[arg-type]
+    return trials_of(backend, lips_of(clip, backend), sound, windows, mode=mode)
 
 
 # ---- the truth
@@ -42,7 +43,7 @@ def asked(clip: Footage, truth_ms: float = 0.0, *, window_ms: int = 1000, mode: 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("voice_ahead_ms", [0, -80, 120, 37])
-def test_every_delay_is_found_with_its_sign(mode: str, voice_ahead_ms: float) -> None:
+def test_every_delay_is_found_with_its_sign(mode: Mode, voice_ahead_ms: float) -> None:
     """A delay of the sound makes the voice fall behind: the truth is minus the delay, from the clip's own offset."""
     trials = asked(footage(voice_ahead_ms=voice_ahead_ms), voice_ahead_ms, mode=mode)
     for step_ms, within_ms in ((20, 20), (40, 40)):
@@ -105,9 +106,9 @@ def test_an_isolated_window_sees_and_hears_nothing_else() -> None:
     low, high = round((2.0 - 0.3 - 0.16) * RATE), round((3.0 + 0.3 + 0.16) * RATE)  # the widest delay's ±300 ms
     changed.pcm[:low] = changed.pcm[high:] = 0.3
 
-    def seen(one: Footage, mode: str) -> Trials:
+    def seen(one: Footage, mode: Mode) -> Trials:
         backend = Opening()
-        return trials_of(backend, lips_of(one, backend), sound_of(one.pcm, 0), [window], mode=mode)  # type: ignore[arg-type]
+        return trials_of(backend, lips_of(one, backend), sound_of(one.pcm, 0), [window], mode=mode)
 
     assert np.array_equal(seen(clip, "isolated"), seen(changed, "isolated"))
     assert not np.array_equal(seen(clip, "stream"), seen(changed, "stream"))

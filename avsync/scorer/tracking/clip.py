@@ -271,7 +271,7 @@ class RgbOf:
         width, height = shown_size(frame.width, frame.height, self._pixel_aspect)
         # One thread: the others have work of their own.
         rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
-        array: Rgb = rgb.to_ndarray()  # type: ignore[assignment]
+        array: Rgb = np.asarray(rgb.to_ndarray(), np.uint8)
         turns = quarter_turns(frame)
         return np.ascontiguousarray(np.rot90(array, turns)) if turns else array
 
