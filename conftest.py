@@ -50,7 +50,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         chance = "derandomized: the same examples every time" if PROFILE == "ci" else "random, see --hypothesis-seed"
         lines.append(f"hypothesis: profile {PROFILE} ({chance})")
     if config.getoption("core_only"):
-        left_out = [path.name for path in sorted(TESTS.glob("test_*.py")) if needs_more_than_core(path)]
+        left_out = [
+            str(path.relative_to(TESTS)) for path in sorted(TESTS.rglob("test_*.py")) if needs_more_than_core(path)
+        ]
         lines.append(f"core only: Python {platform.python_version()}, without {' '.join(left_out) or 'exception'}")
     return lines
 
@@ -77,9 +79,9 @@ def needs_more_than_core(path: Path) -> bool:
         elif isinstance(node, ast.ImportFrom) and node.module:
             roots.add(node.module)
     for name in roots:
-        root, _, rest = name.partition(".")
-        neighbour = TESTS / f"{rest if root == 'tests' else root}.py"
-        if neighbour.is_file():
+        root = name.partition(".")[0]
+        neighbour = TESTS.parent / f"{name.replace('.', '/')}.py"
+        if root == "tests" and neighbour.is_file():
             if needs_more_than_core(neighbour):
                 return True
         elif root in ("sim", "benchmarks") or find_spec(root) is None or name.startswith(RIM):

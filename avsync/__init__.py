@@ -4,12 +4,12 @@ What is listed here is a promise; everything else may move. ``offset = audio - v
 means that the voice is ahead of the lips. Every time is an int of nanoseconds, told by the caller.
 """
 
-from avsync.clock import AvSyncClock
+from avsync.engine.playout import PlayoutClock
+from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import AvSyncError, InputError, UsageError
-from avsync.monitor import AvSyncMonitor
-from avsync.playout import PlayoutClock
+from avsync.monitor.monitor import AvSyncMonitor
 from avsync.policy import AvSyncPolicy
-from avsync.synchronizer import AvSynchronizer
+from avsync.timeline.clock import AvSyncClock
 from avsync.version import VERSION as __version__
 
 __all__ = [

@@ -51,7 +51,7 @@ PARTS = {
     ),
     "glass": Part(
         "measure the offset where a real browser shows it", "glass", (*LAB_NEEDS, *_SERVER_NEEDS, "playwright"),
-        "sim.glass_command", "add_arguments", "run_command",
+        "sim.glass.command", "add_arguments", "run_command",
     ),
     "demo-media": Part(
         "write a clip as frames and a WAV file, for models that want files", "server", _SERVER_NEEDS, _SERVER,
@@ -187,7 +187,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from avsync.recording import replay_file
+    from avsync.recording.recording import replay_file
 
     replay = replay_file(args.file)
     print(replay)

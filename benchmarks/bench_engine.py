@@ -16,10 +16,10 @@ import simpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from avsync.clock import AvSyncClock
-from avsync.monitor import AvSyncMonitor
+from avsync.engine.synchronizer import AvSynchronizer
+from avsync.monitor.monitor import AvSyncMonitor
 from avsync.policy import AvSyncPolicy
-from avsync.synchronizer import AvSynchronizer
+from avsync.timeline.clock import AvSyncClock
 from avsync.types import Answer, Heard, MediaUnit, Present, Presented, Source
 from avsync.units import NS_PER_S, ms
 

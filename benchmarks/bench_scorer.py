@@ -22,22 +22,22 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from avsync.errors import InputError
-from avsync.scorer.backends import load_backend
-from avsync.scorer.cuda import BlockScorer
-from avsync.scorer.fast import BlockShape
-from avsync.scorer.features import Floats, log_mel
-from avsync.scorer.geometry import GEOMETRY_NAMES, geometry
-from avsync.scorer.grid import on_grid
-from avsync.scorer.lags import lag_scores, search_offsets
-from avsync.scorer.mouthnet import MouthNet
-from avsync.scorer.nets import NetBackend
+from avsync.scorer.backends.backend import load_backend
+from avsync.scorer.backends.learned import NetBackend
+from avsync.scorer.backends.syncnet import COLUMNS, PICTURES, SIDE, SyncNet, distances, mfcc
+from avsync.scorer.features.features import Floats, log_mel
+from avsync.scorer.features.geometry import GEOMETRY_NAMES, geometry
+from avsync.scorer.features.grid import on_grid
+from avsync.scorer.gpu.block_program import BlockShape
+from avsync.scorer.gpu.block_scorer import BlockScorer
+from avsync.scorer.matching.lags import lag_scores, search_offsets
+from avsync.scorer.nets.mouthnet import MouthNet
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import Method
-from avsync.scorer.syncnet import COLUMNS, PICTURES, SIDE, SyncNet, distances, mfcc
 from benchmarks.scorer_clip import clip_row
 from benchmarks.scorer_gpu import gpu_rows
 from benchmarks.scorer_table import Row, timed, write
-from tests.block_story import ensemble
+from tests.scorer.gpu.block_story import ensemble
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -149,7 +149,7 @@ def block_rows(nets: Nets, given: Given, runs: int) -> list[Row]:
         rows.append(timed(BLOCKS, name, block, runs, aim=AIMS.get(name, "")))
     one = {name: array[None] for name, array in given._asdict().items()}
     whole = partial(BlockScorer(nets["fused"], SHAPE, device="cpu").score, **one)
-    rows.append(timed(BLOCKS, "fused, lags alone, as one program (`avsync.scorer.fast`)", whole, runs))
+    rows.append(timed(BLOCKS, "fused, lags alone, as one program (`avsync.scorer.gpu.block_program`)", whole, runs))
     return rows
 
 

@@ -14,14 +14,14 @@ from time import process_time
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from avsync.synchronizer import AvSynchronizer
+from avsync.engine.synchronizer import AvSynchronizer
 from avsync.types import Answer
 from avsync.units import seconds
-from sim.row import measure
-from sim.scenario import load_scenario
-from sim.scenario_files import shipped
-from sim.truth_logs import Rows
-from sim.world import Run, simulate
+from sim.judge.row import measure
+from sim.run.world import Run, simulate
+from sim.scenario.files import shipped
+from sim.scenario.scenario import load_scenario
+from sim.truth.logs import Rows
 
 LOOKS = 10
 MB = 1 << 20

@@ -18,11 +18,11 @@ import simpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sim.drive import VirtualTime
-from sim.row import measure
-from sim.scenario import Scenario, load_scenario
-from sim.scenario_files import shipped
-from sim.world import Run, simulate
+from sim.judge.row import measure
+from sim.run.world import Run, simulate
+from sim.scenario.files import shipped
+from sim.scenario.scenario import Scenario, load_scenario
+from sim.virtual_time import VirtualTime
 
 Result = TypeVar("Result")
 ROUNDS = 7

@@ -27,7 +27,7 @@ from aiortc.rtp import RtcpPacket, RtcpSrPacket, RtpPacket, is_rtcp
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from avsync.synchronizer import AvSynchronizer
+from avsync.engine.synchronizer import AvSynchronizer
 from avsync.webrtc import AvSyncSession
 
 FPS, SLOT = 25, 960
@@ -167,7 +167,7 @@ def report_errors_ms(sound: Nowhere, picture: Nowhere) -> list[float]:
 
 def engine_share(run: Callable[[], Any]) -> tuple[Any, float]:
     """What ``run`` returns, and the seconds it spent inside the engine and its monitor."""
-    from avsync.monitor import AvSyncMonitor
+    from avsync.monitor.monitor import AvSyncMonitor
 
     spent = 0.0
     originals = []

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.scorer_table import Row
-from tests.drawn_face import draw_face, scene
+from tests.scorer.tracking.drawn_face import draw_face, scene
 
 FPS: Final = 25
 RATE_HZ: Final = 48_000

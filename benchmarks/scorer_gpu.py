@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avsync.scorer.cuda import PRECISIONS, BlockScorer
-from avsync.scorer.fast import BlockShape
-from avsync.scorer.nets import NetBackend
+from avsync.scorer.backends.learned import NetBackend
+from avsync.scorer.gpu.block_program import BlockShape
+from avsync.scorer.gpu.block_scorer import PRECISIONS, BlockScorer
 from benchmarks.scorer_table import Row, timed
 
 WARM_UPS, RUNS = 100, 2_000

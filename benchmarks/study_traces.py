@@ -30,17 +30,17 @@ from avsync.errors import InputError, UsageError
 from avsync.policy import AvSyncPolicy
 from avsync.units import NS_PER_S, ms
 from benchmarks.study_tables import IN_SYNC_NS, LEGS, LOSSY_ABOVE, STARVED_BELOW, Outcome, report
-from sim.leg import HEADER_BYTES
-from sim.link import trace_start_ns
-from sim.metric_names import OUTPUT
-from sim.network_trace import OPPORTUNITY_BYTES, NetworkTrace
+from sim.judge.row import Row, measure
+from sim.network.link import trace_start_ns
+from sim.network.traces.load import load_trace
+from sim.network.traces.trace import OPPORTUNITY_BYTES, NetworkTrace
 from sim.packets import MTU_BYTES
-from sim.row import Row, measure
-from sim.scenario import Scenario, build
-from sim.traces import load_trace
-from sim.truth import Offsets, State, offsets
-from sim.truth_logs import Bool
-from sim.world import simulate
+from sim.run.leg import HEADER_BYTES
+from sim.run.world import simulate
+from sim.scenario.metric_names import OUTPUT
+from sim.scenario.scenario import Scenario, build
+from sim.truth.logs import Bool
+from sim.truth.truth import Offsets, State, offsets
 
 POLICIES = ("default", "pass_through", "fps_paced", "arrival_delay", "two_clocks")
 TOPOLOGY = dict(zip(LEGS, ("provider_bridge", "local_encode"), strict=True))

@@ -23,13 +23,13 @@ from rich.text import Text
 
 from avsync.errors import InputError
 from avsync.policy import AvSyncPolicy
-from sim.clip import load_clip
-from sim.networks import networks_for
-from sim.scenario import load_scenario
-from sim.scenario_files import resolve, shipped
-from sim.scenario_source import Payload
-from sim.sweep import Plan, Result, plan, run_all
-from sim.table import print_results
+from sim.network_option import networks_for
+from sim.report.table import print_results
+from sim.scenario.files import resolve, shipped
+from sim.scenario.scenario import load_scenario
+from sim.scenario.source import Payload
+from sim.source.clip import load_clip
+from sim.sweep.sweep import Plan, Result, plan, run_all
 
 PIPE_WIDTH = 160
 
@@ -51,7 +51,7 @@ def run_command(args: argparse.Namespace) -> bool:
     if args.jobs is not None and args.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {args.jobs}")
     if payloads := [one.source.payload or Payload() for one in scenarios if one.source.payload or scorer]:
-        from sim.payload_speech import check_installed  # the scorer and its nets: only where they are wanted
+        from sim.payload.speech import check_installed  # the scorer and its nets: only where they are wanted
 
         for payload in payloads:
             check_installed(payload)
@@ -171,6 +171,6 @@ def _run_with_bar(wanted: Plan, jobs: int | None, out: Console) -> list[Result]:
 
 
 def _write(aside: Path, wanted: Plan, results: list[Result], args: argparse.Namespace, out: Console) -> None:
-    from sim.report import write_report
+    from sim.report.report import write_report
 
     write_report(aside, wanted, results, command=["avsync", *args.words], plots=not args.no_plots, console=out)

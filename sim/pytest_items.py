@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from avsync.errors import InputError
-from sim.judge import MISS_FACTOR, limits_of, value_of
-from sim.scenario import Scenario, load_scenario
-from sim.summary import exact, reproduce
-from sim.sweep import Result, execute, plan
+from sim.judge.judge import MISS_FACTOR, limits_of, value_of
+from sim.report.summary import exact, reproduce
+from sim.scenario.scenario import Scenario, load_scenario
+from sim.sweep.sweep import Result, execute, plan
 
 UNKNOWN = "UNKNOWN"
 

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from avsync.engine.synchronizer import AvSynchronizer, Interrupted
 from avsync.errors import AvSyncError, UsageError
-from avsync.recording import Recorder
-from avsync.synchronizer import AvSynchronizer, Interrupted
+from avsync.recording.recording import Recorder
 from avsync.types import (
     AUDIO,
     Answer,

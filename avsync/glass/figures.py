@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from avsync.glass.reading import F64, STEP_MS, GlassReading, State
-from avsync.percentiles import MIN_SAMPLES, rank
+from avsync.monitor.percentiles import MIN_SAMPLES, rank
 
 SETTLED_MS = 45.0
 SETTLED_ROWS = round(1000 / STEP_MS)

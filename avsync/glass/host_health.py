@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from avsync.errors import AvSyncError
-from avsync.percentiles import rank
+from avsync.monitor.percentiles import rank
 from avsync.units import ms, to_ms
 
 LATE_P95_LIMIT_NS = ms(10)

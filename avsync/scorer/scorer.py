@@ -24,15 +24,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
-from avsync.scorer.backends import Backend, load_backend, sound_values_of
-from avsync.scorer.checks import LONGEST_S, check_wants, epoch_of, fps_of, pcm_of, pictures_of, pts_of, start_ms_of
-from avsync.scorer.confidence import curve_of
-from avsync.scorer.features import CELL_MS, CELL_SAMPLES
-from avsync.scorer.lags import search_offsets
+from avsync.scorer.backends.backend import Backend, load_backend, sound_values_of
+from avsync.scorer.features.features import CELL_MS, CELL_SAMPLES
+from avsync.scorer.matching.checks import (
+    LONGEST_S,
+    check_wants,
+    epoch_of,
+    fps_of,
+    pcm_of,
+    pictures_of,
+    pts_of,
+    start_ms_of,
+)
+from avsync.scorer.matching.confidence import curve_of
+from avsync.scorer.matching.lags import search_offsets
+from avsync.scorer.matching.segment import CONTEXT_CELLS, STATISTICS_CELLS, Measured, hear, look, measure, signal_of
+from avsync.scorer.matching.tracks import Counts, cell_at
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream, Scored
-from avsync.scorer.stretch import CONTEXT_CELLS, STATISTICS_CELLS, Measured, hear, look, measure, signal_of
-from avsync.scorer.tracks import Counts, cell_at
 from avsync.units import ticks_to_ns
 
 SILENCE_DBFS: Final = -50.0
@@ -140,7 +149,7 @@ class LipSyncScorer:
         gives them. They are scored one after the other: a call less, not a shorter one.
 
         Blocks of one shape whose lags alone are wanted (no labels, no confidence) are computed together by
-        `avsync.scorer.cuda.BlockScorer` on a GPU; on a CPU that gains nothing.
+        `avsync.scorer.gpu.block_scorer.BlockScorer` on a GPU; on a CPU that gains nothing.
         """
         return [self._score(*Block(*block)).signal for block in blocks]
 

@@ -34,17 +34,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
-from avsync.scorer.architecture import ENCODER_CELLS
-from avsync.scorer.backends import Backend, sound_values_of
-from avsync.scorer.checks import check_wants, epoch_of, pcm_of, picture_pts_of, pictures_of, pts_of
-from avsync.scorer.confidence import Curve, curve_of
-from avsync.scorer.features import CELL_MS, CELL_NS, Floats
-from avsync.scorer.gathering import Gathering, Window
-from avsync.scorer.geometry import LANDMARKS
-from avsync.scorer.lags import LagScores
+from avsync.scorer.backends.backend import Backend, sound_values_of
+from avsync.scorer.features.features import CELL_MS, CELL_NS, Floats
+from avsync.scorer.features.geometry import LANDMARKS
+from avsync.scorer.matching.checks import check_wants, epoch_of, pcm_of, picture_pts_of, pictures_of, pts_of
+from avsync.scorer.matching.confidence import Curve, curve_of
+from avsync.scorer.matching.gathering import Gathering, Window
+from avsync.scorer.matching.lags import LagScores
+from avsync.scorer.matching.segment import CONTEXT_CELLS, SHORTEST_CELLS, STATISTICS_CELLS, measure, signal_of
+from avsync.scorer.matching.tracks import GAP_NS, PATIENCE_NS, Counts, PictureTrack, SoundTrack, cell_at
+from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.signal import LipSyncSignal
-from avsync.scorer.stretch import CONTEXT_CELLS, SHORTEST_CELLS, STATISTICS_CELLS, measure, signal_of
-from avsync.scorer.tracks import GAP_NS, PATIENCE_NS, Counts, PictureTrack, SoundTrack, cell_at
 from avsync.units import ms, seconds
 
 WINDOW_EVERY_MS: Final = 1000

@@ -23,6 +23,7 @@ from avsync.errors import InputError
 from avsync.server.peers import Full, OfferRefused, Peers, RoomBroken
 from avsync.server.room import Room, Settings
 from avsync.server.sources import Source
+from avsync.webrtc.viewer_reports import VIEWER_JS
 
 log = logging.getLogger("avsync.server")
 
@@ -54,7 +55,7 @@ def make_app(source: Source, settings: Settings) -> web.Application:
     app.router.add_post("/interrupt", _interrupt)
     app.router.add_get("/stats", _stats)
     app.router.add_get("/config", _config)
-    for path in sorted(STATIC.iterdir()):
+    for path in (*sorted(STATIC.iterdir()), VIEWER_JS):
         if path.suffix in TYPES:
             app.router.add_get(f"/{path.name}", _file(path))
     app.router.add_get("/", _file(STATIC / "index.html"))

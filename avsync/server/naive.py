@@ -25,7 +25,7 @@ from aiortc import MediaStreamTrack, RTCPeerConnection
 from aiortc.mediastreams import MediaStreamError
 
 from avsync.errors import UsageError
-from avsync.monitor import SyncReport
+from avsync.monitor.monitor import SyncReport
 from avsync.server.decode import Rgb, Sound16, to_sound
 from avsync.types import AUDIO, VIDEO, Heard, Kind
 from avsync.units import NS_PER_S, ticks_to_ns

@@ -18,9 +18,9 @@ from typing import Any
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 
 from avsync.errors import AvSyncError
-from avsync.monitor import SyncReport
+from avsync.monitor.monitor import SyncReport
 from avsync.server.room import Room
-from avsync.server.stream import ViewerTracks
+from avsync.server.stream_protocol import ViewerTracks
 from avsync.units import NS_PER_S
 from avsync.webrtc.session_stats import offsets
 

@@ -20,7 +20,7 @@ from avsync.errors import AvSyncError, UsageError
 from avsync.server.decode import Rgb
 from avsync.server.feed import Feed
 from avsync.server.sources import SAMPLE_RATE, Shot, period_samples, silence
-from avsync.server.stream import Stream, Turn
+from avsync.server.stream_protocol import Stream, Turn
 from avsync.types import Request, Want
 from avsync.units import NS_PER_S, ticks_to_ns
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from avsync.errors import UsageError
 from avsync.server.feed import ThreadFeed
-from avsync.server.pacer import MAX_LEAD, MODES, Heartbeat, lead_viewer, make_stream
+from avsync.server.modes import MAX_LEAD, MODES, Heartbeat, lead_viewer, make_stream
 from avsync.server.producer import Pace, Producer
 from avsync.server.sources import Source
-from avsync.server.stream import Stream, ViewerTracks
+from avsync.server.stream_protocol import Stream, ViewerTracks
 from avsync.types import Request
 from avsync.units import NS_PER_MS, ticks_to_ns
 

@@ -1,6 +1,6 @@
 """WebRTC over aiortc: a session that sends lips and voice together, and hears what became of them."""
 
-from avsync.webrtc.flushing import Flushed
+from avsync.webrtc.interrupt import Flushed
 from avsync.webrtc.session import AvSyncSession
 from avsync.webrtc.turn import Turn
 from avsync.webrtc.viewer import Viewer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from avsync.percentiles import MIN_SAMPLES, rank
+from avsync.monitor.percentiles import MIN_SAMPLES, rank
 
 KEPT = 500  # slots of 20 ms: the last ten seconds
 

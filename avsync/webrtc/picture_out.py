@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import av
 
-from avsync.epoch import EpochGate
+from avsync.timeline.epoch import EpochGate
 from avsync.types import VIDEO, Heard, MediaUnit, Presented, Source
 from avsync.units import NS_PER_S, ms, ns_to_ticks, ticks_to_ns
 from avsync.webrtc.encode import PICTURE_HZ, PictureEncoder, bits_per_s, picture_packet

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import av
 
 from avsync.adapters.asyncio_driver import AsyncioDriver, DriverClosed
-from avsync.epoch import EpochGate
-from avsync.monitor import AvSyncMonitor
-from avsync.synchronizer import AvSynchronizer, Interrupted
+from avsync.engine.synchronizer import AvSynchronizer, Interrupted
+from avsync.monitor.monitor import AvSyncMonitor
+from avsync.timeline.epoch import EpochGate
 from avsync.types import (
     AUDIO,
     Alert,

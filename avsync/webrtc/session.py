@@ -10,7 +10,7 @@
         ...
         await session.interrupt()                  # the listener broke in: all of it stops now
 
-The engine decides (``avsync.synchronizer``); this gives it a clock, codecs and a connection. One
+The engine decides (``avsync.engine.synchronizer``); this gives it a clock, codecs and a connection. One
 session may have many viewers (``viewer()``); everything is encoded once. All calls belong to the
 event loop that made the session.
 """
@@ -23,18 +23,18 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-from avsync.clock import AvSyncClock
+from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
-from avsync.synchronizer import AvSynchronizer
+from avsync.timeline.clock import AvSyncClock
 from avsync.types import AUDIO, VIDEO, Alert, InsertSilence, Kind, Present, Reason, Request, Want
 from avsync.units import NS_PER_S, Rate, ns_to_ticks, seconds, to_ms
 from avsync.webrtc import aiortc_sender
-from avsync.webrtc.asking import Asking
 from avsync.webrtc.encode import PICTURE_HZ, SOUND_HZ, Layout
-from avsync.webrtc.flushing import Flushed, Flushing
 from avsync.webrtc.intake import Picture, Sound
+from avsync.webrtc.interrupt import Flushed, Flushing
 from avsync.webrtc.playing import Playing
+from avsync.webrtc.requests import Asking
 from avsync.webrtc.session_stats import SessionStats, ViewerStats
 from avsync.webrtc.tracks import SyncTrack
 from avsync.webrtc.turn import Turn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from avsync.monitor import SyncReport
+from avsync.monitor.monitor import SyncReport
 from avsync.units import to_ms
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from avsync.epoch import EpochGate
+from avsync.timeline.epoch import EpochGate
 from avsync.types import AUDIO, Heard, InsertSilence, Present, Presented, Reason, Source
 from avsync.units import ms, ns_to_ticks
 from avsync.webrtc.encode import OPUS_SILENCE, SOUND_HZ, Layout, SoundEncoder

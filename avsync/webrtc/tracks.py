@@ -14,8 +14,8 @@ from typing import NamedTuple
 from aiortc.mediastreams import MediaStreamError
 from av import Packet as make_packet
 
-from avsync.epoch import EpochGate
 from avsync.errors import UsageError
+from avsync.timeline.epoch import EpochGate
 from avsync.types import AUDIO, VIDEO, Kind
 from avsync.units import NS_PER_S
 from avsync.webrtc.aiortc_sender import Packet, PacketTrack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from avsync.monitor import SyncReport
+from avsync.monitor.monitor import SyncReport
 from avsync.types import AUDIO, VIDEO, Kind
 from avsync.webrtc.tracks import SyncTrack
 from avsync.webrtc.viewer_watch import ViewerWatch

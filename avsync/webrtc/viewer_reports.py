@@ -1,4 +1,4 @@
-"""What a viewer's page reports (``avsync/server/static/viewer.js``), hostile until parsed.
+"""What a viewer's page reports (``avsync/webrtc/static/viewer.js``), hostile until parsed.
 
 One JSON object of at most 16 KB, about once a second::
 
@@ -19,10 +19,14 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 from avsync.errors import check_now
 from avsync.units import NS_PER_MS, NS_PER_S, seconds
+
+VIEWER_JS: Final = Path(__file__).parent / "static" / "viewer.js"
+"""The ES module that a page imports: it writes these reports."""
 
 MAX_BYTES = 16_384
 MAX_ENTRIES = 256

@@ -1,7 +1,7 @@
 """ViewerTrim: a slow correction of what viewers see, by what they report.
 
 What it corrects is the rest that the browser's own loop leaves (nothing inside 30 ms, see
-``sim/browser_sync.py``), and what that loop cannot know: a constant error of the path behind it. It
+``sim/browser/lip_sync.py``), and what that loop cannot know: a constant error of the path behind it. It
 never runs against that loop: a trim moves the content under the stamps, while the browser aligns
 stamps, so neither sees what the other does. It goes by the *untrimmed* offset (what would be seen
 without any trim), so that its own work, seen ten seconds later, is not taken for news (trap 24).

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from avsync.belief import HOLD_NS, SyncSample
 from avsync.errors import check_now
-from avsync.monitor import AvSyncMonitor, SyncReport
+from avsync.monitor.belief import HOLD_NS, SyncSample
+from avsync.monitor.monitor import AvSyncMonitor, SyncReport
 from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, VIDEO, Heard, Kind, Presented, Source
 from avsync.units import ms, seconds, ticks_to_ns, to_ms

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import av
 
-from avsync.clock import AvSyncClock
 from avsync.errors import UsageError
+from avsync.timeline.clock import AvSyncClock
 from avsync.types import AUDIO, VIDEO, Kind, MediaUnit
 from avsync.units import NS_PER_S, ms, ns_to_ticks, ticks_to_ns
 from avsync.webrtc.encode import SLOT_SAMPLES, SOUND_HZ, Layout, picture_packet

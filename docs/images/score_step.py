@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from avsync.scorer.backends import load_backend
-from avsync.scorer.confidence import curve_of
-from avsync.scorer.lags import search_offsets
+from avsync.scorer.backends.backend import load_backend
+from avsync.scorer.matching.confidence import curve_of
+from avsync.scorer.matching.lags import search_offsets
 from avsync.scorer.score.answer import answer_of
 from avsync.scorer.score.clip import judge_of
 from avsync.scorer.score.face_run import FaceRun
@@ -22,7 +22,7 @@ from avsync.scorer.score.plot import plot
 from avsync.scorer.score.report import Face, Media, Report, Settings
 from avsync.scorer.tracking.placing import Sound
 from avsync.units import ms
-from sim.payload_speech import Speech
+from sim.payload.speech import Speech
 
 SECONDS, STEP_AT_S, AHEAD_MS = 30, 13, 120
 SILENT_S, COVERED_S = (19.0, 21.0), (24.1, 24.9)

@@ -20,11 +20,11 @@ from typing import Any
 if __name__ == "__main__":  # as a script: this checkout, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sim.row import measure
-from sim.scenario import Scenario, build, load_scenario
-from sim.scenario_files import shipped
-from sim.sweep import Result, Spec
-from sim.world import simulate
+from sim.judge.row import measure
+from sim.run.world import simulate
+from sim.scenario.files import shipped
+from sim.scenario.scenario import Scenario, build, load_scenario
+from sim.sweep.sweep import Result, Spec
 
 DIGESTS = Path(__file__).with_name("digests.json")
 COMMAND = "python tests/golden/regenerate.py"

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from avsync.errors import InputError
-from avsync.scorer import geometry, tracking
+from avsync.scorer import tracking
 from avsync.scorer.evaluation import degrade
 from avsync.scorer.evaluation.degrade import PICTURE_CONDITIONS, typical_face
 from avsync.scorer.evaluation.protocol import Footage
-from avsync.scorer.features import Floats, as_mono_float
-from avsync.scorer.geometry import LANDMARKS
+from avsync.scorer.features import geometry
+from avsync.scorer.features.features import Floats, as_mono_float
+from avsync.scorer.features.geometry import LANDMARKS
 from avsync.scorer.tracking.clip import Picture, open_clip
 from avsync.scorer.tracking.crops import CROP_SIZE
 from avsync.scorer.tracking.faces import TrackedClip, TrackedFace, track_clip

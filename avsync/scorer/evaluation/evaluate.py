@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from avsync.errors import InputError
-from avsync.scorer.backends import Backend, load_backend
+from avsync.scorer.backends.backend import Backend, load_backend
 from avsync.scorer.evaluation.clips import spoiled, tracked
 from avsync.scorer.evaluation.degrade import PICTURE_CONDITIONS, RATES, SOUND_CONDITIONS, at_rate
 from avsync.scorer.evaluation.protocol import (
@@ -35,7 +35,7 @@ from avsync.scorer.evaluation.protocol import (
     sound_of,
 )
 from avsync.scorer.evaluation.speakers import ClipEntry
-from avsync.scorer.features import CELL_MS, as_mono_float
+from avsync.scorer.features.features import CELL_MS, as_mono_float
 from avsync.scorer.threads import keep_to_one_thread
 from avsync.scorer.tracking.clip import open_clip, whole_sound
 

@@ -17,8 +17,8 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.backends import Backend
-from avsync.scorer.features import (
+from avsync.scorer.backends.backend import Backend
+from avsync.scorer.features.features import (
     CELL_MS,
     CELL_NS,
     CELL_SAMPLES,
@@ -29,11 +29,11 @@ from avsync.scorer.features import (
     as_mono_float,
     log_mel,
 )
-from avsync.scorer.grid import on_grid
-from avsync.scorer.lags import best_lag, search_offsets
+from avsync.scorer.features.grid import on_grid
+from avsync.scorer.matching.lags import best_lag, search_offsets
+from avsync.scorer.matching.segment import Heard, Listened, Looked, Watched, compare, hear, listen, look, watch
 from avsync.scorer.score.evidence import between_lags
 from avsync.scorer.scorer import SILENCE_DBFS
-from avsync.scorer.stretch import Heard, Listened, Looked, Watched, compare, hear, listen, look, watch
 
 WINDOWS_MS: Final = (500, 1000, 2000)
 EVERY_MS: Final = 240

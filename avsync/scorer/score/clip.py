@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from avsync.errors import InputError
-from avsync.scorer.backends import Backend, load_backend
-from avsync.scorer.confidence import Curve, curve_of, label_of
-from avsync.scorer.lags import Peak, search_offsets
+from avsync.scorer.backends.backend import Backend, load_backend
+from avsync.scorer.matching.confidence import Curve, curve_of, label_of
+from avsync.scorer.matching.lags import Peak, search_offsets
 from avsync.scorer.score.answer import Answer, answer_of
 from avsync.scorer.score.evidence import Array, Judge
 from avsync.scorer.score.face_run import FaceRun

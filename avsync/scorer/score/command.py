@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from avsync.errors import InputError
-from avsync.scorer.backends import Backend
+from avsync.scorer.backends.backend import Backend
 from avsync.scorer.score.clip import Options, load_for, score_clip
 from avsync.scorer.score.report import Outcome, Report, as_dict, error_dict, exit_code
 from avsync.scorer.score.table import print_report, say

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.confidence import EDGE_MOST
-from avsync.scorer.lags import Peak, best_lag
+from avsync.scorer.matching.confidence import EDGE_MOST
+from avsync.scorer.matching.lags import Peak, best_lag
 from avsync.scorer.signal import Label
 
 Array = NDArray[np.float64]

@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from avsync.scorer.backends import Backend
-from avsync.scorer.confidence import Curve
-from avsync.scorer.features import Floats
-from avsync.scorer.geometry import LANDMARKS
+from avsync.scorer.backends.backend import Backend
+from avsync.scorer.features.features import Floats
+from avsync.scorer.features.geometry import LANDMARKS
+from avsync.scorer.matching.confidence import Curve
 from avsync.scorer.score.evidence import Array, Evidence
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream, Scored

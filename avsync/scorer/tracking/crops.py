@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from avsync.scorer.features import Floats
-from avsync.scorer.geometry import face_size
+from avsync.scorer.features.features import Floats
+from avsync.scorer.features.geometry import face_size
 from avsync.scorer.tracking.warp import Rgb, Square, cut_square
 
 CROP_SIZE: Final = 96

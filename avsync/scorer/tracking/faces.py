@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import InputError
-from avsync.scorer.features import Floats
+from avsync.scorer.features.features import Floats
 from avsync.scorer.tracking.ahead import ahead
 from avsync.scorer.tracking.clip import Clip, Picture
 from avsync.scorer.tracking.crops import CROP_SIZE, mouth_crop

@@ -15,20 +15,20 @@ import numpy as np
 import torch
 
 from avsync.errors import InputError
-from avsync.scorer.confidence import zero_ms_of
+from avsync.scorer.backends.learned import Ensemble, NetBackend, read_ensemble
 from avsync.scorer.evaluation.clips import tracked
 from avsync.scorer.evaluation.protocol import Footage, counted_windows, lips_of, sound_of, speech_cells, trials_of
 from avsync.scorer.evaluation.speakers import ClipEntry, read_manifest
-from avsync.scorer.features import MEL_PER_CELL
-from avsync.scorer.grid import on_grid
-from avsync.scorer.lags import best_lag, lag_scores, search_offsets
-from avsync.scorer.modules import arrays_of, modules_of
-from avsync.scorer.nets import Ensemble, NetBackend, read_ensemble
-from avsync.scorer.networks import LipNet, SoundNet
+from avsync.scorer.features.features import MEL_PER_CELL
+from avsync.scorer.features.grid import on_grid
+from avsync.scorer.matching.confidence import zero_ms_of
+from avsync.scorer.matching.lags import best_lag, lag_scores, search_offsets
+from avsync.scorer.nets.modules import arrays_of, modules_of
+from avsync.scorer.nets.networks import LipNet, SoundNet
+from avsync.scorer.nets.weights import Arrays, save_weights, shipped
 from avsync.scorer.signal import Method
 from avsync.scorer.training.examples import Clip, Sampler
 from avsync.scorer.training.fit import Pair, Recipe, fit
-from avsync.scorer.weights import Arrays, save_weights, shipped
 
 LEAST_S: Final = 180.0
 LEAST_SPEAKERS: Final = 4

@@ -93,6 +93,7 @@ def train(
     """Train and write `folder`/geometry.npz and pixels.npz; yields a line for each thing done."""
     from dataclasses import replace
 
+    from avsync.scorer.nets.weights import save_weights
     from avsync.scorer.training.geometry_train import (
         CLIPS,
         GeometryRecipe,
@@ -101,7 +102,6 @@ def train(
         train_geometry,
     )
     from avsync.scorer.training.pixel_train import PixelRecipe, pixel_weights, train_pixels
-    from avsync.scorer.weights import save_weights
 
     work = folder / "work"
     heard = heard_pool(utterances or CLIPS, seed, progress=progress)

@@ -15,13 +15,13 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from avsync.scorer.features import Floats
-from avsync.scorer.geometry import GEOMETRY_NAMES
-from avsync.scorer.modules import arrays_of
-from avsync.scorer.networks import LipNet, SoundNet
+from avsync.scorer.features.features import Floats
+from avsync.scorer.features.geometry import GEOMETRY_NAMES
+from avsync.scorer.nets.modules import arrays_of
+from avsync.scorer.nets.networks import LipNet, SoundNet
+from avsync.scorer.nets.weights import Arrays
 from avsync.scorer.training.examples import Clip, Heard, Sampler, make_clip, make_heard, substream, usual_spread
 from avsync.scorer.training.fit import Pair, Recipe, fit, merged
-from avsync.scorer.weights import Arrays
 
 CLIPS: Final = 1200
 """Utterances in the pool, 2.8 h of them."""

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avsync.scorer.features import CELL_NS, CELLS_PER_S, MEL_PER_CELL, Floats
-from avsync.scorer.grid import on_grid
-from avsync.scorer.mouthnet import MouthNet
+from avsync.scorer.features.features import CELL_NS, CELLS_PER_S, MEL_PER_CELL, Floats
+from avsync.scorer.features.grid import on_grid
+from avsync.scorer.nets.mouthnet import MouthNet
+from avsync.scorer.synthetic.mouths import TRACK_HZ, mouth_track
+from avsync.scorer.synthetic.renderer import at_pictures, render
 from avsync.scorer.training.examples import SPOKEN_DB, Clip, Heard, substream
-from avsync.scorer.training.mouths import TRACK_HZ, mouth_track
-from avsync.scorer.training.renderer import at_pictures, render
 
 RATES: Final = (25.0, 25.0, 25.0, 24.0, 30.0, 30.0, 50.0)
 LONGEST_S: Final = 7.0

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avsync.scorer.architecture import CHANNELS
-from avsync.scorer.features import Floats
-from avsync.scorer.mouthnet import MouthNet
+from avsync.scorer.features.features import Floats
+from avsync.scorer.nets.architecture import CHANNELS
+from avsync.scorer.nets.mouthnet import MouthNet
+from avsync.scorer.synthetic.mouths import COLUMNS
+from avsync.scorer.synthetic.renderer import render
 from avsync.scorer.training.examples import substream
 from avsync.scorer.training.fit import Recipe, rate_share
-from avsync.scorer.training.mouths import COLUMNS
-from avsync.scorer.training.renderer import render
 
 SHAPES: Final = (
     "jaw", "inner_open", "outer_height", "outer_width", "inner_width", "round", "upper_raise", "lower_drop", "press",

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avsync.scorer.architecture import EMBEDDING, HIDDEN
-from avsync.scorer.features import Floats
-from avsync.scorer.modules import arrays_of
-from avsync.scorer.mouthnet import MouthNet, packed
-from avsync.scorer.networks import LipNet, SoundNet
+from avsync.scorer.features.features import Floats
+from avsync.scorer.nets.architecture import EMBEDDING, HIDDEN
+from avsync.scorer.nets.modules import arrays_of
+from avsync.scorer.nets.mouthnet import MouthNet, packed
+from avsync.scorer.nets.networks import LipNet, SoundNet
+from avsync.scorer.nets.weights import Arrays
 from avsync.scorer.training.examples import Clip, Heard, Sampler, usual_spread
 from avsync.scorer.training.fit import Pair, Recipe, fit
 from avsync.scorer.training.pixel_clips import clips_of, film_pool, tracks_of
 from avsync.scorer.training.pixel_mouth import MouthRecipe, fit_mouths
-from avsync.scorer.weights import Arrays
 
 MEMBERS = 4
 """Beside geometry it hardly matters how many there are: two give 88.3 / 96.0 / 99.6, six 88.9 / 96.1 / 99.6."""

@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features import Floats
-from avsync.scorer.geometry import GEOMETRY_NAMES
-from avsync.scorer.training.mouths import TRACK_HZ, MouthTrack, _slow
+from avsync.scorer.features.features import Floats
+from avsync.scorer.features.geometry import GEOMETRY_NAMES
+from avsync.scorer.synthetic.mouths import TRACK_HZ, MouthTrack, _slow
 
 RATES: Final = (25.0, 25.0, 25.0, 30.0, 30.0, 50.0, 60.0)
 

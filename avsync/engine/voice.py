@@ -1,0 +1,361 @@
+"""Voice: what the sound does in the next output slot, and how that moves the content clock.
+
+One answer per slot, for ever: content, or silence with the reason why. Inserted silence stops
+the content clock, so the pictures hold with it; loss and marked pauses let the content pass.
+Output time never stops, whatever the content does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+
+from avsync.engine.jitterbuffer import JitterBuffer
+from avsync.engine.playout import PlayoutClock
+from avsync.policy import AvSyncPolicy, Master, Pacing
+from avsync.types import Drop, DropReason, InsertSilence, MediaUnit, Present, Reason
+from avsync.units import ms, seconds
+
+GIVE_UP_NS = seconds(10)  # a voice silent for this long, unannounced, has ended
+RATE_DEADBAND_NS = ms(10)  # the delay may be off by this before the sound's rate is touched
+SLACK_SMOOTHING = 50  # of one-unit samples: about 1 s of 20 ms units (mpv filters over 1 s)
+
+
+class VoiceState(Enum):
+    IDLE = "idle"
+    SPEAKING = "speaking"
+    STALLED = "stalled"  # ran out unannounced
+    PAUSED = "paused"  # a marked pause, or the silent tail of a finished turn
+
+
+IDLE, SPEAKING, STALLED, PAUSED = VoiceState
+_DUE = Reason.DUE
+_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
+
+
+class Voice:
+    """``answer(now_ns)`` once per slot. ``content_ns``: the content that leaves at ``slot_ns``."""
+
+    __slots__ = (
+        "_first_arrivals",
+        "_flush",
+        "_last_was_pause",
+        "_lost_until_ns",
+        "_network",
+        "_open_loop",
+        "_origin_ns",
+        "_policy",
+        "_slack_ns",
+        "_slack_units",
+        "_steady_slack_ns",
+        "_stood_ns",
+        "_stood_tail_ns",
+        "_stretch_ppm",
+        "_video_master",
+        "buffer",
+        "clock",
+        "content_ns",
+        "delay_ns",
+        "epoch",
+        "finished_epoch",
+        "hold",
+        "owed_ns",
+        "picture_shifts",
+        "picture_wait_ns",
+        "pictures_left",
+        "played_pts_ns",
+        "slot_ns",
+        "stall_since_ns",
+        "state",
+    )
+
+    def __init__(self, policy: AvSyncPolicy, *, network: bool) -> None:
+        self._policy = policy
+        self._network = network
+        # Only a network has jitter before anything was seen of it.
+        self.buffer = JitterBuffer(policy if network else replace(policy, jitter_start_ns=policy.jitter_min_ns))
+        self.clock = PlayoutClock(policy.slew_ppm)
+        self.state = IDLE
+        self.epoch = -1
+        self.slot_ns: int | None = None
+        self.content_ns = 0
+        self.finished_epoch = -1
+        self.played_pts_ns: int | None = None
+        self.stall_since_ns: int | None = None
+        # What the engine tells: the common delay a new turn gets, how long its first sound may
+        # wait for its first picture, that picture's (arrival - PTS) by epoch, whether the turn
+        # being played has pictures left, and whether the picture is master and missing.
+        self.delay_ns = policy.playout_delay_ns
+        self.picture_wait_ns = policy.start_wait_video_ns
+        self.picture_shifts: dict[int, int] = {}
+        self.pictures_left = False
+        self.hold = False
+        self._origin_ns: int | None = None  # of an open loop's own clock
+        self._video_master = policy.master is Master.VIDEO
+        self._open_loop = policy.pacing is not Pacing.CONTENT_CLOCK
+        self._first_arrivals: dict[int, int] = {}  # by epoch, of turns that have not begun
+        self._stood_ns = 0
+        self._stood_tail_ns = -1  # what was queued already when the sound stopped says nothing of the gap behind it
+        self._last_was_pause = False
+        self._lost_until_ns = -1  # content up to here was given up as lost
+        # How long a unit waits here, smoothed; and what it was when the turn had settled (or
+        # was changed to on purpose): the rate correction takes drift away, not what the pictures need.
+        self._flush = False
+        self._slack_ns: int | None = None
+        self._slack_units = 0
+        self._steady_slack_ns: int | None = None
+        self.owed_ns = 0
+        self._stretch_ppm = 0
+
+    # ---- in
+
+    def push(self, unit: MediaUnit, now_ns: int, in_order: bool) -> list[tuple[MediaUnit, DropReason]]:
+        if unit.epoch > self.epoch and unit.epoch not in self._first_arrivals:
+            self._first_arrivals[unit.epoch] = now_ns
+        if self._network and self.state is SPEAKING and unit.epoch == self.epoch:
+            slack = unit.pts_ns - self.content_ns + (self.slot_ns or now_ns) - now_ns
+            old = self._slack_ns
+            self._slack_ns = slack if old is None else old + (slack - old) // SLACK_SMOOTHING
+            self._slack_units += 1
+            if self._slack_units == SLACK_SMOOTHING:
+                self._steady_slack_ns = self._slack_ns
+        return self.buffer.push(unit, now_ns, in_order=in_order)
+
+    def interrupt(self, epoch: int) -> list[MediaUnit]:
+        """Forget everything before ``epoch``; the next slot is silent."""
+        self.state = IDLE
+        self.clock.invalidate()
+        self.stall_since_ns = None
+        self._last_was_pause = False
+        self._forget_up_to(epoch - 1)
+        return self.buffer.clear_before(epoch)
+
+    def rebase(self) -> list[MediaUnit]:
+        """The timeline began again further back: what is queued belongs to the old one."""
+        self._lost_until_ns = -1
+        old, self.buffer = self.buffer, JitterBuffer(self._policy)
+        self.buffer.delay = old.delay
+        old.delay.on_discontinuity()
+        return old.clear_before(1 << 62)
+
+    # ---- out
+
+    def answer(self, now_ns: int) -> Present | InsertSilence | Drop | None:
+        """What leaves in the slot that has come; None before it has."""
+        slot = self.slot_ns
+        if slot is None:
+            slot = self.slot_ns = now_ns
+        if now_ns < slot:
+            return None
+        width = self._policy.slot_ns
+        if now_ns - slot >= width:
+            # The driver slept through whole slots: they were silent, and no burst makes up for it.
+            width *= (now_ns - slot) // width
+            if len(self.buffer):
+                return self._silence(slot, width, Reason.IDLE if self.state is IDLE else Reason.UNDERRUN)
+        unit = self.buffer.peek()
+        if unit is None:
+            return self._nothing(slot, width)
+        if self._open_loop:
+            return self._by_own_clock(unit, slot)
+        if unit.epoch != self.epoch or self.state is IDLE:
+            return self._begin(unit, slot)
+        if self.hold:
+            return self._silence(slot, width, Reason.HOLD)
+        if self.owed_ns > 0:
+            self.owed_ns -= width
+            return self._silence(slot, width, Reason.HOLD)
+        return self._go_on(unit, slot)
+
+    def wait_for_pictures(self, by_ns: int) -> None:
+        """Every picture comes this late, and nobody can be asked: the voice waits once, then both go on together.
+
+        Silence in the middle of a word is the smaller evil: the other is lips that never fit again.
+        """
+        if self.owed_ns <= 0 and self.delay_ns + by_ns <= self._policy.playout_delay_max_ns:
+            self.owed_ns = by_ns
+            self.delay_ns += by_ns  # until the next turn
+            if self._steady_slack_ns is not None:
+                self._steady_slack_ns += by_ns
+
+    def _by_own_clock(self, unit: MediaUnit, slot: int) -> Present | InsertSilence:
+        """Baselines: first come, first played; with two clocks not before its own stamp says so."""
+        if unit.epoch != self.epoch or self._origin_ns is None:
+            self.epoch = unit.epoch
+            self._forget_up_to(unit.epoch)
+            self._origin_ns = slot - unit.pts_ns
+        width = self._policy.slot_ns
+        if self._policy.pacing is Pacing.TWO_CLOCKS and self._origin_ns + unit.pts_ns - slot >= width:
+            return self._silence(slot, width, Reason.UNDERRUN)
+        return self._play(unit, slot, Reason.ON_ARRIVAL)
+
+    def _nothing(self, slot: int, width: int) -> InsertSilence:
+        state = self.state
+        if state is IDLE:
+            return self._silence(slot, width, Reason.IDLE)
+        if self._last_was_pause and self._policy.pause_passes:
+            return self._silence(slot, width, Reason.PAUSE)
+        if state is STALLED and self.stall_since_ns is not None and slot - self.stall_since_ns > GIVE_UP_NS:
+            self.finished_epoch = max(self.finished_epoch, self.epoch)
+        if self.finished_epoch >= self.epoch:
+            self.state = PAUSED  # the pictures' tail passes
+            self.stall_since_ns = None
+            return self._silence(slot, width, Reason.IDLE, passes=True)
+        return self._silence(slot, width, Reason.UNDERRUN)
+
+    def begin_silent(self, epoch: int, pts_ns: int, at_ns: int) -> None:
+        """A turn that has pictures and no sound (yet): its content passes from ``pts_ns`` on."""
+        self.epoch = epoch
+        self.state = PAUSED
+        self._last_was_pause = True
+        self.content_ns = pts_ns + (self.slot_ns or at_ns) - at_ns
+        self.clock.go_past(pts_ns, at_ns)
+
+    def _begin(self, unit: MediaUnit, slot: int) -> Present | InsertSilence:
+        """The first sound of a turn: it waits for its delay, for its picture (a bounded time),
+        and for the silent tail of the turn before it."""
+        policy = self._policy
+        width = policy.slot_ns
+        starts_ns = slot
+        ready_ns = self._first_arrivals.get(unit.epoch)
+        if ready_ns is not None:
+            give_up_ns = ready_ns + self.picture_wait_ns
+            shift_ns = self.picture_shifts.get(unit.epoch)
+            picture_ns = give_up_ns if shift_ns is None else min(unit.pts_ns + shift_ns, give_up_ns)
+            starts_ns = max(ready_ns, picture_ns) + self.delay_ns
+        talking = self.state is not IDLE
+        tail = unit.pts_ns - self.content_ns
+        if talking and 0 < tail < policy.late_limit_ns and (self.pictures_left or self.finished_epoch < self.epoch):
+            starts_ns = max(starts_ns, slot + tail)
+        if slot + width // 2 <= starts_ns and slot < starts_ns:
+            if not talking:
+                return self._silence(slot, width, Reason.WAITING)
+            return self._silence(slot, width, Reason.IDLE, passes=True)
+        self.epoch = unit.epoch
+        self._forget_up_to(unit.epoch)
+        self._slack_ns = self._steady_slack_ns = None
+        self._slack_units = self.owed_ns = 0
+        self._flush = False
+        self._stretch_ppm = 0
+        self.state = SPEAKING
+        self.clock.stand(slot)  # between turns the clock may step
+        return self._play(unit, slot, Reason.FIRST)
+
+    def _forget_up_to(self, begun: int) -> None:
+        for known in (self._first_arrivals, self.picture_shifts):
+            for epoch in [epoch for epoch in known if epoch <= begun]:
+                del known[epoch]
+
+    def _go_on(self, unit: MediaUnit, slot: int) -> Present | InsertSilence | Drop:
+        if self._network and self._flushing(unit):
+            self.content_ns = unit.pts_ns + unit.duration_ns
+            return self._drop_late(unit, slot)
+        gap = unit.pts_ns - self.content_ns
+        if gap <= 0:
+            if self._video_master and -self._policy.late_limit_ns < gap < -unit.duration_ns:
+                return self._drop_late(unit, slot)
+            if unit.pts_ns + unit.duration_ns <= self._lost_until_ns:
+                # It comes after all. Played now, it would leave its length behind as latency.
+                return self._drop_late(unit, slot)
+            return self._play(unit, slot, _DUE)
+        if self._stood_ns:
+            # The silence already inserted covered (part of) what is missing: it passed then.
+            covered = min(gap, self._stood_ns)
+            self.content_ns += covered
+            self._stood_ns -= covered
+            gap -= covered
+        if self._last_was_pause and self.state is PAUSED:
+            gap -= self._resized_pause(unit, gap)
+        width = self._policy.slot_ns
+        if gap < width // 2 or gap > self._policy.early_limit_ns:
+            return self._play(unit, slot, _DUE)
+        reason = Reason.PAUSE if self._last_was_pause and self._policy.pause_passes else Reason.LOSS
+        # Never longer than what is missing: else each loss of a short unit would leave some latency behind.
+        width = min(gap, width)
+        if reason is Reason.LOSS:
+            self._lost_until_ns = self.content_ns + width
+        return self._silence(slot, width, reason, passes=True)
+
+    def _flushing(self, unit: MediaUnit) -> bool:
+        """A backlog beyond the late limit is not talked through: live again at the delay target."""
+        target = self.buffer.target_ns()
+        if self.buffer.depth_ns > target + self._policy.late_limit_ns:
+            self._flush = True
+        elif self.buffer.depth_ns - unit.duration_ns < target:
+            self._flush = False
+        return self._flush
+
+    def _resized_pause(self, unit: MediaUnit, gap: int) -> int:
+        """In silence a grown delay is brought back down, whole slots at a time: the pause ends sooner."""
+        if not self._network or self._slack_ns is None:
+            return 0
+        width = self._policy.slot_ns
+        excess = self._slack_ns - self.buffer.target_ns()
+        if excess < width or gap < 2 * width:
+            return 0
+        shorten = min(excess, gap // 2) // width * width
+        self.content_ns += shorten
+        self._slack_ns -= shorten
+        return shorten
+
+    def _play(self, unit: MediaUnit, slot: int, reason: Reason) -> Present:
+        self.buffer.pop()
+        pts, duration = unit.pts_ns, unit.duration_ns
+        self._last_was_pause = unit.pause
+        if unit.pause:
+            # The mark itself lasts no longer than a slot; what follows passes unheard.
+            self.state = PAUSED
+            duration = min(duration, self._policy.slot_ns) or self._policy.slot_ns
+            if not self._policy.pause_passes:
+                self.state = SPEAKING
+        else:
+            self.state = SPEAKING
+        lasts = duration
+        if self._network and not unit.pause:
+            stretch = self._rate_ppm()
+            if stretch:
+                lasts = duration * 1_000_000 // (1_000_000 + stretch)
+        self.clock.play(pts, slot, lasts)
+        self.content_ns = pts + duration
+        self.played_pts_ns = pts
+        if self._stood_ns and pts >= self._stood_tail_ns:
+            self._stood_ns = 0
+        self.stall_since_ns = None
+        self.slot_ns = slot + lasts
+        return _new(Present, (unit, slot, slot, unit.epoch, reason, self._stretch_ppm))
+
+    def _rate_ppm(self) -> int:
+        """d(error)/dt = -rate: a rate of error / rate_recovery fades it with that time constant (mpv)."""
+        slack, steady = self._slack_ns, self._steady_slack_ns
+        if slack is None or steady is None:
+            return 0
+        policy = self._policy
+        error = slack - max(self.buffer.target_ns(), steady)
+        if -RATE_DEADBAND_NS < error < RATE_DEADBAND_NS:
+            self._stretch_ppm = 0
+        else:
+            ppm = error * 1_000_000 // policy.rate_recovery_ns
+            limit = policy.rate_max_ppm
+            self._stretch_ppm = limit if ppm > limit else -limit if ppm < -limit else ppm
+        return self._stretch_ppm
+
+    def _silence(self, slot: int, duration: int, reason: Reason, *, passes: bool | None = None) -> InsertSilence:
+        if passes is None:
+            passes = reason is Reason.PAUSE or (reason is Reason.UNDERRUN and self._video_master)
+        if passes:
+            self.clock.go_past(self.content_ns, slot)
+            self.content_ns += duration
+        elif reason is Reason.UNDERRUN or reason is Reason.HOLD:
+            if self.state is not IDLE:
+                self.clock.stand(slot)
+                self._stood_ns += duration
+                self._stood_tail_ns = self.buffer.end_pts_ns or -1
+                self.state = STALLED
+                if self.stall_since_ns is None:
+                    self.stall_since_ns = slot
+        self.slot_ns = slot + duration
+        return InsertSilence(slot, slot, duration, self.epoch, reason)
+
+    def _drop_late(self, unit: MediaUnit, slot: int) -> Drop:
+        self.buffer.pop()
+        return Drop(unit, slot, unit.epoch, DropReason.LATE)

@@ -1,0 +1,1 @@
+"""Features: sound and pictures as numbers on one grid of 20 ms cells."""

@@ -1,0 +1,1 @@
+"""Whole blocks in one go on torch, for a GPU."""

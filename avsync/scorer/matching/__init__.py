@@ -1,0 +1,1 @@
+"""Matching: which lag fits best, and how much that may be believed."""

@@ -1,0 +1,279 @@
+"""Ingress: what arrives by RTP gets a content PTS, on one timeline for both streams.
+
+The sound's own labels are the timeline: its PTS are its RTP ticks, never corrected, so the voice
+never jumps. The pictures are placed against it: by sender reports where both streams have them,
+by arrival until then. A correction that becomes known later is slewed (5 ms/s), and one that is
+far off must persist before it is believed, because sender clocks step and reports lie.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avsync.engine.delay_target import DriftEstimator
+from avsync.policy import AvSyncPolicy, Pacing
+from avsync.timeline.epoch import Quarantine
+from avsync.timeline.rtp_time import RtpNtpMap, Unwrapper
+from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
+from avsync.units import ms, ns_to_ticks, seconds, ticks_to_ns
+
+ORIGIN_NS = seconds(1)  # pictures may be older than the first sound
+WINDOW_NS = seconds(2)  # arrival minima are taken over this long
+BELIEVE_AFTER = 3  # reports in a row that agree on a far-off placement
+AGREE_NS = ms(50)
+FAR_NS = ms(500)
+SETTLE_NS = seconds(2)  # before this a placement may still step: nobody has settled on it
+DEADBAND_NS = ms(1)
+OUTAGE_NS = seconds(60)  # later than this nothing comes; more is a clock that runs slow, or a source that fell behind
+
+
+class _Track:
+    """One stream's stamps: unwrapped, nominal ticks from its first one, and its reports."""
+
+    __slots__ = ("at_ns", "first", "hz", "last", "low_ns", "low_until_ns", "next_low_ns", "reports", "rtp", "shift_ns")
+
+    def __init__(self, hz: int) -> None:
+        self.hz = hz
+        self.rtp = Unwrapper(32)
+        self.reports = RtpNtpMap(hz)
+        self.first: int | None = None
+        self.last = 0
+        self.at_ns = 0  # when the last one should have come, by the pace of those before it
+        self.shift_ns = 0  # PTS of the first stamp
+        # Smallest (arrival - PTS without shift): over the last window, and over the one under way.
+        self.low_ns: int | None = None
+        self.next_low_ns: int | None = None
+        self.low_until_ns = 0
+
+    def follow(self, rtp: int, now_ns: int, limit_ns: int) -> None:
+        """Stamps that jump are a source that began again (a new SSRC, a reconnect): its content goes on here."""
+        ahead_ns = ticks_to_ns(rtp - self.last, self.hz)
+        elapsed_ns = now_ns - self.at_ns
+        if ahead_ns < -limit_ns or ahead_ns > limit_ns + elapsed_ns:
+            going_on = self.last - (self.first or 0) + ns_to_ticks(max(elapsed_ns, ms(1)), self.hz)
+            self.first = rtp - going_on
+            self.last, self.at_ns = rtp, now_ns
+            self.reports = RtpNtpMap(self.hz)  # its reports begin anew, too
+        elif rtp >= self.last:
+            self.last = rtp
+            # Not its arrival: after an outage one old unit comes late, and the fresh one behind it did not jump.
+            self.at_ns = max(min(now_ns, self.at_ns + ahead_ns), now_ns - OUTAGE_NS)
+
+    def media_ns(self, rtp: int) -> int:
+        """Nominal media time of an unwrapped stamp since the first."""
+        return ticks_to_ns(rtp - (self.first or 0), self.hz)
+
+    def observe(self, arrival_ns: int, media_ns: int) -> None:
+        delay = arrival_ns - media_ns
+        if self.next_low_ns is None or delay < self.next_low_ns:
+            self.next_low_ns = delay
+        if arrival_ns >= self.low_until_ns:
+            self.low_ns, self.next_low_ns = self.next_low_ns, delay
+            self.low_until_ns = arrival_ns + WINDOW_NS
+
+    def lowest_ns(self) -> int | None:
+        lows = [low for low in (self.low_ns, self.next_low_ns) if low is not None]
+        return min(lows) if lows else None
+
+
+class Ingress:
+    """``on_sound`` / ``on_picture`` per received unit -> a ``MediaUnit`` (or a ``Drop``); reports as they come."""
+
+    __slots__ = (
+        "_drift",
+        "_epoch",
+        "_far",
+        "_joined_ns",
+        "_picture",
+        "_policy",
+        "_quarantine",
+        "_rebased",
+        "_seq",
+        "_slewed_at_ns",
+        "_sound",
+        "_started_ns",
+        "_target_ns",
+        "synced",
+    )
+
+    def __init__(self, policy: AvSyncPolicy, *, sound_hz: int = 48_000, picture_hz: int = 90_000) -> None:
+        self._policy = policy
+        self._sound = _Track(sound_hz)
+        self._picture = _Track(picture_hz)
+        # What the baselines' receivers do: each stream from its own first packet, reports unread.
+        self._rebased = policy.pacing is not Pacing.CONTENT_CLOCK
+        self._quarantine = Quarantine()
+        self._drift = DriftEstimator()
+        self._epoch = 0
+        self._seq = 0
+        self._started_ns: int | None = None
+        self._joined_ns = 0  # when the later of both streams began
+        self._target_ns: int | None = None  # where the pictures' shift should be
+        self._slewed_at_ns = 0
+        self._far: list[int] = []
+        self.synced = False
+        """True once sender reports, not arrivals, place the pictures."""
+
+    # ---- media
+
+    def on_sound(
+        self,
+        rtp32: int,
+        duration_ns: int,
+        now_ns: int,
+        *,
+        size_bytes: int = 0,
+        pause: bool = False,
+        payload: Any = None,
+    ) -> MediaUnit | Drop:
+        track = self._sound
+        rtp = track.rtp.unwrap(rtp32)
+        if track.first is None:
+            self._first(track, rtp, now_ns)
+        track.follow(rtp, now_ns, self._policy.early_limit_ns)
+        pts = track.media_ns(rtp) + track.shift_ns
+        track.observe(now_ns, pts - track.shift_ns)
+        if pause:
+            self._drift.on_pause()
+        else:
+            self._drift.add(now_ns, pts)
+        self._seq += 1
+        unit = MediaUnit(AUDIO, self._seq, self._epoch, pts, duration_ns, size_bytes, True, True, pause, payload)
+        return self._admitted(unit, now_ns, pause)
+
+    def on_picture(
+        self,
+        rtp32: int,
+        duration_ns: int,
+        now_ns: int,
+        *,
+        size_bytes: int = 0,
+        is_key: bool = True,
+        droppable: bool = True,
+        in_order: bool = True,
+        payload: Any = None,
+    ) -> MediaUnit | Drop:
+        track = self._picture
+        rtp = track.rtp.unwrap(rtp32)
+        if track.first is None:
+            self._first(track, rtp, now_ns)
+        track.follow(rtp, now_ns, self._policy.early_limit_ns)
+        media = track.media_ns(rtp)
+        if in_order:
+            track.observe(now_ns, media)
+        if not self._rebased:
+            self._slew(now_ns)
+        self._seq += 1
+        unit = MediaUnit(
+            VIDEO,
+            self._seq,
+            self._epoch,
+            media + track.shift_ns,
+            duration_ns,
+            size_bytes,
+            is_key,
+            droppable,
+            False,
+            payload,
+        )
+        return self._admitted(unit, now_ns, False)
+
+    def on_sender_report(self, kind: Kind, ntp_ns: int, rtp32: int, now_ns: int) -> None:
+        """An SR: kept also before the first RTP; judged against the ones before it."""
+        track = self._sound if kind is AUDIO else self._picture
+        rtp = track.rtp.peek(rtp32) if track.rtp.started else track.rtp.unwrap(rtp32)
+        if self._rebased:
+            return
+        if track.reports.add(ntp_ns, rtp, now_ns) is None:
+            self._place_by_reports(now_ns)
+
+    def drift_ppm(self, now_ns: int) -> int | None:
+        """How fast the remote sound clock runs against ours (> 0: fast); None before a minute of it."""
+        return self._drift.ppm(now_ns)
+
+    # ---- turns
+
+    def interrupt(self, epoch: int, now_ns: int) -> None:
+        """What the provider still sends of the old turn is kept out until it falls silent, a
+        marker comes, or the quarantine gives up."""
+        self._epoch = epoch
+        self._quarantine.start(now_ns)
+
+    def marker(self, now_ns: int) -> None:
+        """The provider says that what follows is the new turn."""
+        self._quarantine.marker(now_ns)
+
+    def _admitted(self, unit: MediaUnit, now_ns: int, silent: bool) -> MediaUnit | Drop:
+        quarantine = self._quarantine
+        if quarantine.on and (
+            quarantine.on_sound(now_ns, silent, unit.duration_ns) if unit.kind is AUDIO else quarantine.holds(now_ns)
+        ):
+            return Drop(unit, now_ns, unit.epoch, DropReason.QUARANTINE)
+        return unit
+
+    # ---- placing the pictures
+
+    def _first(self, track: _Track, rtp: int, now_ns: int) -> None:
+        track.first = track.last = rtp
+        track.at_ns = self._joined_ns = now_ns
+        if self._started_ns is None:
+            self._started_ns = now_ns
+        # By arrival, until something better is known.
+        track.shift_ns = ORIGIN_NS + now_ns - self._started_ns
+        self._place_by_reports(now_ns)
+
+    def _place_by_reports(self, now_ns: int) -> None:
+        """Where the reports put the pictures: the same instant of the sender's clock is the same PTS."""
+        sound, picture = self._sound, self._picture
+        if sound.first is None or picture.first is None:
+            return
+        sound_ntp = sound.reports.remote_ns(sound.last)
+        picture_ntp = picture.reports.remote_ns(picture.last)
+        if sound_ntp is None or picture_ntp is None:
+            return
+        sound_pts = sound.media_ns(sound.last) + sound.shift_ns
+        target = sound_pts + (picture_ntp - sound_ntp) - picture.media_ns(picture.last)
+        off = target - picture.shift_ns
+        if not self.synced and now_ns - self._joined_ns < SETTLE_NS and abs(off) < FAR_NS:
+            self._step(target)
+        elif abs(off) > FAR_NS and not self._persists(target):
+            return
+        elif abs(off) > FAR_NS:
+            self._step(target)
+        else:
+            self._far.clear()
+            self._target_ns = target
+        self.synced = True
+
+    def _persists(self, target: int) -> bool:
+        """A placement far from the present one needs several reports that agree on it."""
+        if self._far and abs(target - self._far[-1]) > AGREE_NS:
+            self._far.clear()
+        self._far.append(target)
+        return len(self._far) > 2 * BELIEVE_AFTER  # both streams report, so this is BELIEVE_AFTER rounds
+
+    def _step(self, target: int) -> None:
+        self._picture.shift_ns = self._target_ns = target
+        self._far.clear()
+
+    def _slew(self, now_ns: int) -> None:
+        picture = self._picture
+        target = self._target_ns
+        if not self.synced:
+            sound_low, picture_low = self._sound.lowest_ns(), picture.lowest_ns()
+            if sound_low is None or picture_low is None:
+                self._slewed_at_ns = now_ns
+                return
+            # No reports: the fastest unit of each stream took equally long.
+            target = self._sound.shift_ns + picture_low - sound_low
+        if target is None or target == picture.shift_ns:
+            self._slewed_at_ns = now_ns
+            return
+        off = target - picture.shift_ns
+        limit = (now_ns - self._slewed_at_ns) * self._policy.slew_ppm // 1_000_000
+        if limit <= 0:
+            return
+        self._slewed_at_ns = now_ns
+        if -DEADBAND_NS < off < DEADBAND_NS:
+            return
+        picture.shift_ns += max(-limit, min(limit, off))

@@ -1,0 +1,293 @@
+"""Glass run: one scenario for real: its generator and its network, a session or a baseline, and a Chromium.
+
+What the viewer saw and heard is read at the glass and measured by the lab's own truth, beside what getStats claims
+and what our monitor believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from aiohttp import web
+
+from avsync.errors import InputError
+from avsync.glass.calibrate import Calibration
+from avsync.glass.figures import interrupt_to_silence_ms
+from avsync.glass.host_health import LATE_P95_LIMIT_NS
+from avsync.glass.marks import idle_picture
+from avsync.glass.probe import Target, measure
+from avsync.glass.result import Glass, glass
+from avsync.server.naive import VALVE_LEAD, NaiveStream
+from avsync.server.peers import OfferRefused, Peers
+from avsync.server.room import Room, Settings
+from avsync.server.stream_protocol import Stream, ViewerTracks
+from avsync.types import Request
+from avsync.units import NS_PER_MS, NS_PER_S, seconds, to_ms
+from avsync.webrtc.session import AvSyncSession
+from avsync.webrtc.session_stats import offsets
+from avsync.webrtc.viewer_reports import VIEWER_JS
+from sim.glass.impair import Impairment
+from sim.glass.lab import Columns, measured
+from sim.glass.real_scenario import Interruption, RealScenario, levers_of, relay_for
+from sim.glass.relay import Relay
+from sim.glass.wire_stamps import WireStamps
+from sim.scenario.scenario import Scenario
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+MODES = ("avsync", "naive-valve", "naive")
+CONNECT_WITHIN_S = 15
+AFTER_S = 1.0
+SAMPLES_PER_MS = 48
+LATE_LIMIT_MS = to_ms(LATE_P95_LIMIT_NS)
+SOUND_LOST_LIMIT_MS = 60.0
+"""A starved Chromium drops pulls of its sound device, up to 90 ms in a second, while our sender is in time; the sound
+after that is late by what its buffers took up."""
+STOOD_LIMIT_MS = 150.0
+"""Nor does a run in which the whole host stood still once, however short the p95 is: that is a fault of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class GlassRun:
+    """One run. ``columns``: the truth at the glass, named as in the scenario language; None is UNKNOWN.
+
+    ``late_p95_ms`` is our sender's: above 10 nothing is judged. ``believed``: what our monitor made of the viewer's
+    reports. ``begun_ns``: monotonic time at the scenario's 0. ``interrupts``: how long each took to return, and how
+    long the old turn was still heard at the glass after the call.
+    """
+
+    scenario: str
+    mode: str
+    columns: Columns
+    glass: Glass
+    late_p95_ms: float | None
+    wire_violations: int
+    wire_packets: int
+    interrupts: tuple[dict[str, float | None], ...]
+    believed: dict[str, Any] | None
+    stats: dict[str, Any]
+    about: dict[str, Any]
+    begun_ns: int
+
+    @property
+    def healthy(self) -> bool:
+        stood_ms = self.about["generator_late"]["max_ms"]
+        in_time = self.late_p95_ms is not None and self.late_p95_ms < LATE_LIMIT_MS
+        return in_time and stood_ms < STOOD_LIMIT_MS and sound_lost_ms(self.glass.recording.stats) < SOUND_LOST_LIMIT_MS
+
+    def page_ms(self, at_s: float) -> float:
+        """A time of the scenario on the page's clock."""
+        return (self.begun_ns + seconds(at_s) - self.glass.recording.host_ns(0.0)) / NS_PER_MS
+
+
+class _OneStream:
+    """What ``Peers`` needs of a room."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.settings = Settings(max_viewers=1)
+        self.viewer: ViewerTracks | None = None
+
+    async def join(self) -> ViewerTracks:
+        self.viewer = self._stream.viewer()
+        return self.viewer
+
+    async def leave(self, viewer: ViewerTracks) -> None:
+        viewer.close()
+
+
+async def run_real(
+    scenario: Scenario,
+    *,
+    mode: str,
+    seed: int,
+    chromium: Browser,
+    calibration: Calibration | None = None,
+    buffer_ms: float | None = None,
+    impair: Impairment | None = None,
+    on_second: Callable[[], object] | None = None,
+) -> GlassRun:
+    """``buffer_ms``: the page asks both receivers for it. ``impair``: this network instead of the scenario's.
+
+    ``InputError`` for what cannot be run for real.
+    """
+    real: RealScenario | None = None
+
+    def on_request(request: Request) -> None:
+        if real is not None:
+            real.on_request(request)
+
+    fps = Fraction(scenario.source.video.fps)
+    stream = _stream(mode, scenario, fps, on_request)
+    stamps = WireStamps()
+    relay = relay_for(scenario, seed) if impair is None else Relay.of(impair, seed=seed)
+    async with relay:
+        _watch(relay, stamps)
+        real = RealScenario(scenario, stream, seed=seed, wire=relay if impair is None else None)
+        room = _OneStream(stream)
+        peers = Peers(cast(Room, room))
+        try:
+            async with _server(peers, relay, stamps) as (url, connected):
+                playing = asyncio.create_task(_play(real, connected))
+                try:
+                    recorded = await measure(
+                        url,
+                        seconds=scenario.duration_s + AFTER_S,
+                        chromium=chromium,
+                        jitter_buffer_target_ms=_target(scenario, buffer_ms),
+                        on_second=None if on_second is None else lambda _taken: on_second(),
+                        viewer_module="/viewer.js" if mode == "avsync" and VIEWER_JS.exists() else None,
+                    )
+                    stats = stream.stats().as_dict()
+                    believed = _believed(room.viewer)
+                    await asyncio.wait_for(playing, CONNECT_WITHIN_S)
+                finally:
+                    playing.cancel()
+                    await asyncio.gather(playing, return_exceptions=True)
+                origins = getattr(room.viewer, "rtp_origins", (None, None))
+                about = {**real.as_dict(), "relay": relay.stats()}
+        finally:
+            await peers.close()
+            await stream.close()
+    begun_ns = round(real.time.begun_s * NS_PER_S)
+    seen = await asyncio.to_thread(
+        glass, recorded, calibration=calibration, origins=origins, frame_ms=float(1000 / fps)
+    )
+    return GlassRun(
+        scenario=scenario.name,
+        mode=mode,
+        columns=measured(scenario, real.source, recorded, seen.reading, begun_ns=begun_ns),
+        glass=seen,
+        late_p95_ms=stats.get("lateness_p95_ms"),
+        wire_violations=stamps.violations,
+        wire_packets=stamps.packets,
+        interrupts=tuple(_interrupt(each, seen, begun_ns) for each in real.done.interruptions),
+        believed=believed,
+        stats=stats,
+        about=about,
+        begun_ns=begun_ns,
+    )
+
+
+def sound_lost_ms(stats: Sequence[Mapping[str, Any]]) -> float:
+    """By how much the sound that the browser pulled fell behind its own clock, after its first three seconds."""
+    pulled = [
+        (float(each["now_ms"]), float(each["audio"]["totalSamplesReceived"]) / SAMPLES_PER_MS)
+        for each in stats
+        if "totalSamplesReceived" in each.get("audio", {})
+    ]
+    pulled = [each for each in pulled if each[0] >= pulled[0][0] + 3000.0]
+    if len(pulled) < 2:
+        return 0.0
+    return (pulled[-1][0] - pulled[0][0]) - (pulled[-1][1] - pulled[0][1])
+
+
+def _target(scenario: Scenario, buffer_ms: float | None) -> Target:
+    """What the page asks its receivers for: as said, else the scenario's own levers."""
+    if buffer_ms is not None:
+        return Target(buffer_ms, buffer_ms)
+    levers = scenario.browser
+    return Target(float(levers.sound_target_ms) or None, float(levers.picture_target_ms) or None)
+
+
+def _stream(mode: str, scenario: Scenario, fps: Fraction, on_request: Any) -> Stream:
+    if mode == "naive":
+        return cast(Stream, NaiveStream(fps=fps))
+    if mode == "naive-valve":
+        return cast(Stream, NaiveStream(fps=fps, lead=VALVE_LEAD))
+    if mode != "avsync":
+        raise InputError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    return cast(
+        Stream,
+        AvSyncSession(
+            policy=scenario.engine_policy,
+            video_rate=fps,
+            idle=idle_picture(),
+            levers=levers_of(scenario),
+            on_request=on_request,
+        ),
+    )
+
+
+async def _play(real: RealScenario, connected: asyncio.Event) -> None:
+    await asyncio.wait_for(connected.wait(), CONNECT_WITHIN_S)
+    await real.run()
+
+
+@asynccontextmanager
+async def _server(peers: Peers, relay: Relay, stamps: WireStamps) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """(address for offers, set once a viewer's connection is up)."""
+    connected = asyncio.Event()
+
+    async def offer(request: web.Request) -> web.Response:
+        body = await request.json()
+        try:
+            peer, sdp = await peers.answer(relay.offer(body["sdp"]))
+        except OfferRefused as error:
+            return web.json_response({"error": str(error)}, status=400)
+        connection = peer.connection
+
+        def on_state() -> None:
+            if connection.connectionState == "connected":
+                connected.set()
+
+        connection.add_listener("connectionstatechange", on_state)
+        on_state()
+        stamps.agree(sdp)
+        return web.json_response({"type": "answer", "sdp": relay.answer(sdp)})
+
+    async def viewer_js(_request: web.Request) -> web.StreamResponse:
+        return web.Response(text=VIEWER_JS.read_text(encoding="utf-8"), content_type="text/javascript")
+
+    app = web.Application(client_max_size=1 << 16)
+    app.router.add_post("/offer", offer)
+    app.router.add_get("/viewer.js", viewer_js)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/offer", connected
+    finally:
+        await runner.cleanup()
+
+
+def _watch(relay: Relay, stamps: WireStamps) -> None:
+    """Read every stamp as it comes out of our sender, before the network touches it."""
+    put = relay.to_viewer.put
+
+    def watched(data: bytes, way: Any, now_ns: int) -> None:
+        stamps.see(data)
+        put(data, way, now_ns)
+
+    relay.to_viewer.put = watched  # type: ignore[method-assign]
+
+
+def _believed(viewer: ViewerTracks | None) -> dict[str, Any] | None:
+    """What our monitor believes of the viewer; None where it has no reports."""
+    report = getattr(viewer, "report", None)
+    told = report(time.monotonic_ns()) if report is not None else None
+    return None if told is None else offsets(told)
+
+
+def _interrupt(each: Interruption, seen: Glass, begun_ns: int) -> dict[str, float | None]:
+    """``way_ms``: how far what was heard at the call lay behind what was sent then: the way to the ear, all of it."""
+    at_ms = (begun_ns + each.called_ns - seen.recording.host_ns(0.0)) / NS_PER_MS
+    took_ms = None if each.returned_ns is None else (each.returned_ns - each.called_ns) / NS_PER_MS
+    way_ms = None
+    if each.played_content_ns is not None:
+        heard = np.flatnonzero(seen.reading.heard & (seen.reading.at_ms <= at_ms))
+        if len(heard):
+            row = heard[-1]
+            heard_ms = seen.reading.a_ms[row] + at_ms - seen.reading.at_ms[row]
+            way_ms = float(each.played_content_ns / NS_PER_MS - heard_ms)
+    silence_ms = interrupt_to_silence_ms(seen.reading, at_ms)
+    return {"flush_ms": took_ms, "glass_to_silence_ms": silence_ms, "way_ms": way_ms}

@@ -1,0 +1,1 @@
+"""Judge: a run's row, its limits, and whether the baselines miss."""

@@ -1,0 +1,1 @@
+"""Networks: links, their queues, presets and impairments."""

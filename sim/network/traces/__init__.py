@@ -1,0 +1,1 @@
+"""Network traces: what real networks did, read from the formats people have."""

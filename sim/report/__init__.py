@@ -1,0 +1,1 @@
+"""Reports: tables, Markdown, plots and one HTML page."""

@@ -1,0 +1,1 @@
+"""A run: generator, engines, links and receivers in virtual time."""

@@ -1,0 +1,221 @@
+"""Leg: one direction of one connection: RTP out of one host, over a link, into the next.
+
+``RtpSender`` does the header arithmetic (16-bit sequence, 32-bit stamps, both wrap) and sends a
+report a second, each naming the sender's clock and RTP time of the same instant. ``Leg`` carries
+packets over a ``Link``; lost packets of a picture are asked for again (NACK), lost sound is lost.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import simpy
+
+from avsync.types import AUDIO, VIDEO, Kind
+from avsync.units import ms, ns_to_ticks, seconds
+from sim.network.link import Link
+from sim.packets import MTU_BYTES, PICTURE_RTP_HZ, SOUND_RTP_HZ, PictureFrame, SenderReport, SoundPacket
+from sim.rng import substream
+from sim.scenario.network import RtpStart
+from sim.virtual_time import Call, Host, VirtualTime
+
+REPORT_EVERY_NS = seconds(1)
+REPORT_BYTES = 80
+HEADER_BYTES = 40  # IP, UDP, RTP, SRTP tag
+RESEND_TIMES = 3
+RESEND_WAIT_NS = ms(10)  # libwebrtc's NACK module sends its list every 20 ms: 10 on average
+NTP_EPOCH_NS = seconds(3_970_000_000)  # some time in 2025; only differences matter
+HIDDEN_GAP_NS = ms(400)
+
+_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
+
+
+class Receiver(Protocol):
+    """Whoever sits at the end of a leg. All times are true time; the receiver knows its own clock."""
+
+    def on_sound(self, packet: SoundPacket) -> None: ...
+    def on_picture(self, frame: PictureFrame) -> None: ...
+    def on_report(self, report: SenderReport) -> None: ...
+
+
+class Leg:
+    """Carries what an ``RtpSender`` sends to a ``Receiver``, through one bottleneck for all of it."""
+
+    __slots__ = ("_env", "_on_picture", "_on_sound", "_receiver", "link", "lost_sounds", "resent_packets")
+
+    def __init__(self, env: VirtualTime, link: Link) -> None:
+        self._env, self.link = env, link
+        self._receiver: Receiver | None = None
+        self._on_sound, self._on_picture = (self._sound_arrives,), (self._picture_arrives,)
+        self.lost_sounds = 0
+        self.resent_packets = 0
+
+    def to(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def sound(self, packet: SoundPacket) -> None:
+        env = self._env
+        now = env.now
+        arrivals = self.link.send(packet.size_bytes + HEADER_BYTES, now, AUDIO)
+        if not arrivals:
+            self.lost_sounds += 1
+        for at in arrivals:
+            env.after(at - now, self._on_sound, packet)
+
+    def picture(self, frame: PictureFrame) -> None:
+        now = self._env.now
+        fate = self.link.send_frame(frame.packets, frame.size_bytes + HEADER_BYTES * frame.packets, now)
+        if fate.lost:
+            seen = fate.first_ns if fate.first_ns is not None else now + HIDDEN_GAP_NS // 4
+            self._ask_again(frame, len(fate.lost), fate.last_ns or 0, 2 * (seen - now), RESEND_TIMES)
+        else:
+            assert fate.last_ns is not None
+            self._env.after(fate.last_ns - now, self._on_picture, frame)
+
+    def report(self, report: SenderReport, later_ns: int = 0) -> None:
+        now = self._env.now
+        for at in self.link.send(REPORT_BYTES, now, report.kind):
+            self._env.timeout(at - now + later_ns, report).callbacks.append(self._report_arrives)
+
+    def _ask_again(self, frame: PictureFrame, lost: int, last_ns: int, rtt_ns: int, tries: int) -> None:
+        """The receiver misses packets: its NACK reaches us an RTT after they were sent."""
+        wait = rtt_ns + RESEND_WAIT_NS
+
+        def resend(_event: simpy.Event) -> None:
+            now = self._env.now
+            self.resent_packets += lost
+            size = min(MTU_BYTES, frame.size_bytes) + HEADER_BYTES
+            fates = [self.link.send(size, now, VIDEO) for _ in range(lost)]
+            latest = max([last_ns, *(at for fate in fates for at in fate[:1])])
+            still = sum(1 for fate in fates if not fate)
+            if not still:
+                again = frame._replace(retransmitted=True)
+                self._env.after(max(latest - now, 0), self._on_picture, again)
+            elif tries > 1:
+                self._ask_again(frame, still, latest, rtt_ns, tries - 1)
+
+        self._env.timeout(wait).callbacks.append(resend)
+
+    def _sound_arrives(self, event: Call) -> None:
+        self._receiver.on_sound(event.item)  # type: ignore[union-attr]
+
+    def _picture_arrives(self, event: Call) -> None:
+        self._receiver.on_picture(event.item)  # type: ignore[union-attr]
+
+    def _report_arrives(self, event: simpy.Event) -> None:
+        self._receiver.on_report(event.value)  # type: ignore[union-attr, arg-type]
+
+
+class RtpSender:
+    """Stamps and sends. ``stamp_ns`` is output time of this host; reports announce the same clock.
+
+    ``violations`` counts stamps that did not increase within their stream: RTP order is strict per
+    frame in sending order.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        leg: Leg,
+        *,
+        seed: int,
+        name: str,
+        start: RtpStart,
+        reports: bool,
+        label_ppm: tuple[int, int] = (0, 0),
+    ) -> None:
+        draws = substream(seed, f"{name}.rtp")
+        given = (start.audio_rtp, start.video_rtp)
+        chance, first_seq = [draws.below(1 << 32) for _ in given], draws.below(1 << 16)  # drawn, even if not used
+        self._base = [ours if value is None else value for value, ours in zip(given, chance, strict=True)]
+        first_seq = first_seq if start.seq is None else start.seq
+        self._seq = [first_seq, first_seq]
+        self._host, self._leg = host, leg
+        self._label_ppm = label_ppm
+        self._last_ticks = [-1, -1]
+        self._number = 0
+        self.violations = 0
+        self.ntp_offset_ns = NTP_EPOCH_NS
+        self.report_fault: dict[Kind, tuple[str, int]] = {}
+        self.started = False
+        if reports:
+            host.env.timeout(draws.between_ns(ms(100), ms(900))).callbacks.append(self._reports)
+
+    def sound(
+        self,
+        stamp_ns: int,
+        duration_ns: int,
+        size_bytes: int,
+        epoch: int,
+        pts_ns: int | None,
+        ref: int,
+        *,
+        pause: bool = False,
+        from_ns: int = 0,
+    ) -> None:
+        rtp = self._stamp(0, stamp_ns, SOUND_RTP_HZ)
+        seq = self._next_seq(0, 1)
+        self._leg.sound(
+            _new(SoundPacket, (seq, rtp, duration_ns, size_bytes, epoch, pts_ns, ref, pause, False, from_ns))
+        )
+
+    def picture(
+        self,
+        stamp_ns: int,
+        duration_ns: int,
+        size_bytes: int,
+        epoch: int,
+        pts_ns: int | None,
+        ref: int,
+        *,
+        is_key: bool,
+        droppable: bool = False,
+        repeat: bool = False,
+    ) -> None:
+        rtp = self._stamp(1, stamp_ns, PICTURE_RTP_HZ)
+        packets = max(1, -(-size_bytes // MTU_BYTES))
+        seq = self._next_seq(1, packets)
+        self._number += 1
+        self._leg.picture(
+            PictureFrame(
+                seq, rtp, packets, size_bytes, epoch, pts_ns, duration_ns, ref, is_key, droppable, self._number, repeat
+            )
+        )
+
+    def _stamp(self, kind: int, stamp_ns: int, hz: int) -> int:
+        ticks = self._ticks(kind, stamp_ns, hz) if self._label_ppm[kind] else ns_to_ticks(stamp_ns, hz)
+        if ticks <= self._last_ticks[kind]:
+            self.violations += 1
+        self._last_ticks[kind] = ticks
+        self.started = True
+        return (self._base[kind] + ticks) & 0xFFFF_FFFF
+
+    def _ticks(self, kind: int, at_ns: int, hz: int) -> int:
+        ppm = self._label_ppm[kind]
+        return ns_to_ticks(at_ns + at_ns * ppm // 1_000_000 if ppm else at_ns, hz)
+
+    def _next_seq(self, kind: int, packets: int) -> int:
+        seq = self._seq[kind]
+        self._seq[kind] = (seq + packets) & 0xFFFF
+        return seq
+
+    def _reports(self, _event: simpy.Event) -> None:
+        host = self._host
+        host.env.timeout(REPORT_EVERY_NS).callbacks.append(self._reports)
+        if not self.started or host.env.now < host.asleep_until_ns:
+            return
+        now = host.now_ns()
+        for index, (kind, hz) in enumerate(((AUDIO, SOUND_RTP_HZ), (VIDEO, PICTURE_RTP_HZ))):
+            if self._last_ticks[index] < 0:
+                continue
+            mode, by_ns = self.report_fault.get(kind, ("", 0))
+            if mode == "missing":
+                continue
+            rtp = (self._base[index] + self._ticks(index, now, hz)) & 0xFFFF_FFFF
+            ntp = now + self.ntp_offset_ns + (by_ns if mode == "wrong" else 0)
+            self._leg.report(SenderReport(kind, ntp, rtp), by_ns if mode == "late" else 0)
+
+
+def idle_picture_bytes(duration_ns: int, bitrate_kbps: float) -> int:
+    """A picture that hardly changes: about a tenth of a talking one."""
+    return max(100, int(bitrate_kbps * duration_ns) // 80_000_000)

@@ -1,0 +1,248 @@
+"""Output: where an engine's answers become facts: RTP on the wire, truth in a log, observations.
+
+The sink does what it is told, when it can: it may be slow by a constant (a device), and it may lie
+about it (``sim.run.sinks``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from avsync.monitor.monitor import AvSyncMonitor
+from avsync.types import (
+    AUDIO,
+    VIDEO,
+    Alert,
+    Answer,
+    Degrade,
+    Drop,
+    Heard,
+    InsertSilence,
+    Kind,
+    Present,
+    Presented,
+    Reason,
+    Repeat,
+    Request,
+    Source,
+)
+from avsync.units import ms
+from sim.packets import IDLE, PictureFrame, SoundPacket
+from sim.run.leg import RtpSender, idle_picture_bytes
+from sim.run.sinks import Sink
+from sim.source.generator import Made
+from sim.truth.truth import GlassLog
+from sim.virtual_time import Host
+
+SILENCE_BYTES = 12  # Opus codes digital silence in a handful of bytes
+FRAME_NS = ms(40)
+_Shown = TypeVar("_Shown", Present, InsertSilence, Repeat, Degrade)
+ALERTS_KEPT = 10_000
+_TRUTHFUL = (Made, SoundPacket, PictureFrame)
+# Looking a member up in its Enum takes 50 ns, a NamedTuple's own constructor 120 ns more than this.
+_CONTENT, _LATE, _SIM = Heard.CONTENT, Reason.LATE, Source.SIM
+_new = tuple.__new__
+
+
+class Answers:
+    """What every output counts, whatever it does with it."""
+
+    def __init__(self, monitor: AvSyncMonitor) -> None:
+        self.monitor = monitor
+        self.alerts: list[Alert] = []
+        self.drops: dict[str, int] = {}
+        self.late_pictures = 0
+        self.requests: list[Request] = []
+        self.violations = 0
+        self._last_stamp = [-1, -1]  # of sound, of pictures
+
+    def note(self, answer: Answer) -> None:
+        """Counters only; the monitor's offsets never come from here."""
+        self.monitor.count(answer)
+        kind = type(answer)
+        if kind is Drop:
+            reason = answer.reason.value  # type: ignore[union-attr]
+            self.drops[reason] = self.drops.get(reason, 0) + 1
+        elif kind is Alert and len(self.alerts) < ALERTS_KEPT:
+            self.alerts.append(answer)  # type: ignore[arg-type]
+
+    def check_stamp(self, kind: Kind, stamp_ns: int) -> None:
+        index = kind is VIDEO
+        if stamp_ns <= self._last_stamp[index]:
+            self.violations += 1
+        self._last_stamp[index] = stamp_ns
+
+
+class Cutter:
+    """Cuts sound into whole packets: an encoder takes 20 ms, whatever the rate correction made of a unit.
+
+    Output time is tiled by the engine's answers; packets follow each other on it without a gap as
+    long as something is sent, and begin anew where nothing was.
+    """
+
+    __slots__ = ("_next_ns", "slot_ns")
+
+    def __init__(self, slot_ns: int = ms(20)) -> None:
+        self.slot_ns = slot_ns
+        self._next_ns = -1
+
+    def packets(self, stamp_ns: int, lasts_ns: int, duration_ns: int) -> list[tuple[int, int]]:
+        """(stamp, position in the unit) of each packet that begins inside [stamp, stamp + lasts)."""
+        slot = self.slot_ns if self.slot_ns < duration_ns else duration_ns
+        cut = self._next_ns if self._next_ns > stamp_ns else stamp_ns  # behind: nothing was sent meanwhile
+        end = stamp_ns + lasts_ns
+        cuts = []
+        while cut < end:
+            cuts.append((cut, (cut - stamp_ns) * duration_ns // lasts_ns))
+            cut += slot
+        self._next_ns = cut
+        return cuts
+
+
+class RtpOutput(Answers):
+    """The output of a sender or a bridge: it encodes, stamps and sends."""
+
+    def __init__(
+        self,
+        host: Host,
+        sender: RtpSender,
+        glass: GlassLog,
+        monitor: AvSyncMonitor,
+        *,
+        on_request: Callable[[Request], None],
+        video_kbps: float,
+        sink: Sink,
+        on_presented: Callable[[Presented, int], None] | None = None,
+    ) -> None:
+        super().__init__(monitor)
+        self._host, self._sender, self._glass = host, sender, glass
+        self._on_request, self._on_presented = on_request, on_presented
+        self._video_kbps = video_kbps
+        self._sink = sink
+        self._epoch = -1
+        self._key_wanted = True
+        self._idle = True
+        self._was_idle = False
+        self._cutter = Cutter()
+
+    def want_key(self) -> None:
+        """A viewer asked for a key frame: the next picture is one."""
+        self._key_wanted = True
+
+    def __call__(self, answer: Answer, now_ns: int) -> None:
+        if type(answer) is Present:
+            if answer.reason is _LATE:
+                self.late_pictures += 1
+                self.note(answer)
+            if answer.unit.kind is AUDIO:
+                self._do(self._sound, answer, self._sink.sound_late_ns)
+            else:
+                self._do(self._picture, answer, self._sink.picture_late_ns)
+            return
+        match answer:
+            case InsertSilence():
+                self._do(self._silence, answer, self._sink.sound_late_ns)
+            case Repeat():
+                self.note(answer)
+                self._do(self._repeat, answer, self._sink.picture_late_ns)
+            case Request():
+                self.note(answer)
+                self.requests.append(answer)
+                self._on_request(answer)
+            case Degrade():
+                self.note(answer)
+                self._do(self._degrade, answer, self._sink.picture_late_ns)
+            case _:
+                self.note(answer)
+
+    def _do(self, obey: Callable[[_Shown], None], answer: _Shown, late_ns: int) -> None:
+        """Now, or later by a constant: what one device does stays in its order."""
+        if late_ns:
+            answer = answer._replace(at_ns=answer.at_ns + late_ns)
+            self._host.env.timeout(late_ns).callbacks.append(lambda _event: obey(answer))
+        else:
+            obey(answer)
+
+    def _observe(self, kind: Kind, epoch: int, pts_ns: int | None, duration_ns: int, at_ns: int, what: Heard) -> None:
+        at_ns += self._sink.sound_lie_ns if kind is AUDIO else self._sink.picture_lie_ns
+        presented = _new(Presented, (kind, epoch, pts_ns, duration_ns, at_ns, _SIM, what))
+        self.monitor.observe(presented, self._host.now_ns())
+        if self._on_presented is not None:
+            self._on_presented(presented, self._host.now_ns())
+
+    def _sound(self, answer: Present) -> None:
+        unit, at, stamp, _, _, stretch = answer
+        _, _, epoch, pts, duration, size, _, _, pause, payload = unit
+        lasts = duration * 1_000_000 // (1_000_000 + stretch) if stretch else duration
+        self.check_stamp(AUDIO, stamp)
+        ref = truth_of(payload)
+        if ref != IDLE:
+            self._glass.heard(at, lasts, ref, 0, duration)
+        for cut, begins in self._cutter.packets(stamp, lasts, duration):
+            length = min(duration, self._cutter.slot_ns)
+            self._sender.sound(cut, length, size, epoch, pts + begins, ref, pause=pause, from_ns=begins)
+        self._observe(AUDIO, epoch, pts, lasts, at, Heard.PASSING if pause else _CONTENT)
+
+    def _silence(self, answer: InsertSilence) -> None:
+        reason, at = answer.reason, answer.at_ns
+        if reason is Reason.PAUSE:
+            what = Heard.PASSING  # DTX: nothing is sent
+        else:
+            what = Heard.PASSING if reason is Reason.LOSS else Heard.STOPPED
+            if reason is Reason.IDLE or reason is Reason.WAITING:
+                what = Heard.IDLE
+            self.note(answer)
+            if answer.duration_ns <= FRAME_NS:  # longer: the host slept, so nothing was sent
+                self.check_stamp(AUDIO, answer.stamp_ns)
+                epoch = -1 if what is Heard.IDLE else answer.epoch  # -1: whoever looks it up knows: no turn was on
+                for cut, _ in self._cutter.packets(answer.stamp_ns, answer.duration_ns, answer.duration_ns):
+                    self._sender.sound(cut, answer.duration_ns, SILENCE_BYTES, epoch, None, IDLE)
+        if what is not Heard.IDLE or not self._was_idle:
+            self._observe(AUDIO, max(answer.epoch, 0), None, answer.duration_ns, at, what)
+        self._was_idle = what is Heard.IDLE
+
+    def _picture(self, answer: Present) -> None:
+        unit, at = answer.unit, answer.at_ns
+        self.check_stamp(VIDEO, answer.stamp_ns)
+        # Raw frames are coded here: a key frame for each new turn and when asked for. Coded ones stay as they are.
+        is_key = self._key_wanted or unit.epoch != self._epoch if unit.droppable else unit.is_key
+        self._key_wanted, self._epoch, self._idle = False, unit.epoch, False
+        ref = truth_of(unit.payload)
+        self._glass.shown(at, ref)
+        self._sender.picture(
+            answer.stamp_ns, unit.duration_ns, unit.size_bytes, unit.epoch, unit.pts_ns, ref, is_key=is_key
+        )
+        self._observe(VIDEO, unit.epoch, unit.pts_ns, unit.duration_ns, at, _CONTENT)
+
+    def _repeat(self, answer: Repeat) -> None:
+        unit = answer.unit
+        self.check_stamp(VIDEO, answer.stamp_ns)
+        size = idle_picture_bytes(unit.duration_ns, self._video_kbps)
+        ref = IDLE if self._idle else truth_of(unit.payload)
+        self._glass.shown(answer.at_ns, ref)
+        pts = None if self._idle else unit.pts_ns
+        self._sender.picture(
+            answer.stamp_ns, unit.duration_ns, size, unit.epoch, pts, ref, is_key=self._key_wanted, repeat=True
+        )
+        self._key_wanted = False
+        what = Heard.IDLE if self._idle else Heard.REPEAT
+        self._observe(VIDEO, unit.epoch, pts, unit.duration_ns, answer.at_ns, what)
+
+    def _degrade(self, answer: Degrade) -> None:
+        if answer.level < 2:
+            return
+        self._idle = True
+        self._glass.shown(answer.at_ns, IDLE)
+        self._observe(VIDEO, max(answer.epoch, 0), None, FRAME_NS, answer.at_ns, Heard.IDLE)
+        if answer.reason is Reason.INTERRUPTED and self._last_stamp[1] < answer.at_ns:
+            self.check_stamp(VIDEO, answer.at_ns)
+            size = idle_picture_bytes(FRAME_NS, self._video_kbps)
+            self._sender.picture(answer.at_ns, FRAME_NS, size, answer.epoch, None, IDLE, is_key=False)
+
+
+def truth_of(payload: object) -> int:
+    """The reference into the source's log, whatever the unit travelled in."""
+    if isinstance(payload, _TRUTHFUL):
+        return payload.ref
+    raise TypeError(f"a unit of the lab carries its truth, got {type(payload).__name__}")

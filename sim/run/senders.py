@@ -1,0 +1,194 @@
+"""Senders: how what the generator makes reaches our engine: in process, or by RTP from a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from avsync.engine.synchronizer import AvSynchronizer
+from avsync.monitor.monitor import AvSyncMonitor
+from avsync.timeline.clock import AvSyncClock
+from avsync.types import AUDIO, Kind, MediaUnit
+from avsync.units import Rate, ms
+from sim.network.link import Link, LinkSpec
+from sim.run.leg import Leg, RtpSender
+from sim.run.output import RtpOutput
+from sim.run.receivers import EngineEnd
+from sim.scenario.scenario import Scenario
+from sim.source.generator import Made, Speaker
+from sim.truth.truth import ArrivalLog
+from sim.virtual_time import EngineDriver, Host, VirtualTime
+
+
+class HandOver:
+    """The way from the generator to whoever takes its units: usually none, sometimes jittery."""
+
+    def __init__(self, env: VirtualTime, scenario: Scenario, seed: int, take: Callable[[Made], None]) -> None:
+        self._env, self._take = env, take
+        audio, video = scenario.source.audio, scenario.source.video
+        self.link = Link(LinkSpec(), seed=seed, name="source")
+        self._direct = True
+        for kind, jitter_ms in ((AUDIO, audio.jitter_ms), (Kind.VIDEO, video.jitter_ms)):
+            if jitter_ms:
+                self.impair(kind, jitter_ns=ms(jitter_ms), jitter_cap_ns=ms(jitter_ms))
+
+    def impair(self, kind: Kind | None, **changes: int) -> int:
+        """From now on the hand-over is not direct any more; a token for ``link.restore``."""
+        self._direct = False
+        return self.link.set(**changes) if kind is None else self.link.set_only(kind, **changes)
+
+    def not_direct(self) -> None:
+        self._direct = False
+
+    def __call__(self, made: Made) -> None:
+        if self._direct:
+            self._take(made)
+            return
+        now = self._env.now
+        for at in self.link.send(1, now, made.kind):
+            self._env.timeout(at - now, made).callbacks.append(lambda event: self._take(event.value))
+
+
+class LocalSender:
+    """local_encode: the generator is in our process; ``AvSyncClock`` stamps what it makes."""
+
+    def __init__(
+        self,
+        host: Host,
+        scenario: Scenario,
+        seed: int,
+        engine: AvSynchronizer,
+        output: RtpOutput,
+        arrivals: ArrivalLog,
+        monitor: AvSyncMonitor,
+    ) -> None:
+        self.host, self.engine, self.arrivals, self.monitor = host, engine, arrivals, monitor
+        self.driver = EngineDriver(host, engine, output)
+        self.hand_over = HandOver(host.env, scenario, seed, self.push)
+        audio, video = scenario.source.audio, scenario.source.video
+        self._varies = video.variable_fps is not None
+        self._encoded = video.encoded
+        self._rates: list[Rate | None] = [None, None]  # of sound, of pictures
+        self._epochs = engine.policy.epochs
+        self.clock = AvSyncClock(audio_rate=audio.rate_hz, video_rate=None if self._varies else video.fps)
+        self._epoch_of: dict[int, int] = {}
+        self._start_of: dict[int, tuple[int, int]] = {}  # turn -> (its PTS, its content)
+        self._interrupted = False
+        self.speaker: Speaker | None = None
+        self.violations = 0
+
+    def on_turn(self, index: int) -> None:
+        if index and not self._interrupted:
+            self.clock.begin_turn()
+        self._interrupted = False
+        self._epoch_of[index] = self.clock.epoch
+
+    def on_done(self, kind: Kind, index: int) -> None:
+        if self._epochs:
+            self.engine.finish(kind, self._epoch_of[index], self.host.now_ns())
+
+    def interrupt(self) -> None:
+        epoch = self.clock.interrupt()
+        self._interrupted = True
+        self.engine.interrupt(epoch, self.host.now_ns())
+        if self._epochs:
+            self.monitor.interrupt(epoch)
+        self.driver.pump()
+
+    def content_of(self, pts_ns: int) -> int:
+        """A PTS of the present turn in the generator's own content."""
+        turn = max(self._start_of, default=0)
+        pts, content = self._start_of.get(turn, (0, 0))
+        return pts_ns - pts + content
+
+    def push(self, made: Made) -> None:
+        if self.host.asleep_until_ns and not self.host.awake(lambda: self.push(made)):
+            return
+        unit = self._stamp(made)
+        if unit is None:
+            return
+        now = self.host.now_ns()
+        if made.ref >= 0:
+            (self.arrivals.sound if made.kind is AUDIO else self.arrivals.picture)(made.ref, now)
+        self.engine.push(unit, now)
+        self.driver.pump()
+
+    def _stamp(self, made: Made) -> MediaUnit | None:
+        # A policy without epochs writes whatever comes into the turn that is on.
+        epoch = self._epoch_of[made.turn] if self._epochs else self.clock.epoch
+        clock, kind = self.clock, made.kind
+        if epoch < clock.gate.oldest:
+            return clock.stamp_audio(1, epoch=epoch)  # counts the refusal
+        start = self._start_of.get(made.turn)
+        if made.jumped and start is not None:
+            clock.skip(kind, max(start[0] + made.content_ns - start[1], clock.next_pts_ns(kind)), epoch=epoch)
+        known = self._rates[kind is not AUDIO]
+        if made.rate is not known:
+            if known is not None and made.rate != known and not self._varies:
+                (clock.set_audio_rate if kind is AUDIO else clock.set_video_rate)(made.rate)
+            self._rates[kind is not AUDIO] = made.rate
+        if kind is AUDIO:
+            unit = clock.stamp_audio(
+                made.ticks, epoch=epoch, size_bytes=made.size_bytes, payload=made, pause=made.pause
+            )
+        else:
+            raw = not self._encoded
+            varying = {"duration_ns": made.duration_ns} if self._varies else {}
+            unit = clock.stamp_frame(
+                epoch=epoch,
+                size_bytes=made.size_bytes,
+                is_key=raw or made.is_key,
+                droppable=raw,
+                payload=made,
+                **varying,
+            )
+        if start is None and unit is not None and self.speaker is not None and self.speaker.turn is not None:
+            self._start_of[made.turn] = (clock.turn_start_ns, self.speaker.turn.content_ns)
+        return unit
+
+
+class Provider:
+    """provider_bridge: somebody else's service sends us its media by RTP, stamped by its own clock."""
+
+    def __init__(self, env: VirtualTime, scenario: Scenario, seed: int, leg: Leg, bridge: EngineEnd) -> None:
+        clock = scenario.clocks.provider
+        self.host = Host(env, int(clock.ppm))
+        self.leg = leg
+        self.sender = RtpSender(
+            self.host, leg, seed=seed, name="to_bridge",
+            start=scenario.network.to_bridge.rtp_start,
+            reports=scenario.network.to_bridge.sender_reports == "normal",
+            label_ppm=(int(clock.audio_label_ppm), int(clock.video_label_ppm)),
+        )  # fmt: skip
+        self.hand_over = HandOver(env, scenario, seed, self.push)
+        self.bridge = bridge
+        self.speaker: Speaker | None = None
+        self._epoch = 0
+
+    @property
+    def violations(self) -> int:
+        return 0  # what the provider does with its stamps is its own affair
+
+    def on_turn(self, index: int) -> None:
+        """Nothing tells the bridge where a turn begins."""
+
+    def on_done(self, kind: Kind, index: int) -> None:
+        """Nor where it ends."""
+
+    def interrupt(self) -> None:
+        self._epoch += 1
+        self.bridge.interrupt(self._epoch)
+
+    def content_of(self, pts_ns: int) -> int:
+        """The bridge's timeline in the provider's content: what it heard last tells how they lie."""
+        return pts_ns - self.bridge.pts_minus_content_ns
+
+    def push(self, made: Made) -> None:
+        stamp = self.host.local_ns(made.turn_ns) + made.since_ns  # by count, in the provider's own time
+        if made.kind is AUDIO:
+            self.sender.sound(
+                stamp, made.duration_ns, made.size_bytes, made.turn, made.content_ns, made.ref, pause=made.pause
+            )
+        else:
+            self.sender.picture(
+                stamp, made.duration_ns, made.size_bytes, made.turn, made.content_ns, made.ref, is_key=made.is_key
+            )

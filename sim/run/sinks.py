@@ -1,0 +1,71 @@
+"""Sinks: what a device does besides obeying, and how well a viewer's page can see what it did.
+
+A ``Sink`` may be late, and may say another time than the true one, so that tests can tell truth
+from belief. An ``Observer`` adds the errors that every page has; docs/observation.md tells where
+its numbers come from. Neither is ever seen by the truth but through what really left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from avsync.monitor.monitor import AvSyncMonitor
+from avsync.types import AUDIO, Presented
+from avsync.units import NS_PER_S
+from sim.rng import substream
+from sim.truth.truth import GlassLog
+
+REFRESH_HZ = 60
+"""A page learns in which refresh a picture came on screen, not when within it."""
+SOUND_CLOCK_NS = 128 * NS_PER_S // 48_000
+"""An audio clock advances by render quanta of 128 samples: a reading is off by up to this, either way."""
+
+
+class Sink:
+    """Late by ``..._late_ns``; what it reports is off by ``..._lie_ns`` besides (-late: it claims not to be late)."""
+
+    __slots__ = ("picture_late_ns", "picture_lie_ns", "sound_late_ns", "sound_lie_ns")
+
+    def __init__(
+        self, *, sound_late_ns: int = 0, picture_late_ns: int = 0, sound_lie_ns: int = 0, picture_lie_ns: int = 0
+    ) -> None:
+        self.sound_late_ns, self.picture_late_ns = sound_late_ns, picture_late_ns
+        self.sound_lie_ns, self.picture_lie_ns = sound_lie_ns, picture_lie_ns
+
+
+class LateGlass:
+    """The truth behind a viewer's late sink: what it is told leaves later."""
+
+    __slots__ = ("_glass", "_sink")
+
+    def __init__(self, glass: GlassLog, sink: Sink) -> None:
+        self._glass, self._sink = glass, sink
+
+    def heard(self, at_ns: int, duration_ns: int, ref: int, from_ns: int, span_ns: int) -> None:
+        self._glass.heard(at_ns + self._sink.sound_late_ns, duration_ns, ref, from_ns, span_ns)
+
+    def shown(self, at_ns: int, ref: int) -> None:
+        self._glass.shown(at_ns + self._sink.picture_late_ns, ref)
+
+
+class Observer:
+    """Tells a viewer's monitor what a page can see: pictures by refresh, sound by the audio clock."""
+
+    __slots__ = ("_draws", "_monitor", "_now_ns", "_phase", "_sink")
+
+    def __init__(self, monitor: AvSyncMonitor, sink: Sink, seed: int, now_ns: Callable[[], int]) -> None:
+        self._monitor, self._sink, self._now_ns = monitor, sink, now_ns
+        self._draws = substream(seed, "viewer.observe")
+        self._phase = self._draws.below(NS_PER_S // REFRESH_HZ)
+
+    def __call__(self, presented: Presented) -> None:
+        sink, at_ns = self._sink, presented.at_ns
+        if presented.kind is AUDIO:
+            at_ns += sink.sound_late_ns + sink.sound_lie_ns + self._draws.between_ns(-SOUND_CLOCK_NS, SOUND_CLOCK_NS)
+        else:
+            # The page takes the middle of a refresh for the moment: half of one is the most it is off.
+            at_ns += sink.picture_late_ns - self._phase
+            at_ns = (at_ns * REFRESH_HZ + NS_PER_S // 2) // NS_PER_S * NS_PER_S // REFRESH_HZ
+            at_ns += self._phase + sink.picture_lie_ns
+        kind, epoch, pts_ns, duration_ns, _, source, what = presented  # ``_replace`` takes 1 us
+        self._monitor.observe(Presented(kind, epoch, pts_ns, duration_ns, at_ns, source, what), self._now_ns())

@@ -1,0 +1,1 @@
+"""The scenario language: YAML files, checked, with the place of every error."""

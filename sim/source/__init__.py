@@ -1,0 +1,1 @@
+"""Sources: what a generator makes and when."""

@@ -1,0 +1,179 @@
+"""Streams: where one kind's production is in its content, and when its next unit is ready.
+
+A stream runs on its own. It knows the content position of its next unit and when that unit can be
+ready (its own speed, never earlier than it may run ahead); stalls, blocks, pauses, skips and rate
+changes only move these two numbers.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from avsync.types import Kind
+from avsync.units import Rate, ns_to_ticks, ticks_to_ns
+from sim.virtual_time import Call
+
+if TYPE_CHECKING:
+    from sim.source.generator import Speaker
+
+
+class Turn:
+    """One turn of talk: where it starts in true time and in content, and where it should end."""
+
+    __slots__ = ("content_ns", "end_ns", "index", "start_ns", "stop_at_ns")
+
+    def __init__(self, index: int, start_ns: int, content_ns: int, length_ns: int) -> None:
+        self.index, self.start_ns, self.content_ns = index, start_ns, content_ns
+        self.end_ns = content_ns + length_ns
+        self.stop_at_ns: int | None = None  # an interrupted turn is pushed until then
+
+
+class Stream:
+    """One kind's production: ``content_ns`` of the next unit, ``free_ns`` when the last was done."""
+
+    def __init__(
+        self, speaker: Speaker, kind: Kind, *, rate: Rate, step: int, speed: float, ahead_ns: int, ppm: int
+    ) -> None:
+        self.speaker, self.kind = speaker, kind
+        self.rate: Rate = rate
+        self.step = step  # ticks of ``rate`` per unit
+        self.nominal_ns = ticks_to_ns(step, rate)
+        self._speed = Fraction(str(speed)).as_integer_ratio()
+        self.ahead_ns = ahead_ns if speed > 1 else 0
+        self.ppm = ppm
+        self.not_before_ns = 0  # a block of frames begins late
+        self.late_ns = 0  # handed over this much after (before: negative) its plan
+        self.turn: Turn | None = None
+        self.content_ns = 0
+        self.free_ns = 0
+        self.stall: tuple[int, int, str] | None = None
+        self.jumped = False
+        self._origin_ns = 0  # content of tick 0 at the present rate
+        self._ticks = 0
+        self._made_ns = 0  # how much of this turn was made
+        self._on_time_ns = 0  # content from which its own pace (ppm) has run
+        self._token = 0
+        self._calls = (self._fire,)
+        self._loop_end_ns: int | None = None
+
+    # ---- where and when
+
+    def begin(self, turn: Turn, now_ns: int) -> None:
+        self.turn = turn
+        self.free_ns = now_ns
+        self.jump_to(turn.content_ns)
+        self.jumped = False
+        self._on_time_ns = turn.content_ns
+        self._made_ns = 0
+        loop = self.speaker.loop_ns(self.kind)
+        self._loop_end_ns = None if loop is None else turn.content_ns + loop
+        self.arm()
+
+    def jump_to(self, content_ns: int) -> None:
+        self.jumped = True
+        self.content_ns = self._origin_ns = content_ns
+        self._ticks = 0
+
+    def skip_units_to(self, content_ns: int) -> None:
+        """Leave out whole units until the next one begins at or after ``content_ns``."""
+        if content_ns <= self.content_ns:
+            return
+        ticks = ns_to_ticks(content_ns - self._origin_ns, self.rate)
+        self._ticks = -(-ticks // self.step) * self.step
+        self.content_ns = self._origin_ns + ticks_to_ns(self._ticks, self.rate)
+        self.jumped = True
+
+    def catch_up_to(self, content_ns: int) -> None:
+        """Skip as asked: from there on it is on time again, at its own pace."""
+        self.skip_units_to(content_ns)
+        self._on_time_ns = self.content_ns
+
+    def set_rate(self, rate: Rate, step: int) -> None:
+        self._origin_ns, self._ticks = self.content_ns, 0
+        self.rate, self.step = rate, step
+
+    def plan_ns(self, content_ns: int) -> int:
+        """When a generator on time hands this content over."""
+        assert self.turn is not None
+        if self._loop_end_ns is not None:
+            return self.turn.start_ns + self._made_ns  # a looping source plays on, whatever the other stream does
+        on_time = self.turn.start_ns + content_ns - self.turn.content_ns
+        if not self.ppm:
+            return on_time
+        since = content_ns - self._on_time_ns
+        return on_time - since + since * 1_000_000 // (1_000_000 + self.ppm)
+
+    def _ready_ns(self, now_ns: int) -> int:
+        work_ns = 0
+        if self._ticks or self.jumped:
+            work_ns = self.nominal_ns * self._speed[1] // self._speed[0]
+            if self.ppm > 0:
+                work_ns = work_ns * 1_000_000 // (1_000_000 + self.ppm)
+        ready_ns = self.plan_ns(self.content_ns) + self.late_ns - self.ahead_ns
+        for not_before_ns in (
+            self.free_ns + work_ns,
+            now_ns,
+            self.not_before_ns,
+        ):  # twice as fast as ``max``
+            if ready_ns < not_before_ns:
+                ready_ns = not_before_ns
+        return ready_ns
+
+    def arm(self) -> None:
+        """Set the one timer that counts; an older one finds its token stale."""
+        self._token += 1
+        if self.turn is None:
+            return
+        env = self.speaker.env
+        now = env.now
+        env.after(self._ready_ns(now) - now, self._calls, self._token)
+
+    # ---- making
+
+    def _fire(self, event: Call) -> None:
+        turn = self.turn
+        if event.item != self._token or turn is None:
+            return
+        now = self.speaker.env.now
+        if turn.stop_at_ns is not None and now >= turn.stop_at_ns:
+            self.turn = None
+            return
+        stall = self.stall
+        if stall is not None and now >= stall[0]:
+            if now < stall[1]:
+                self.speaker.env.after(stall[1] - now, self._calls, self._token)
+                return
+            self.stall = None
+            self._resume(stall[2], now)
+        self._make(turn, now)
+        if self.turn is not None:
+            self.arm()
+
+    def _resume(self, mode: str, now_ns: int) -> None:
+        turn = self.turn
+        assert turn is not None
+        if mode == "burst":
+            while self.turn is not None and self.plan_ns(self.content_ns) + self.late_ns + self.nominal_ns <= now_ns:
+                self._make(turn, now_ns)
+        elif mode == "live":
+            # Where it would be now without the stall.
+            behind = now_ns - self.plan_ns(self.content_ns) - self.late_ns
+            self.skip_units_to(self.content_ns + max(0, behind))
+
+    def _make(self, turn: Turn, now_ns: int) -> None:
+        content = self.content_ns
+        if content >= turn.end_ns:
+            self.turn = None
+            self.speaker.stream_done(self.kind, turn)
+            return
+        self._ticks += self.step
+        after = self._origin_ns + ticks_to_ns(self._ticks, self.rate)
+        jumped = self.jumped
+        self._made_ns += after - content
+        self.free_ns, self.content_ns, self.jumped = now_ns, after, False
+        self.speaker.make(self, turn, content, after - content, jumped, now_ns)
+        if self._loop_end_ns is not None and self.content_ns >= self._loop_end_ns:
+            period = self.speaker.loop_period_ns()
+            self.jump_to(self._loop_end_ns - (self.speaker.loop_ns(self.kind) or 0) + period)
+            self._loop_end_ns += period

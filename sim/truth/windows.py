@@ -1,0 +1,70 @@
+"""Windows and percentiles: which times count, and how many values make a number.
+
+``None`` is UNKNOWN (too little data) and never 0. Milliseconds and per cent are what people read; inside it stays ns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from avsync.units import ms, to_ms
+from sim.scenario.metric_names import Window
+from sim.truth.logs import I64, Bool
+
+Measure = float | None
+Faults = Sequence[tuple[int, int]]
+"""(start_ns, end_ns) in the time of the point that is judged; a permanent step ends where it starts."""
+Within = Callable[[I64], Bool]
+"""Which times count."""
+
+AFTERMATH_NS = ms(1000)
+JOIN_NS = ms(5000)
+AFTER_FAULT_NS = ms(5000)
+ENOUGH = 20
+"""Fewer values are UNKNOWN: below 20, the nearest-rank p95 is the maximum."""
+
+
+def everywhere(at_ns: I64) -> Bool:
+    return np.ones(len(at_ns), np.bool_)
+
+
+def within(window: Window, faults: Faults, joined_ns: int | None = None) -> Within:
+    """``clear``: outside every fault's [start, end + 1 s] and the 5 s after a viewer joined (None: no viewer).
+
+    ``after_fault``: the 5 s that start 1 s after each fault's end; nothing at all without faults.
+    """
+    if window == "all":
+        return everywhere
+
+    def clear(at_ns: I64) -> Bool:
+        inside = everywhere(at_ns)
+        for start, end in faults:
+            inside &= (at_ns < start) | (at_ns > end + AFTERMATH_NS)
+        if joined_ns is not None:
+            inside &= (at_ns < joined_ns) | (at_ns >= joined_ns + JOIN_NS)
+        return inside
+
+    def after_fault(at_ns: I64) -> Bool:
+        inside = ~everywhere(at_ns)
+        for _, end in faults:
+            begin = end + AFTERMATH_NS
+            inside |= (at_ns >= begin) & (at_ns < begin + AFTER_FAULT_NS)
+        return inside
+
+    return clear if window == "clear" else after_fault
+
+
+def percentile(values: I64, percent: int) -> int:
+    """Nearest rank: the smallest element that at least ``percent`` % of all do not exceed. Never a mixture of two."""
+    rank = max(-(-percent * len(values) // 100), 1) - 1
+    return int(np.partition(values, rank)[rank])
+
+
+def percentile_ms(values_ns: I64, percent: int) -> Measure:
+    return to_ms(percentile(values_ns, percent)) if len(values_ns) >= ENOUGH else None
+
+
+def share_pct(part: int, whole: int) -> Measure:
+    return 100.0 * part / whole if whole else None

@@ -1,0 +1,62 @@
+"""Stalls: whose fault it is that nothing moves, and for how long."""
+
+from __future__ import annotations
+
+from avsync.monitor.stalls import Stalls
+from avsync.types import Heard
+from avsync.units import ms, seconds
+
+
+def talking(until_ns: int, *, epoch: int = 0) -> Stalls:
+    stalls = Stalls()
+    stalls.hear(Heard.CONTENT, epoch, 0, until_ns)
+    stalls.see(0, ms(40))
+    return stalls
+
+
+def test_a_voice_without_a_fresh_picture_is_a_video_stall() -> None:
+    stalls = talking(seconds(1))
+    assert stalls.lengths_ns(ms(500)) == (ms(460), 0)
+    stalls.see(0, ms(540))  # the same again
+    assert stalls.lengths_ns(ms(500)) == (ms(460), 0)
+    stalls.see(ms(500), ms(540))
+    assert stalls.lengths_ns(ms(500)) == (0, 0)
+
+
+def test_time_in_which_nobody_listened_is_no_stall() -> None:
+    assert talking(seconds(1)).lengths_ns(seconds(60)) == (ms(960), 0)
+
+
+def test_a_new_turn_stalls_from_its_own_first_sound() -> None:
+    stalls = talking(seconds(1))
+    stalls.hear(Heard.CONTENT, 1, seconds(1), ms(1020))
+    assert stalls.epoch == 1 and stalls.lengths_ns(ms(1020)) == (ms(20), 0)
+    stalls.hear(Heard.IDLE, 1, ms(1020), ms(1040))
+    assert stalls.lengths_ns(seconds(9)) == (0, 0)
+    stalls.hear(Heard.CONTENT, 1, seconds(10), ms(10_020))
+    assert stalls.lengths_ns(ms(10_020)) == (ms(20), 0)
+
+
+def test_a_late_observation_does_not_take_time_back() -> None:
+    stalls = talking(seconds(1))
+    stalls.hear(Heard.STOPPED, 0, ms(500), ms(520))
+    stalls.hear(Heard.IDLE, 0, ms(520), ms(540))
+    assert stalls.in_turn and stalls.lengths_ns(seconds(1)) == (ms(960), 0)
+    stalls.see(ms(40), ms(80))
+    stalls.see(ms(20), ms(60))
+    assert stalls.lengths_ns(seconds(1)) == (ms(920), 0)
+
+
+def test_a_standing_voice_stalls_alone_and_a_passing_one_does_not() -> None:
+    stalls = talking(ms(40))
+    stalls.hear(Heard.STOPPED, 0, ms(40), ms(740))
+    assert stalls.lengths_ns(ms(540)) == (0, ms(500))
+    stalls.hear(Heard.PASSING, 0, ms(740), ms(940))
+    assert stalls.lengths_ns(ms(940)) == (ms(200), 0)
+
+
+def test_without_any_picture_a_video_stall_is_unknown() -> None:
+    stalls = Stalls()
+    assert stalls.lengths_ns(0) == (None, 0)
+    stalls.hear(Heard.CONTENT, 0, 0, seconds(1))
+    assert stalls.lengths_ns(seconds(1)) == (None, 0)

@@ -1,0 +1,232 @@
+"""``avsync run`` from end to end: exit codes, what is printed where, and folders that are whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from avsync.cli import BAD_INPUT, INTERRUPTED, MET, MISSED, OUR_FAULT, main
+
+pytestmark = pytest.mark.lab
+
+SHORT = """\
+avsync: 1
+about: Six seconds in which nothing goes wrong.
+tags: [reference]
+duration_s: 6
+seeds: [1, 2]
+viewer: browser
+expect: [{metric: output_offset_abs_p95_ms, at_most: 45}]
+"""
+TOO_STRICT = SHORT.replace("at_most: 45", "at_most: 45}, {metric: output_added_latency_p95_ms, at_most: 1")
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    (tmp_path / "short.yaml").write_text(SHORT, encoding="utf-8")
+    (tmp_path / "strict.yaml").write_text(TOO_STRICT, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def run(here: Path) -> Run:
+    """``avsync run ... --jobs 1 --out out`` in this process."""
+    return lambda *words: main(["run", *words, "--jobs", "1", "--out", "out"])
+
+
+def left(here: Path) -> list[str]:
+    """What lies in the results folder, hidden things too."""
+    return sorted(path.name for path in (here / "out").iterdir()) if (here / "out").exists() else []
+
+
+def the_folder(here: Path) -> Path:
+    (name,) = left(here)
+    return here / "out" / name
+
+
+def test_limits_met_is_0_and_the_folder_is_whole(run: Run, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("short.yaml") == MET
+    folder = the_folder(here)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "baselines.jsonl", "manifest.json", "plots", "report.html", "runs.jsonl", "summary.md",
+    ]  # fmt: skip
+    assert [path.name for path in (folder / "plots").iterdir()] == ["short.png"]
+    said = capsys.readouterr()
+    assert f"results: {Path('out') / folder.name}" in said.out
+    assert "1 of 1 passed" in said.out
+    assert said.err == ""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["command"] == ["avsync", "run", "short.yaml", "--jobs", "1", "--out", "out"]
+
+
+def test_a_limit_missed_is_1_and_the_command_misses_it_again(
+    run: Run, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("strict.yaml", "--no-plots") == MISSED
+    said = capsys.readouterr().out
+    assert "wanted output_added_latency_p95_ms <= 1, got " in said
+    (again,) = [line.partition("again: ")[2].split() for line in said.splitlines() if "again: " in line]
+    assert again[:2] == ["avsync", "run"]
+    assert run(*again[2:], "--no-plots") == MISSED
+    assert len(left(here)) == 2
+
+
+def test_the_results_of_others_can_be_read(run: Run, here: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        assert run("short.yaml", "--no-plots", "--seed", "1") == MET
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(the_folder(here).stat().st_mode) == 0o755
+
+
+def test_json_is_all_there_is_on_stdout(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("short.yaml", "--no-plots", "--json") == MET
+    said = capsys.readouterr()
+    rows = [json.loads(line) for line in said.out.splitlines()]
+    assert [(row["scenario"], row["seed"], row["role"]) for row in rows] == [("short", 1, "main"), ("short", 2, "main")]
+    assert rows[0]["offset_abs_p95_ms@after_fault"] is None
+    assert "1 of 1 passed" in said.err
+
+
+def test_no_plots_is_no_pictures_and_no_page(run: Run, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("short.yaml", "--no-plots", "--seed", "1") == MET
+    assert {path.suffix for path in the_folder(here).iterdir()} == {".json", ".jsonl", ".md"}
+    assert "report.html" not in capsys.readouterr().out
+
+
+def test_a_comparison_is_judged_by_the_tested_policy_alone(
+    run: Run, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stalls = [f"{{at_s: {at}, do: stall, only: video, for_s: 0.4, resume: burst}}" for at in (1.5, 3)]
+    head, _, _ = SHORT.partition("expect")
+    limit = "expect: [{metric: output_recovery_ms, at_most: 900}]"
+    (here / "stall.yaml").write_text(f"{head}steps: [{', '.join(stalls)}]\n{limit}\n", encoding="utf-8")
+    assert run("stall.yaml", "--seed", "1", "--no-plots", "--compare", "fps_paced") == MET
+    said = capsys.readouterr().out
+    assert "fps_paced" in said
+    rows = [json.loads(line) for line in (the_folder(here) / "runs.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(row["policy"], row["role"], row["passed"]) for row in rows] == [
+        ("default", "main", True),
+        ("fps_paced", "compare", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["shrot"], "there is no scenario 'shrot'"),
+        (["shrot.yaml"], "did you mean 'short.yaml'?"),
+        (["broken.yaml"], "broken.yaml:1"),
+        (["short.yaml", "broken.yaml"], "broken.yaml:1"),
+        (["short.yaml", "--policy", "fps_pace"], "did you mean 'fps_paced'?"),
+        (["short.yaml", "--compare", "nonsense"], "no policy is named 'nonsense'"),
+        (["short.yaml", "--network", "gone.csv"], "gone.csv"),
+        (["short.yaml", "--network", "gone.csv@nowhere"], "no leg is named 'nowhere'"),
+        (["short.yaml", "--clip", "gone.mp4"], "gone.mp4"),
+    ],
+)
+def test_bad_input_is_2_before_anything_is_written(
+    run: Run, here: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    (here / "broken.yaml").write_text("avsync: 2\n", encoding="utf-8")
+    assert run(*words) == BAD_INPUT
+    text = capsys.readouterr()
+    assert said in text.err
+    assert text.err.startswith("avsync: ")
+    assert "Traceback" not in text.err
+    assert not (here / "out").exists()
+
+
+def test_jobs_below_1_and_an_out_that_is_a_file_are_bad_input(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "short.yaml", "--jobs", "0"]) == BAD_INPUT
+    assert main(["run", "short.yaml", "--jobs", "1", "--out", "short.yaml"]) == BAD_INPUT
+    assert main(["run", "short.yaml", "--jobs", "1", "--out", "short.yaml/below"]) == BAD_INPUT
+    assert capsys.readouterr().err.count("avsync: ") == 3
+    assert (here / "short.yaml").read_text(encoding="utf-8") == SHORT
+
+
+@pytest.mark.parametrize("words", [["--seeds", "1,x"], ["--seeds", "1,1"], ["--viewer", "nobody"], ["--sed", "1"]])
+def test_an_option_that_makes_no_sense_is_2(run: Run, here: Path, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("short.yaml", *words)
+    assert stopped.value.code == BAD_INPUT
+    assert left(here) == []
+
+
+def test_no_command_shows_the_help_and_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == BAD_INPUT
+    assert "replay" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), INTERRUPTED), (RuntimeError("ours"), OUR_FAULT)])
+@pytest.mark.parametrize("where", ["sim.report.report.draw_all", "sim.report.report.summary", "sim.command.run_all"])
+def test_whatever_stops_it_leaves_nothing_half_written(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException, code: int
+) -> None:
+    def stop(*_args: object, **_named: object) -> None:
+        raise error
+
+    monkeypatch.setattr(where, stop)
+    assert run("short.yaml", "--seed", "1") == code
+    assert left(here) == []
+
+
+def test_the_verdict_is_printed_before_anything_is_drawn(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed: list[str] = []
+
+    def draw(*_args: object) -> bool:
+        printed.append(capsys.readouterr().out)
+        return False
+
+    monkeypatch.setattr("sim.report.plots.draw", draw)
+    assert run("short.yaml", "--seed", "1") == MET
+    assert "1 of 1 passed" in printed[0]
+
+
+def test_list_names_every_scenario_with_its_tags(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == MET
+    said = capsys.readouterr().out
+    # Square brackets are rich's own markup: tags vanished here once.
+    assert "video_stall [card, stall]" in said
+    assert "clean [card]" in said
+
+
+def test_a_pipe_is_wide_and_plain_and_has_no_bar(here: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
+    done = subprocess.run(
+        [sys.executable, "-m", "avsync.cli", "run", "short.yaml", "--no-plots", "--jobs", "2", "--out", "out"],
+        capture_output=True, text=True, encoding="utf-8", cwd=here, env={**environment, "PYTHONUTF8": "1"}, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == MET, done.stderr
+    assert "\x1b" not in done.stdout and "\r" not in done.stdout and "…" not in done.stdout
+    header = next(line for line in done.stdout.splitlines() if "scenario" in line)
+    assert {"recovery", "baseline", "verdict"} <= set(header.split())
+    assert done.stdout.startswith("p95 of |offset|")
+    assert done.stderr == ""
+
+
+def test_nothing_is_drawn_with_if_nothing_is_drawn(here: Path) -> None:
+    code = """
+import sys
+from avsync.cli import main
+rc = main(["run", "short.yaml", "--seed", "1", "--no-plots", "--jobs", "1", "--out", "out"])
+print([name for name in ("matplotlib", "seaborn", "pandas") if name in sys.modules])
+sys.exit(rc)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=here, timeout=120)
+    assert done.returncode == MET, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
