@@ -23,7 +23,7 @@ from avsync.errors import InputError
 from avsync.server.peers import Full, OfferRefused, Peers, RoomBroken
 from avsync.server.room import Room, Settings
 from avsync.server.sources import Source
-from avsync.webrtc.viewer_reports import VIEWER_JS
+from avsync.webrtc.viewers.reports import VIEWER_JS
 
 log = logging.getLogger("avsync.server")
 

@@ -33,7 +33,7 @@ from avsync.types import Request
 from avsync.units import ticks_to_ns
 
 if TYPE_CHECKING:
-    from avsync.webrtc.viewer import Viewer
+    from avsync.webrtc.viewers.viewer import Viewer
 
 log = logging.getLogger("avsync.server")
 

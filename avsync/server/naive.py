@@ -31,7 +31,7 @@ from avsync.types import AUDIO, VIDEO, Heard, Kind
 from avsync.units import NS_PER_S, ticks_to_ns
 from avsync.webrtc.host_lateness import HostLateness
 from avsync.webrtc.sent_log import SentLog
-from avsync.webrtc.viewer_watch import ViewerWatch
+from avsync.webrtc.viewers.watch import ViewerWatch
 
 QUEUE_UNITS = 100
 """Two seconds of sound, four of pictures at 25 fps: as LiveTalking has it."""

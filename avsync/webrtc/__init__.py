@@ -3,6 +3,6 @@
 from avsync.webrtc.interrupt import Flushed
 from avsync.webrtc.session import AvSyncSession
 from avsync.webrtc.turn import Turn
-from avsync.webrtc.viewer import Viewer
+from avsync.webrtc.viewers.viewer import Viewer
 
 __all__ = ["AvSyncSession", "Flushed", "Turn", "Viewer"]

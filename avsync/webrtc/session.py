@@ -38,8 +38,8 @@ from avsync.webrtc.requests import Asking
 from avsync.webrtc.session_stats import SessionStats, ViewerStats
 from avsync.webrtc.tracks import SyncTrack
 from avsync.webrtc.turn import Turn
-from avsync.webrtc.viewer import Viewer
-from avsync.webrtc.viewer_trim import ViewerTrim
+from avsync.webrtc.viewers.trim import ViewerTrim
+from avsync.webrtc.viewers.viewer import Viewer
 from avsync.webrtc.writing import SLOT_NS, Writing
 
 TRIM_EVERY_NS = seconds(1)

@@ -9,7 +9,7 @@ from avsync.monitor.monitor import SyncReport
 from avsync.units import to_ms
 
 if TYPE_CHECKING:
-    from avsync.webrtc.viewer import Viewer
+    from avsync.webrtc.viewers.viewer import Viewer
 
 
 @dataclass(frozen=True, slots=True)

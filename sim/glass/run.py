@@ -32,7 +32,7 @@ from avsync.types import Request
 from avsync.units import NS_PER_MS, NS_PER_S, seconds, to_ms
 from avsync.webrtc.session import AvSyncSession
 from avsync.webrtc.session_stats import offsets
-from avsync.webrtc.viewer_reports import VIEWER_JS
+from avsync.webrtc.viewers.reports import VIEWER_JS
 from sim.glass.impair import Impairment
 from sim.glass.lab import Columns, measured
 from sim.glass.real_scenario import Interruption, RealScenario, levers_of, relay_for

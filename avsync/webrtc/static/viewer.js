@@ -6,7 +6,7 @@
 //
 // Works on any page with a <video> and an RTCPeerConnection. A browser that lacks one of the sources below sends what
 // it has: what it cannot tell stays null, never 0. What is not sent in time is dropped, newest kept; a report is at
-// most 16 KB. The fields are described where they are read: avsync/webrtc/viewer_reports.py.
+// most 16 KB. The fields are described where they are read: avsync/webrtc/viewers/reports.py.
 
 const POLL_MS = 11; // no multiple or part of a packet's 20 ms: its first half is not always missed
 const MAX_ENTRIES = 130; // per kind and report: 60 frames and 50 packets a second, twice

@@ -24,7 +24,7 @@ from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, VIDEO, Heard, Kind, Presented, Source
 from avsync.units import ms, seconds, ticks_to_ns, to_ms
 from avsync.webrtc.sent_log import Sent
-from avsync.webrtc.viewer_reports import Entry, Report, ReportGate
+from avsync.webrtc.viewers.reports import Entry, Report, ReportGate
 
 SOUND_HZ, PICTURE_HZ = 48_000, 90_000
 WRAP = 1 << 32

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from avsync.engine.trim import Trim
 from avsync.policy import AvSyncPolicy
 from avsync.units import ms, seconds, to_ms
-from avsync.webrtc.viewer_trim import ViewerTrim, fewest
-from avsync.webrtc.viewer_watch import Recent, middle
+from avsync.webrtc.viewers.trim import ViewerTrim, fewest
+from avsync.webrtc.viewers.watch import Recent, middle
 from sim.browser.lip_sync import StreamSync
 from tests.webrtc.viewers.viewer_story import Page
 

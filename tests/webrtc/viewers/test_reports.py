@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from avsync.errors import UsageError
 from avsync.units import ms, seconds
-from avsync.webrtc.viewer_reports import MAX_BYTES, MAX_ENTRIES, VIEWER_JS, Refusal, Report, ReportGate, parse
+from avsync.webrtc.viewers.reports import MAX_BYTES, MAX_ENTRIES, VIEWER_JS, Refusal, Report, ReportGate, parse
 
 
 def told(**changes: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from avsync.monitor.monitor import SyncReport
 from avsync.types import AUDIO, VIDEO, Kind
 from avsync.webrtc.tracks import SyncTrack
-from avsync.webrtc.viewer_watch import ViewerWatch
+from avsync.webrtc.viewers.watch import ViewerWatch
 
 if TYPE_CHECKING:
     from avsync.webrtc.session import AvSyncSession

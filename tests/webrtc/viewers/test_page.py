@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from avsync.errors import InputError
-from avsync.webrtc.viewer_reports import MAX_BYTES, VIEWER_JS, Report, parse
+from avsync.webrtc.viewers.reports import MAX_BYTES, VIEWER_JS, Report, parse
 
 try:
     pytest.importorskip("playwright")

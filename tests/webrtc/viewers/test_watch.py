@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from avsync.monitor.belief import SyncSample
 from avsync.types import AUDIO, Heard, Presented, Source
 from avsync.units import ms, ns_to_ticks, seconds
-from avsync.webrtc.viewer_watch import CLOCK_JUMP_NS, SOUND_HZ, WRAP, PathConstants
+from avsync.webrtc.viewers.watch import CLOCK_JUMP_NS, SOUND_HZ, WRAP, PathConstants
 from tests.webrtc.viewers.viewer_story import SLOT, START, Page
 
 QUARTER = ms(0.25)  # a percentile's bin; and RTP ticks

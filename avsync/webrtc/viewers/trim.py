@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from avsync.errors import check_now
 from avsync.policy import AvSyncPolicy
 from avsync.units import ms, seconds
-from avsync.webrtc.viewer_watch import Recent
+from avsync.webrtc.viewers.watch import Recent
 
 ACT_BEYOND_NS = ms(20)
 """Half of what can be seen at all (BT.1359: 45 ms), and well above what such a reading is wrong by (3 ms)."""

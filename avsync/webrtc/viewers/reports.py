@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 from avsync.errors import check_now
 from avsync.units import NS_PER_MS, NS_PER_S, seconds
 
-VIEWER_JS: Final = Path(__file__).parent / "static" / "viewer.js"
+VIEWER_JS: Final = Path(__file__).parent.parent / "static" / "viewer.js"
 """The ES module that a page imports: it writes these reports."""
 
 MAX_BYTES = 16_384
