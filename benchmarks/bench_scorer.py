@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from avsync.errors import InputError
-from avsync.scorer.backends.backend import load_backend
 from avsync.scorer.backends.learned import NetBackend
+from avsync.scorer.backends.load import load_backend
 from avsync.scorer.backends.syncnet import COLUMNS, PICTURES, SIDE, SyncNet, distances, mfcc
 from avsync.scorer.features.features import Floats, log_mel
 from avsync.scorer.features.geometry import GEOMETRY_NAMES, geometry

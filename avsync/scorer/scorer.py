@@ -24,7 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
-from avsync.scorer.backends.backend import Backend, load_backend, sound_values_of
+from avsync.scorer.backends.backend import Backend, sound_values_of
+from avsync.scorer.backends.load import load_backend
+from avsync.scorer.calibration import curve_of
 from avsync.scorer.features.features import CELL_MS, CELL_SAMPLES
 from avsync.scorer.matching.checks import (
     LONGEST_S,
@@ -36,7 +38,6 @@ from avsync.scorer.matching.checks import (
     pts_of,
     start_ms_of,
 )
-from avsync.scorer.matching.confidence import curve_of
 from avsync.scorer.matching.lags import search_offsets
 from avsync.scorer.matching.segment import CONTEXT_CELLS, STATISTICS_CELLS, Measured, hear, look, measure, signal_of
 from avsync.scorer.matching.tracks import Counts, cell_at

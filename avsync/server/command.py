@@ -13,9 +13,9 @@ from pathlib import Path
 from avsync.errors import InputError, UsageError
 from avsync.server.app import is_loopback, serve
 from avsync.server.modes import MODES, check_lead
+from avsync.server.open_source import open_source
 from avsync.server.producer import Pace
 from avsync.server.room import Settings
-from avsync.server.sources import open_source
 
 MET = 0
 

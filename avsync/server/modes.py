@@ -1,6 +1,6 @@
-"""Pacer: what lets media out, at the strict media rate of one monotonic clock, and says every second how it goes.
+"""Modes: what lets media out, by name.
 
-Each mode has its own valve:
+Each has its own valve:
 
 - ``avsync``: the session's engine. It holds sound and pictures to one output clock.
 - ``naive-valve``: a plain one that lets the sound out some frames early (``naive.py``).
@@ -19,11 +19,9 @@ tool against a voice that runs dry is no lead at all but a receive buffer, the s
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from avsync.errors import InputError
 from avsync.server.decode import Rgb
@@ -34,8 +32,6 @@ from avsync.units import ticks_to_ns
 
 if TYPE_CHECKING:
     from avsync.webrtc.viewers.viewer import Viewer
-
-log = logging.getLogger("avsync.server")
 
 MODES = ("avsync", "naive-valve", "naive")
 MAX_LEAD = 20
@@ -74,52 +70,3 @@ def lead_viewer(viewer: ViewerTracks, mode: str, *, lead: int, fps: Fraction) ->
     """In avsync mode: this viewer's pictures leave ``lead`` frames after their time, under their own stamps."""
     if lead and mode == "avsync":
         cast("Viewer", viewer).hold_pictures(ticks_to_ns(lead, fps))
-
-
-class Heartbeat:
-    """Once a second: one line in the log, and the rate for those who ask. ``look`` gives the numbers of now."""
-
-    def __init__(self, look: Callable[[], dict[str, Any]]) -> None:
-        self._look = look
-        self._task: asyncio.Task[None] | None = None
-        self.pictures_per_s: float | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="avsync heartbeat")
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        beat = loop.time()
-        last_at, last = beat, self._look()
-        while True:
-            # From the beat, not from when we woke: a line a second, also after hours. Missed ones are not made up.
-            beat = max(beat + 1, loop.time())
-            await asyncio.sleep(beat - loop.time())
-            at, now = loop.time(), self._look()
-            sent = max(0, now.get("sent_pictures", 0) - last.get("sent_pictures", 0))
-            self.pictures_per_s = sent / max(0.001, at - last_at)
-            log.info("%s", heartbeat_line(now, self.pictures_per_s))
-            last_at, last = at, now
-
-
-def heartbeat_line(now: dict[str, Any], pictures_per_s: float) -> str:
-    """The numbers of a stream's ``stats().as_dict()`` that a person wants to see go by."""
-    output = now.get("output") or {}
-    parts = [
-        f"queued {now.get('buffered_ms', 0):.0f} ms of sound, {now.get('pictures_queued', 0)} pictures",
-        f"{pictures_per_s:.1f} fps",
-        f"late p50 {_ms(now.get('lateness_p50_ms'))} p95 {_ms(now.get('lateness_p95_ms'))}",
-        f"offset at our output {_ms(output.get('offset_ms'), signed=True)} (p95 {_ms(output.get('abs_p95_ms'))})",
-    ]
-    return ", ".join(parts)
-
-
-def _ms(value: float | None, *, signed: bool = False) -> str:
-    if value is None:
-        return "unknown"
-    return f"{value:+.0f} ms" if signed else f"{value:.1f} ms"

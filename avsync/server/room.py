@@ -16,7 +16,8 @@ from typing import Any
 
 from avsync.errors import UsageError
 from avsync.server.feed import ThreadFeed
-from avsync.server.modes import MAX_LEAD, MODES, Heartbeat, lead_viewer, make_stream
+from avsync.server.heartbeat import Heartbeat
+from avsync.server.modes import MAX_LEAD, MODES, lead_viewer, make_stream
 from avsync.server.producer import Pace, Producer
 from avsync.server.sources import Source
 from avsync.server.stream_protocol import Stream, ViewerTracks

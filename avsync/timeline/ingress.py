@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from avsync.engine.delay_target import DriftEstimator
 from avsync.policy import AvSyncPolicy, Pacing
+from avsync.timeline.drift import DriftEstimator
 from avsync.timeline.epoch import Quarantine
 from avsync.timeline.rtp_time import RtpNtpMap, Unwrapper
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from avsync.scorer.backends.backend import load_backend
-from avsync.scorer.matching.confidence import curve_of
+from avsync.scorer.backends.load import load_backend
+from avsync.scorer.calibration import curve_of
 from avsync.scorer.matching.lags import search_offsets
 from avsync.scorer.score.answer import answer_of
 from avsync.scorer.score.clip import judge_of

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from avsync.errors import UsageError
+from avsync.scorer.calibration import Curve, curve_of, terms
 from avsync.scorer.features.features import CELL_MS
-from avsync.scorer.matching.confidence import CONFIDENT, EDGE_MOST, Curve, curve_of, label_of, terms
+from avsync.scorer.matching.confidence import CONFIDENT, EDGE_MOST, label_of
 from avsync.scorer.matching.lags import Peak
 from avsync.scorer.matching.segment import CONTEXT_MS
 from avsync.scorer.nets.architecture import ENCODER_CELLS

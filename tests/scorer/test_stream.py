@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from avsync.errors import UsageError
 from avsync.scorer.backends.heuristic import HeuristicBackend
+from avsync.scorer.calibration import Curve
 from avsync.scorer.features.features import CELL_SAMPLES
-from avsync.scorer.matching.confidence import Curve
 from avsync.scorer.matching.gathering import Gathering, Window
 from avsync.scorer.matching.lags import search_offsets
 from avsync.scorer.matching.segment import CONTEXT_MS, hear
@@ -106,7 +106,7 @@ def test_a_stream_longer_than_its_statistics_depends_on_no_chunks_either() -> No
 def test_with_the_real_networks_too() -> None:
     pytest.importorskip("torch")
     from avsync.errors import InputError
-    from avsync.scorer.backends.backend import load_backend
+    from avsync.scorer.backends.load import load_backend
 
     try:
         nets = load_backend("fused")

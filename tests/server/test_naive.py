@@ -10,7 +10,8 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 
 from avsync.errors import InputError, UsageError
-from avsync.server.modes import Heartbeat, check_lead, heartbeat_line, make_stream
+from avsync.server.heartbeat import Heartbeat, heartbeat_line
+from avsync.server.modes import check_lead, make_stream
 from avsync.server.naive import NaiveStream, NaiveTrack, NaiveViewer
 from avsync.types import Kind
 from avsync.units import ms

@@ -20,16 +20,8 @@ from avsync.errors import InputError
 from avsync.server import decode
 from avsync.server.demo_media import write_demo_media
 from avsync.server.face import LOUD, FaceSource
-from avsync.server.sources import (
-    SAMPLE_RATE,
-    CallableSource,
-    ClipSource,
-    FolderSource,
-    Shot,
-    one_pass,
-    open_source,
-    period_samples,
-)
+from avsync.server.open_source import open_source
+from avsync.server.sources import SAMPLE_RATE, CallableSource, ClipSource, FolderSource, Shot, one_pass, period_samples
 from avsync.units import ms, ns_to_ticks, ticks_to_ns
 from tests.server.server_story import grey, heard, make_clip, number_of
 

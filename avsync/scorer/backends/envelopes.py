@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from avsync.scorer.backends.backend import level_of
 from avsync.scorer.features.features import MEL_PER_CELL, Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
+from avsync.scorer.features.normal import level_of
 
 
 class Envelope(NamedTuple):

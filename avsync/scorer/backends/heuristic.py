@@ -40,7 +40,7 @@ class HeuristicBackend:
     """Either crops or landmarks will do."""
 
     def __init__(self, zero_ms: float | None = None) -> None:
-        from avsync.scorer.matching.confidence import zero_ms_of
+        from avsync.scorer.calibration import zero_ms_of
 
         self.zero_ms = zero_ms_of("heuristic") if zero_ms is None else zero_ms
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import InputError
-from avsync.scorer.backends.backend import level_of, normal_lips, normal_mel, trust_in, with_context
 from avsync.scorer.backends.envelopes import lip_envelopes, sound_envelopes
 from avsync.scorer.features.features import MEL_PER_CELL, Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.features.geometry import geometry as geometry_of
+from avsync.scorer.features.normal import level_of, normal_lips, normal_mel, trust_in, with_context
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.nets.lite import LiteNetworks
 from avsync.scorer.nets.litert import litert_is_here
@@ -130,7 +130,7 @@ def read_ensemble(path: Path, *, device: str = "cpu") -> Ensemble:
 
 def load_nets(method: Method, *, device: str, weights: dict[str, Path]) -> NetBackend:
     """The backend geometry, pixels or fused, from the shipped weights or the given ones."""
-    from avsync.scorer.matching.confidence import zero_ms_of
+    from avsync.scorer.calibration import zero_ms_of
 
     names: dict[str, tuple[str, ...]] = {
         "geometry": ("geometry",), "pixels": ("pixels",), "fused": ("geometry", "pixels"),

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import InputError
+from avsync.scorer.calibration import MOST_UNCALIBRATED, TERMS, Curve, terms
 from avsync.scorer.evaluation.numbers import Sure, chosen, confidences, right, sure
 from avsync.scorer.evaluation.protocol import KINDS, STEPS_MS, WINDOWS_MS, Trials
-from avsync.scorer.matching.confidence import EDGE_MOST, MOST_UNCALIBRATED, TERMS, UNRELATED_FROM_S, Curve, terms
+from avsync.scorer.matching.confidence import EDGE_MOST, UNRELATED_FROM_S
 from avsync.scorer.score.evidence import SURE
 from avsync.scorer.signal import Method
 

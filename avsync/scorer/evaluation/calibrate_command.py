@@ -12,11 +12,11 @@ import numpy as np
 from rich.console import Console
 
 from avsync.errors import InputError
+from avsync.scorer.calibration import CALIBRATION, curve_of, read_calibration
 from avsync.scorer.evaluation.calibrate import Fit, as_numbers, fit, zero_error_ms
 from avsync.scorer.evaluation.command import checked_jobs, chosen_entries, console, contenders, run_all
 from avsync.scorer.evaluation.evaluate import ClipAnswers, Contender, Plan, backend_of
 from avsync.scorer.evaluation.protocol import Trials
-from avsync.scorer.matching.confidence import CALIBRATION, curve_of, read_calibration
 from avsync.scorer.signal import METHODS
 
 EPILOG: Final = """\

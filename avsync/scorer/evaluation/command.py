@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from avsync.errors import InputError
-from avsync.scorer.backends.backend import networks_run_on
+from avsync.scorer.backends.load import networks_run_on
 from avsync.scorer.evaluation.card import check_card, write_card
 from avsync.scorer.evaluation.evaluate import CONDITIONS, ClipAnswers, Contender, Plan, backend_of, evaluate, one_thread
 from avsync.scorer.evaluation.protocol import MODES, WINDOWS_MS

@@ -15,7 +15,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from avsync.errors import InputError
-from avsync.scorer.backends.backend import Backend, load_backend
+from avsync.scorer.backends.backend import Backend
+from avsync.scorer.backends.load import load_backend
 from avsync.scorer.evaluation.clips import spoiled, tracked
 from avsync.scorer.evaluation.degrade import PICTURE_CONDITIONS, RATES, SOUND_CONDITIONS, at_rate
 from avsync.scorer.evaluation.protocol import (

@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from avsync.scorer.calibration import Curve
 from avsync.scorer.evaluation.protocol import KINDS, RIGHT_MS, Kind, Trials
-from avsync.scorer.matching.confidence import EDGE_MOST, UNRELATED_FROM_S, Curve
+from avsync.scorer.matching.confidence import EDGE_MOST, UNRELATED_FROM_S
 from avsync.scorer.score.evidence import SURE
 
 RESAMPLES: Final = 2000

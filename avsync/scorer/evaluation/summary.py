@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from avsync.scorer.calibration import curve_of
 from avsync.scorer.evaluation import degrade
 from avsync.scorer.evaluation.evaluate import CLEAN, ClipAnswers, Contender, Plan
 from avsync.scorer.evaluation.numbers import (
@@ -41,7 +42,6 @@ from avsync.scorer.evaluation.protocol import (
     Trials,
 )
 from avsync.scorer.evaluation.speakers import HALVES
-from avsync.scorer.matching.confidence import curve_of
 
 POOLED: Final = "all"
 BIAS_STEP_MS: Final = 20

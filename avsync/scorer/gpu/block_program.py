@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from avsync.errors import UsageError
 from avsync.scorer.backends import envelopes
-from avsync.scorer.backends.backend import (
+from avsync.scorer.features import features, geometry, grid
+from avsync.scorer.features.features import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_PER_CELL, Floats
+from avsync.scorer.features.normal import (
     MEL_SPREAD_FLOOR,
     SPREAD_SHARE,
     TRUST_FROM,
@@ -29,8 +31,6 @@ from avsync.scorer.backends.backend import (
     trust_columns,
     with_context,
 )
-from avsync.scorer.features import features, geometry, grid
-from avsync.scorer.features.features import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_PER_CELL, Floats
 from avsync.scorer.matching import lags
 from avsync.scorer.matching.checks import fps_of
 from avsync.scorer.matching.segment import STATISTICS_CELLS

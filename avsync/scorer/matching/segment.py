@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.scorer.backends.backend import Backend
+from avsync.scorer.calibration import Curve
 from avsync.scorer.features.features import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_PER_CELL, SILENT_DBFS, Floats, log_mel
 from avsync.scorer.features.geometry import geometry
 from avsync.scorer.features.grid import HOLD_MAX_NS, on_grid
 from avsync.scorer.features.occlusion import OCCLUDED_SHARE, REFERENCE_NS, hidden, still, thumbnails
 from avsync.scorer.matching.checks import CLIPPED_SHARE, clipped_per_cell
-from avsync.scorer.matching.confidence import Curve, label_of
+from avsync.scorer.matching.confidence import label_of
 from avsync.scorer.matching.lags import LagScores, best_lag, lag_scores
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.signal import Label, LipSyncSignal

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from avsync.errors import InputError
-from avsync.scorer.backends.backend import Backend, load_backend
-from avsync.scorer.matching.confidence import Curve, curve_of, label_of
+from avsync.scorer.backends.backend import Backend
+from avsync.scorer.backends.load import load_backend
+from avsync.scorer.calibration import Curve, curve_of
+from avsync.scorer.matching.confidence import label_of
 from avsync.scorer.matching.lags import Peak, search_offsets
 from avsync.scorer.score.answer import Answer, answer_of
 from avsync.scorer.score.evidence import Array, Judge

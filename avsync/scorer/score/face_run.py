@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from avsync.scorer.backends.backend import Backend
+from avsync.scorer.calibration import Curve
 from avsync.scorer.features.features import Floats
 from avsync.scorer.features.geometry import LANDMARKS
-from avsync.scorer.matching.confidence import Curve
 from avsync.scorer.score.evidence import Array, Evidence
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream, Scored

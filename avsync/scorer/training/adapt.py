@@ -16,12 +16,12 @@ import torch
 
 from avsync.errors import InputError
 from avsync.scorer.backends.learned import Ensemble, NetBackend, read_ensemble
+from avsync.scorer.calibration import zero_ms_of
 from avsync.scorer.evaluation.clips import tracked
 from avsync.scorer.evaluation.protocol import Footage, counted_windows, lips_of, sound_of, speech_cells, trials_of
 from avsync.scorer.evaluation.speakers import ClipEntry, read_manifest
 from avsync.scorer.features.features import MEL_PER_CELL
 from avsync.scorer.features.grid import on_grid
-from avsync.scorer.matching.confidence import zero_ms_of
 from avsync.scorer.matching.lags import best_lag, lag_scores, search_offsets
 from avsync.scorer.nets.modules import arrays_of, modules_of
 from avsync.scorer.nets.networks import LipNet, SoundNet

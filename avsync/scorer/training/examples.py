@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avsync.scorer.backends.backend import normal_lips, normal_mel, with_context
 from avsync.scorer.features.features import CELLS_PER_S, MEL_PER_CELL, Floats, log_mel
 from avsync.scorer.features.grid import on_grid
+from avsync.scorer.features.normal import normal_lips, normal_mel, with_context
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.synthetic.mouths import TRACK_HZ, mouth_track
 from avsync.scorer.synthetic.speech import Utterance, utterance

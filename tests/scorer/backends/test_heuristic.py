@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from avsync.errors import UsageError
-from avsync.scorer.backends.backend import load_backend
 from avsync.scorer.backends.heuristic import HeuristicBackend, darkness
+from avsync.scorer.backends.load import load_backend
 from avsync.scorer.features.features import SAMPLE_RATE_HZ, log_mel
 from avsync.scorer.scorer import LipSyncScorer
 from tests.scorer.talking_story import Talk, faces, mouths

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("rich")
 
 from avsync.errors import InputError
+from avsync.scorer.calibration import TERMS, curve_of, read_calibration, terms
 from avsync.scorer.evaluation import evaluate as evaluation
 from avsync.scorer.evaluation.calibrate import (
     WRONG_MOST,
@@ -28,7 +29,6 @@ from avsync.scorer.evaluation.evaluate import Contender
 from avsync.scorer.evaluation.numbers import chosen, confidences, right
 from avsync.scorer.evaluation.protocol import KINDS, TRIAL, WINDOWS_MS, Trials, sound_of
 from avsync.scorer.evaluation.speakers import half_of
-from avsync.scorer.matching.confidence import TERMS, curve_of, read_calibration, terms
 from tests.scorer.evaluation.evaluate_story import Opening, footage, trial
 
 

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("numpy")
 pytest.importorskip("rich")
 
+from avsync.scorer.calibration import Curve
 from avsync.scorer.evaluation.degrade import RATES, at_rate
 from avsync.scorer.evaluation.numbers import accuracy, bias, chosen, confidences, coverage, reliability, right, sure
 from avsync.scorer.evaluation.protocol import (
@@ -24,7 +25,7 @@ from avsync.scorer.evaluation.protocol import (
     trials_of,
 )
 from avsync.scorer.features.features import CELL_SAMPLES
-from avsync.scorer.matching.confidence import Curve, label_of
+from avsync.scorer.matching.confidence import label_of
 from avsync.scorer.matching.lags import LagScores, Peak, best_lag, search_offsets
 from avsync.scorer.matching.segment import Measured, hear, measure, signal_of
 from avsync.scorer.scorer import SILENCE_DBFS

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avsync.errors import UsageError
-from avsync.scorer.backends.backend import trust_columns
 from avsync.scorer.backends.learned import NetBackend
 from avsync.scorer.features.features import Floats, log_mel
 from avsync.scorer.features.geometry import geometry
+from avsync.scorer.features.normal import trust_columns
 from avsync.scorer.gpu.block_program import TOLERANCE, BlockProgram, BlockShape, read_scores
 from avsync.scorer.matching.lags import best_lag, lag_scores, search_offsets
 from avsync.scorer.scorer import LipSyncScorer

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from avsync.cli import main
 from avsync.errors import InputError
 from avsync.scorer.backends.heuristic import HeuristicBackend
-from avsync.scorer.matching.confidence import Curve
+from avsync.scorer.calibration import Curve
 from avsync.scorer.matching.lags import search_offsets
 from avsync.scorer.score import clip as score_clip
 from avsync.scorer.score.face_run import FaceRun

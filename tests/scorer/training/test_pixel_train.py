@@ -9,9 +9,9 @@ pytest.importorskip("torch")
 
 import torch
 
-from avsync.scorer.backends.backend import level_of, normal_lips, with_context
 from avsync.scorer.backends.learned import PIXELS_WEIGHT, read_ensemble
 from avsync.scorer.features.features import Floats
+from avsync.scorer.features.normal import level_of, normal_lips, with_context
 from avsync.scorer.nets.architecture import ENCODER_CELLS, GREY_PX
 from avsync.scorer.nets.mouthnet import TOGETHER, MouthNet, packed
 from avsync.scorer.nets.networks import LipNet, SoundNet
