@@ -168,7 +168,7 @@ class Alert(NamedTuple):
 Answer = Present | Repeat | InsertSilence | Drop | Degrade | Request | Alert
 
 
-class Source(Enum):
+class ObservedBy(Enum):
     """Who says that something was presented, from the most to the least trustworthy."""
 
     DEVICE = "device"
@@ -200,7 +200,7 @@ class Presented(NamedTuple):
     pts_ns: int | None
     duration_ns: int
     at_ns: int
-    source: Source
+    source: ObservedBy
     what: Heard = Heard.CONTENT
 
 

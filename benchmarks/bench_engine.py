@@ -20,7 +20,7 @@ from avsync.engine.synchronizer import AvSynchronizer
 from avsync.monitor.monitor import AvSyncMonitor
 from avsync.policy import AvSyncPolicy
 from avsync.timeline.clock import AvSyncClock
-from avsync.types import Answer, Heard, MediaUnit, Present, Presented, Source
+from avsync.types import Answer, Heard, MediaUnit, ObservedBy, Present, Presented
 from avsync.units import NS_PER_S, ms
 
 SECONDS = 60
@@ -85,8 +85,8 @@ def watch(presented: list[Present]) -> list[int]:
         (
             answer.at_ns,
             Presented(
-                answer.unit.kind, answer.epoch, answer.unit.pts_ns, answer.unit.duration_ns, answer.at_ns, Source.SIM,
-                Heard.CONTENT,
+                answer.unit.kind, answer.epoch, answer.unit.pts_ns, answer.unit.duration_ns, answer.at_ns,
+                ObservedBy.SIM, Heard.CONTENT,
             ),
         )
         for answer in presented

@@ -1,4 +1,4 @@
-"""Lateness: what becomes of a picture that is due, or overdue. One function, the table of the design's section 6."""
+"""Lateness: what becomes of a picture that is due, or overdue. One function: the ladder of docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOW, SHOW_LATE, MAKE_WAY, TOO_LATE = Verdict
 
 
 def judge(late_ns: int, *, newer_due: bool, idle: bool, policy: AvSyncPolicy) -> Verdict:
-    """What to do with a picture that is ``late_ns`` >= 0 behind the voice (design, section 6)."""
+    """What to do with a picture that is ``late_ns`` >= 0 behind the voice."""
     if late_ns <= policy.late_video_ns:
         return SHOW
     if newer_due:

@@ -1,7 +1,7 @@
 """Open loops: when others release a picture, by algorithm. The baselines every study needs.
 
 None of them looks at a PTS or measures an offset: due is fixed when the picture is pushed.
-Read from the shipping synchronizers (research notes, sections 3 and 4), written anew.
+Read from the shipping synchronizers (Vision Agents', LiveKit's), written anew.
 """
 
 from __future__ import annotations

@@ -31,11 +31,11 @@ from avsync.types import (
     Heard,
     InsertSilence,
     Kind,
+    ObservedBy,
     Present,
     Presented,
     Reason,
     Repeat,
-    Source,
 )
 from avsync.units import ms, seconds
 
@@ -55,7 +55,7 @@ UNIT_MAX_NS = seconds(60)
 
 _CONTENT, _IDLE = Heard.CONTENT, Heard.IDLE  # looking a member up in its Enum takes 50 ns
 _ON_PURPOSE = frozenset((DropReason.STALE_EPOCH, DropReason.QUARANTINE, DropReason.CLOSED))
-_TRUST = {source: order for order, source in enumerate(Source)}
+_TRUST = {source: order for order, source in enumerate(ObservedBy)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class SyncReport:
 
     at_ns: int
     point: str
-    source: Source | None
+    source: ObservedBy | None
     epoch: int
     samples: int
     offset_ns: int | None
@@ -125,7 +125,7 @@ class AvSyncMonitor:
         self._lag_ns = settle_lag_ns
         self._now_ns = self._settle_at_ns = self._seen_ns = -(1 << 62)
         self._floor = -1
-        self._sources: list[Source | None] = [None, None]
+        self._sources: list[ObservedBy | None] = [None, None]
         self._ignored = self._unbelievable = 0
         self._belief = Belief(lag_ns=settle_lag_ns)
         self._live = Stalls()

@@ -6,7 +6,7 @@ answers hundreds of ppm). Pairs stay within one turn, because a new turn anchors
 anew. Positive: the voice runs away ahead of the lips.
 
 This is what is *left over* at the sink after every correction. It is for people and alerts;
-a correction fed with it would chase its own tail (trap 24).
+a correction fed with it would chase its own tail.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, get_args
 from avsync.engine.synchronizer import AvSynchronizer, Interrupted
 from avsync.errors import AvSyncError, InputError
 from avsync.policy import AvSyncPolicy
-from avsync.types import AUDIO, Answer, Heard, Kind, MediaUnit, Presented, Source, Want
+from avsync.types import AUDIO, Answer, Heard, Kind, MediaUnit, ObservedBy, Presented, Want
 from avsync.units import seconds
 from avsync.version import VERSION
 
@@ -325,7 +325,7 @@ def _arguments(name: str, values: list[Any]) -> tuple[Any, tuple[Any, ...]]:
     if name == "seen":
         now, kind, *numbers, source, what = values
         epoch, pts_ns, duration_ns, at_ns = map(_number, numbers)
-        whence, heard = _member(Source, source, "source"), _member(Heard, what, "what")
+        whence, heard = _member(ObservedBy, source, "source"), _member(Heard, what, "what")
         told = Presented(_member(Kind, kind, "kind"), epoch, pts_ns, duration_ns, at_ns, whence, heard)
         return _number(now), (told,)
     return _number(values[0]), ()

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import av
 
 from avsync.timeline.epoch import EpochGate
-from avsync.types import VIDEO, Heard, MediaUnit, Presented, Source
+from avsync.types import VIDEO, Heard, MediaUnit, ObservedBy, Presented
 from avsync.units import NS_PER_S, ms, ns_to_ticks, ticks_to_ns
 from avsync.webrtc.encode import PICTURE_HZ, PictureEncoder, bits_per_s, picture_packet
 from avsync.webrtc.tracks import Coded, SyncTrack
@@ -222,7 +222,7 @@ class PictureOut:
         self._source_codes = job.coded
         self.packets += 1
         self.encode_ns += (min(now - job.asked_ns, SLOW_NS) - self.encode_ns) // 20
-        presented = Presented(VIDEO, job.turn, job.pts_ns, job.duration_ns, now, Source.DEVICE, job.what)
+        presented = Presented(VIDEO, job.turn, job.pts_ns, job.duration_ns, now, ObservedBy.DEVICE, job.what)
         self._observed(presented, stamp_ns)
 
     def _mimes(self) -> set[str]:

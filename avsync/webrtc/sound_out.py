@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from avsync.timeline.epoch import EpochGate
-from avsync.types import AUDIO, Heard, InsertSilence, Present, Presented, Reason, Source
+from avsync.types import AUDIO, Heard, InsertSilence, ObservedBy, Present, Presented, Reason
 from avsync.units import ms, ns_to_ticks
 from avsync.webrtc.encode import OPUS_SILENCE, SOUND_HZ, Layout, SoundEncoder
 from avsync.webrtc.intake import silence
@@ -55,7 +55,7 @@ class SoundOut:
             what, pts_ns, duration_ns = _silence_of(answer), None, answer.duration_ns
             if duration_ns == SLOT_NS:
                 self._send_silence(answer.stamp_ns)
-        presented = Presented(AUDIO, max(answer.epoch, 0), pts_ns, duration_ns, at_ns, Source.DEVICE, what)
+        presented = Presented(AUDIO, max(answer.epoch, 0), pts_ns, duration_ns, at_ns, ObservedBy.DEVICE, what)
         self._observed(presented, answer.stamp_ns)
 
     def _forget(self) -> None:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from avsync.types import AUDIO, Heard, Presented, Source
+from avsync.types import AUDIO, Heard, ObservedBy, Presented
 from avsync.units import NS_PER_MS, NS_PER_S, ms
 from sim.browser.neteq_delay import PER_MS, Arrivals
 from sim.packets import SOUND_RTP_HZ, SoundPacket
@@ -44,14 +44,14 @@ MUTED_TICKS = 8
 """Concealment has faded below half after about 80 ms: read off expand.cc's slopes, it depends on the voice."""
 
 # Looking a member up in its Enum takes 50 ns, a NamedTuple's own constructor 120 ns more than this.
-_CONTENT, _STOPPED, _STATS = Heard.CONTENT, Heard.STOPPED, Source.STATS
+_CONTENT, _STOPPED, _STATS = Heard.CONTENT, Heard.STOPPED, ObservedBy.STATS
 _new = tuple.__new__
 _NORMAL, _NOISE, _EXPAND = 0, 1, 2  # what left last: a packet, comfort noise, concealment
 _NS_PER_TICK, _SAMPLE_GRID = NS_PER_S // 16_000, SOUND_RTP_HZ // 16_000  # samples * 62500 // 3 is exact ns
 
 
 class Glass(Protocol):
-    """Where what left is logged (``sim.truth.logs.GlassLog``)."""
+    """Where what left is logged (``sim.truth.logs.PresentationLog``)."""
 
     def heard(self, at_ns: int, duration_ns: int, ref: int, from_ns: int, span_ns: int) -> None: ...
 
@@ -310,5 +310,5 @@ class SoundBuffer:
         self._hole = 0
         assert self._observe is not None
         self._observe(
-            Presented(AUDIO, self._epoch, None, until_ns - at_ns, at_ns, Source.STATS, Heard.PASSING),
+            Presented(AUDIO, self._epoch, None, until_ns - at_ns, at_ns, ObservedBy.STATS, Heard.PASSING),
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from avsync.types import VIDEO, Heard, Presented, Source
+from avsync.types import VIDEO, Heard, ObservedBy, Presented
 from avsync.units import NS_PER_S, ms, seconds
 from sim.browser.neteq import Glass, Observe
 from sim.browser.render_time import PictureClock, PictureJitter, variation_ms
@@ -308,7 +308,7 @@ class PictureBuffer:
                 what = Heard.IDLE
             else:
                 what = Heard.REPEAT if repeat else Heard.CONTENT
-            self._observe(Presented(VIDEO, epoch, pts_ns, duration_ns, at_ns, Source.RVFC, what))
+            self._observe(Presented(VIDEO, epoch, pts_ns, duration_ns, at_ns, ObservedBy.RVFC, what))
 
     def _count_freeze(self, at_ns: int) -> None:
         if self._shown_ns is not None:

@@ -1,8 +1,9 @@
 """Lab against glass: what the lab predicts for a scenario, beside what a real browser showed of the same scenario.
 
-Both sides go through the same code. The lab's run leaves a ``GlassLog``; a reading of the real glass is turned into
-one (``glass_log``: marked pictures and sound are references into the generator's own log), and e(t), the windows and
-every figure come from ``sim.truth.truth`` and ``sim.truth.measures`` alone. So a difference is never one of definition.
+Both sides go through the same code. The lab's run leaves a ``PresentationLog``; a reading of the real glass is turned
+into one (``presented_at_the_glass``: marked pictures and sound are references into the generator's own log), and e(t),
+the windows and every figure come from ``sim.truth.truth`` and ``sim.truth.measures`` alone. So a difference is never
+one of definition.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from sim.run.world import simulate
 from sim.scenario.scenario import Scenario
 from sim.truth import measures
 from sim.truth.logs import I64, Bool
-from sim.truth.truth import GlassLog, Offsets, SourceLog, offsets
+from sim.truth.truth import Offsets, PresentationLog, SourceLog, offsets
 from sim.truth.truth import State as Truth
 from sim.truth.windows import Faults, Measure, percentile_ms, share_pct, within
 
@@ -83,7 +84,7 @@ def measured(
         return recorded.host_ns(0.0) - begun_ns + np.round(at_ms * 1e6).astype(np.int64)
 
     lips = pictures_of(recorded.frames, STEP_MS)  # how long they last says the generator's log
-    glass = glass_log(source, lips, reading, scenario_ns)
+    glass = presented_at_the_glass(source, lips, reading, scenario_ns)
     samples = offsets(source, glass)
     known = _known(reading, scenario_ns, samples.at_ns)
     found = columns(samples, faults_of(scenario), seconds(scenario.duration_s), known)
@@ -91,12 +92,14 @@ def measured(
     return found
 
 
-def glass_log(source: SourceLog, lips: Pictures, reading: GlassReading, scenario_ns: Callable[[F64], I64]) -> GlassLog:
+def presented_at_the_glass(
+    source: SourceLog, lips: Pictures, reading: GlassReading, scenario_ns: Callable[[F64], I64]
+) -> PresentationLog:
     """What the real glass showed and played, as the lab would have written it. What was never made is left out.
 
     The reading's zero is taken out of the time of the sound: a raw reading of ``zero_ms`` is a true 0.
     """
-    made, log = source.table(), GlassLog()
+    made, log = source.table(), PresentationLog()
     frames = _refs(made.pictures.content_ns, np.round(np.nan_to_num(lips.position_ms) * 1e6).astype(np.int64))
     readable = ~np.isnan(lips.position_ms)
     for at_ns, ref, idle, lip in zip(

@@ -79,7 +79,7 @@ def limits_of(scenario: Scenario, viewer: str) -> list[Limit]:
 
 
 def guards(scenario: Scenario) -> list[Limit]:
-    """Design, section 3: a good offset must not be bought with delay, idling, silence or stillness."""
+    """A good offset must not be bought with delay, idling, silence or stillness."""
     clean = scenario.name == CLEAN
     share = _fault_share_pct(scenario)
     sound_ns_share = _fault_share_pct(scenario, sound_only=True)

@@ -16,7 +16,7 @@ from sim.run.world import Run
 from sim.scenario.metric_names import METRICS, OUTPUT, Window
 from sim.truth import measures
 from sim.truth.beliefs import Told
-from sim.truth.truth import GlassLog, Offsets, offsets
+from sim.truth.truth import Offsets, PresentationLog, offsets
 from sim.truth.windows import Faults, within
 
 Measure = float | None
@@ -62,7 +62,7 @@ def _point(
     row: Row,
     prefix: str,
     run: Run,
-    glass: GlassLog,
+    glass: PresentationLog,
     samples: Offsets,
     told: Told,
     faults: Faults,

@@ -20,19 +20,19 @@ from avsync.types import (
     Heard,
     InsertSilence,
     Kind,
+    ObservedBy,
     Present,
     Presented,
     Reason,
     Repeat,
     Request,
-    Source,
 )
 from avsync.units import ms
 from sim.packets import IDLE, PictureFrame, SoundPacket
 from sim.run.leg import RtpSender, idle_picture_bytes
 from sim.run.sinks import Sink
 from sim.source.generator import Made
-from sim.truth.truth import GlassLog
+from sim.truth.truth import PresentationLog
 from sim.virtual_time import Host
 
 SILENCE_BYTES = 12  # Opus codes digital silence in a handful of bytes
@@ -41,7 +41,7 @@ _Shown = TypeVar("_Shown", Present, InsertSilence, Repeat, Degrade)
 ALERTS_KEPT = 10_000
 _TRUTHFUL = (Made, SoundPacket, PictureFrame)
 # Looking a member up in its Enum takes 50 ns, a NamedTuple's own constructor 120 ns more than this.
-_CONTENT, _LATE, _SIM = Heard.CONTENT, Reason.LATE, Source.SIM
+_CONTENT, _LATE, _SIM = Heard.CONTENT, Reason.LATE, ObservedBy.SIM
 _new = tuple.__new__
 
 
@@ -107,7 +107,7 @@ class RtpOutput(Answers):
         self,
         host: Host,
         sender: RtpSender,
-        glass: GlassLog,
+        glass: PresentationLog,
         monitor: AvSyncMonitor,
         *,
         on_request: Callable[[Request], None],

@@ -19,11 +19,11 @@ from avsync.types import (
     Heard,
     InsertSilence,
     MediaUnit,
+    ObservedBy,
     Present,
     Presented,
     Reason,
     Request,
-    Source,
     Want,
 )
 from avsync.units import ms
@@ -188,7 +188,7 @@ class GlassOutput(Answers):
                 what = Heard.PASSING if passes else Heard.STOPPED
                 if answer.reason is Reason.UNDERRUN or passes:
                     self._observe(
-                        Presented(AUDIO, self._epoch, None, answer.duration_ns, answer.at_ns, Source.SIM, what)
+                        Presented(AUDIO, self._epoch, None, answer.duration_ns, answer.at_ns, ObservedBy.SIM, what)
                     )
             case Request():
                 self.note(answer)
@@ -213,7 +213,7 @@ class GlassOutput(Answers):
         else:
             what = Heard.STOPPED if packet.epoch >= 0 else Heard.IDLE
         pts = packet.pts_ns if what is Heard.CONTENT else None
-        self._observe(Presented(AUDIO, self._epoch, pts, lasts, answer.at_ns, Source.SIM, what))
+        self._observe(Presented(AUDIO, self._epoch, pts, lasts, answer.at_ns, ObservedBy.SIM, what))
 
     def _picture(self, answer: Present, frame: PictureFrame) -> None:
         self.check_stamp(VIDEO, answer.stamp_ns)
@@ -225,5 +225,5 @@ class GlassOutput(Answers):
         if frame.pts_ns is None:
             what = Heard.IDLE
         self._observe(
-            Presented(VIDEO, max(frame.epoch, 0), frame.pts_ns, frame.duration_ns, answer.at_ns, Source.SIM, what)
+            Presented(VIDEO, max(frame.epoch, 0), frame.pts_ns, frame.duration_ns, answer.at_ns, ObservedBy.SIM, what)
         )

@@ -13,7 +13,7 @@ from avsync.monitor.monitor import AvSyncMonitor
 from avsync.types import AUDIO, Presented
 from avsync.units import NS_PER_S
 from sim.rng import substream
-from sim.truth.truth import GlassLog
+from sim.truth.truth import PresentationLog
 
 REFRESH_HZ = 60
 """A page learns in which refresh a picture came on screen, not when within it."""
@@ -38,7 +38,7 @@ class LateGlass:
 
     __slots__ = ("_glass", "_sink")
 
-    def __init__(self, glass: GlassLog, sink: Sink) -> None:
+    def __init__(self, glass: PresentationLog, sink: Sink) -> None:
         self._glass, self._sink = glass, sink
 
     def heard(self, at_ns: int, duration_ns: int, ref: int, from_ns: int, span_ns: int) -> None:

@@ -31,7 +31,7 @@ from sim.scenario.scenario import Scenario
 from sim.source.clip import Clip
 from sim.source.generator import Speaker
 from sim.truth.beliefs import Told
-from sim.truth.truth import ArrivalLog, GlassLog, SourceLog
+from sim.truth.truth import ArrivalLog, PresentationLog, SourceLog
 from sim.virtual_time import Host, Timer, VirtualTime
 
 PROBE_NS = ms(100)
@@ -49,8 +49,8 @@ class Run:
     seed: int
     source: SourceLog = field(default_factory=SourceLog)
     arrivals: ArrivalLog = field(default_factory=ArrivalLog)
-    output_glass: GlassLog = field(default_factory=GlassLog)
-    viewer_glass: GlassLog = field(default_factory=GlassLog)
+    output_glass: PresentationLog = field(default_factory=PresentationLog)
+    viewer_glass: PresentationLog = field(default_factory=PresentationLog)
     output_beliefs: Told = field(default_factory=Told)
     viewer_beliefs: Told = field(default_factory=Told)
     output_alerts: list[Alert] = field(default_factory=list)

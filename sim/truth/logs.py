@@ -1,8 +1,8 @@
 """Truth's logs: what was really made, what really left, what really arrived.
 
-Three logs are written during a run (``SourceLog``, one ``GlassLog`` per point, ``ArrivalLog``) and read as columns at
-its end. They refer to units by ``ref`` only; no stamp, PTS or epoch that an engine made up gets in. Content positions
-are the generator's own: one timeline for the whole session, growing over the turns.
+Three logs are written during a run (``SourceLog``, one ``PresentationLog`` per point, ``ArrivalLog``) and read as
+columns at its end. They refer to units by ``ref`` only; no stamp, PTS or epoch that an engine made up gets in. Content
+positions are the generator's own: one timeline for the whole session, growing over the turns.
 
 Writing costs about 0.2 us per row. Kept: 8 bytes per number, so 0.6 MB for a minute of 20 ms sound and 25 pictures/s
 seen at two points, and 0.8 GB for 24 h; evaluating that takes 2.5 GB at its peak and 10 s.
@@ -140,7 +140,7 @@ class SourceLog:
         )
 
 
-class GlassLog:
+class PresentationLog:
     """What left at one point (our output, or the viewer), in that point's local time.
 
     ``local_ns`` turns true time into that point's, for the few true times (interrupts) that matter here.

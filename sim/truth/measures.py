@@ -15,7 +15,7 @@ import numpy as np
 from avsync.units import NS_PER_S, ms, to_ms
 from sim.scenario.metric_names import Window
 from sim.truth.beliefs import ToldColumns
-from sim.truth.logs import I64, Bool, GlassLog, SourceLog
+from sim.truth.logs import I64, Bool, PresentationLog, SourceLog
 from sim.truth.truth import Offsets, State, offset_at
 from sim.truth.unit_measures import (
     Latency,
@@ -169,7 +169,7 @@ class BeliefErrors(NamedTuple):
     error_ns: I64
 
 
-def belief_errors(beliefs: ToldColumns, source: SourceLog, glass: GlassLog) -> BeliefErrors:
+def belief_errors(beliefs: ToldColumns, source: SourceLog, glass: PresentationLog) -> BeliefErrors:
     """Same point, same time. UNKNOWN is no belief, and outside turns or without a picture there is no truth."""
     at, offset = beliefs.at_ns[beliefs.known], beliefs.value_ns[beliefs.known]
     e, valid = offset_at(source, glass, at)

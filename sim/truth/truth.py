@@ -20,14 +20,14 @@ from sim.truth.logs import (
     NEVER,
     ArrivalLog,
     Bool,
-    GlassLog,
     GlassTable,
+    PresentationLog,
     SourceLog,
     SourceTable,
     position,
 )
 
-__all__ = ["ArrivalLog", "GlassLog", "Offsets", "SourceLog", "State", "offset_at", "offsets"]
+__all__ = ["ArrivalLog", "Offsets", "PresentationLog", "SourceLog", "State", "offset_at", "offsets"]
 
 AFTER_VOICE_NS = ms(2000)
 """A turn is judged this long after its voice ended, if its lips are not done by then."""
@@ -51,7 +51,7 @@ class Offsets(NamedTuple):
     step_ns: int
 
 
-def offsets(source: SourceLog, glass: GlassLog, *, step_ns: int = ms(10)) -> Offsets:
+def offsets(source: SourceLog, glass: PresentationLog, *, step_ns: int = ms(10)) -> Offsets:
     """e(t) at one point, at every multiple of ``step_ns`` of its time inside a turn."""
     made = source.table()
     left = glass.table(made)
@@ -81,7 +81,7 @@ def offsets(source: SourceLog, glass: GlassLog, *, step_ns: int = ms(10)) -> Off
     return result
 
 
-def offset_at(source: SourceLog, glass: GlassLog, times_ns: Sequence[int] | I64) -> tuple[I64, Bool]:
+def offset_at(source: SourceLog, glass: PresentationLog, times_ns: Sequence[int] | I64) -> tuple[I64, Bool]:
     """e at given times of that point, in any order: (e_ns, valid). Valid: inside a turn, and MEASURED."""
     made = source.table()
     left = glass.table(made)

@@ -14,7 +14,18 @@ from typing import NamedTuple
 import numpy as np
 
 from avsync.units import NS_PER_S, ms, to_ms
-from sim.truth.logs import I64, NEVER, ArrivalLog, Bool, GlassLog, GlassTable, SourceLog, SourceTable, Units, first_of
+from sim.truth.logs import (
+    I64,
+    NEVER,
+    ArrivalLog,
+    Bool,
+    GlassTable,
+    PresentationLog,
+    SourceLog,
+    SourceTable,
+    Units,
+    first_of,
+)
 from sim.truth.windows import ENOUGH, Measure, percentile, percentile_ms, share_pct
 
 ON_ITS_WAY_NS = ms(1000)
@@ -24,7 +35,7 @@ NS_PER_MINUTE = 60 * NS_PER_S
 MAX_BINS = 240
 
 
-def content_heard_pct(source: SourceLog, glass: GlassLog, *, run_end_ns: int | None = None) -> Measure:
+def content_heard_pct(source: SourceLog, glass: PresentationLog, *, run_end_ns: int | None = None) -> Measure:
     """Of the content sound made, not interrupted and not in a marked pause: the share of its time that left."""
     made, left = source.table(), glass.table(source.table())
     owed = _owed(made, left, made.sounds, left.first_heard_ns, glass.local, run_end_ns)
@@ -36,7 +47,7 @@ def content_heard_pct(source: SourceLog, glass: GlassLog, *, run_end_ns: int | N
     return share_pct(int(np.minimum(said[owed], whole).sum()), int(whole.sum()))
 
 
-def frames_dropped_pct(source: SourceLog, glass: GlassLog, *, run_end_ns: int | None = None) -> Measure:
+def frames_dropped_pct(source: SourceLog, glass: PresentationLog, *, run_end_ns: int | None = None) -> Measure:
     """Of the frames made and not interrupted: the share that was never shown."""
     made, left = source.table(), glass.table(source.table())
     owed = _owed(made, left, made.pictures, left.first_shown_ns, glass.local, run_end_ns)
@@ -44,14 +55,14 @@ def frames_dropped_pct(source: SourceLog, glass: GlassLog, *, run_end_ns: int | 
     return share_pct(int(np.count_nonzero(dropped)), int(np.count_nonzero(owed)))
 
 
-def frames_repeated_pct(source: SourceLog, glass: GlassLog) -> Measure:
+def frames_repeated_pct(source: SourceLog, glass: PresentationLog) -> Measure:
     """Of all showings of a frame with lips: the share that showed it again."""
     left = glass.table(source.table())
     fresh = int(np.count_nonzero(left.first_shown_ns < NEVER))
     return share_pct(left.showings - fresh, left.showings)
 
 
-def silence_inserted_ms(source: SourceLog, glass: GlassLog) -> Measure:
+def silence_inserted_ms(source: SourceLog, glass: PresentationLog) -> Measure:
     """Between a turn's first and last content sample: time in which no content left, minus the content that passed.
 
     Gap by gap and never below 0: content skipped later does not take back the silence inserted before.
@@ -69,7 +80,7 @@ def silence_inserted_ms(source: SourceLog, glass: GlassLog) -> Measure:
     return to_ms(int(inserted[turn[before] == turn[after]].sum()))
 
 
-def interrupt_to_silence_ms(source: SourceLog, glass: GlassLog) -> Measure:
+def interrupt_to_silence_ms(source: SourceLog, glass: PresentationLog) -> Measure:
     """Worst interrupt: from the call until the last content of that turn, or one before it, has left. None without."""
     made, left = source.table(), glass.table(source.table())
     called = glass.local(made.interrupted_ns)
@@ -80,7 +91,7 @@ def interrupt_to_silence_ms(source: SourceLog, glass: GlassLog) -> Measure:
     return to_ms(max(worst)) if worst else None
 
 
-def stale_units_leaked(source: SourceLog, glass: GlassLog) -> int:
+def stale_units_leaked(source: SourceLog, glass: PresentationLog) -> int:
     """Units of an interrupted turn, or one before it, that first left after the interrupt. 0 if nobody interrupts."""
     made, left = source.table(), glass.table(source.table())
     return sum(
@@ -96,7 +107,7 @@ class Latency(NamedTuple):
     added_ns: I64
 
 
-def added_latency(source: SourceLog, glass: GlassLog, arrivals: ArrivalLog) -> Latency:
+def added_latency(source: SourceLog, glass: PresentationLog, arrivals: ArrivalLog) -> Latency:
     """Sound against an oracle player without a buffer on the same arrivals, turn by turn.
 
     T(i) = pts(i) + max(max over sound j <= i of (arrival(j) - pts(j)), the same over the pictures of the turn's first

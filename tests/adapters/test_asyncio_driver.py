@@ -81,7 +81,7 @@ def test_timers_are_not_set_anew_for_every_push() -> None:
     run(story)
 
 
-def test_trap_18_wall_clock_steps_are_not_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wall_clock_steps_are_not_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def answers(step: bool) -> str:
         sink = Sink()
         if step:
@@ -95,7 +95,7 @@ def test_trap_18_wall_clock_steps_are_not_noticed(monkeypatch: pytest.MonkeyPatc
     assert answers(step=False) == answers(step=True)
 
 
-def test_trap_18_a_clock_that_goes_backwards_is_refused_and_no_answer_is_lost() -> None:
+def test_a_clock_that_goes_backwards_is_refused_and_no_answer_is_lost() -> None:
     now = [seconds(5)]
     sink = Sink()
 
@@ -116,7 +116,7 @@ def test_trap_18_a_clock_that_goes_backwards_is_refused_and_no_answer_is_lost() 
 
 @pytest.mark.parametrize("stall_ms", [50, 250, 1000, 5000])
 @pytest.mark.parametrize("at_ms", [1000, 1013])
-def test_trap_19_a_loop_stall_skips_the_missed_slots_without_a_burst(stall_ms: int, at_ms: int) -> None:
+def test_a_loop_stall_skips_the_missed_slots_without_a_burst(stall_ms: int, at_ms: int) -> None:
     sink = Sink()
 
     async def story(loop: VirtualLoop) -> None:
@@ -139,7 +139,7 @@ def test_trap_19_a_loop_stall_skips_the_missed_slots_without_a_burst(stall_ms: i
 
 
 @pytest.mark.parametrize("pull", [False, True])
-def test_trap_20_a_millisecond_of_callback_lateness_does_not_add_up(pull: bool) -> None:
+def test_a_millisecond_of_callback_lateness_does_not_add_up(pull: bool) -> None:
     sink = Sink()
 
     async def story(loop: VirtualLoop) -> None:
@@ -156,7 +156,7 @@ def test_trap_20_a_millisecond_of_callback_lateness_does_not_add_up(pull: bool) 
     assert max(told.now_ns - told.answer.stamp_ns for told in sound) == ms(1)  # type: ignore[union-attr]
 
 
-def test_trap_20_what_on_answer_takes_does_not_make_the_next_slot_late() -> None:
+def test_what_on_answer_takes_does_not_make_the_next_slot_late() -> None:
     sink = Sink()
 
     async def story(loop: VirtualLoop) -> None:

@@ -102,7 +102,7 @@ def test_short_units_each_get_a_pull_of_their_own_however_late() -> None:
 
 
 @pytest.mark.parametrize("late_ms", [21, 59, 60, 250, 5000])
-def test_trap_19_a_pull_that_missed_whole_slots_gets_the_one_under_way(late_ms: int) -> None:
+def test_a_pull_that_missed_whole_slots_gets_the_one_under_way(late_ms: int) -> None:
     sink = Sink()
 
     async def story(loop: VirtualLoop) -> None:
@@ -141,7 +141,7 @@ def test_nothing_leaves_while_nobody_pulls() -> None:
     run(story)
 
 
-def test_trap_56_a_cancelled_pull_has_taken_nothing() -> None:
+def test_a_cancelled_pull_has_taken_nothing() -> None:
     sink = Sink()
     chance = random.Random(5)
 
@@ -183,7 +183,7 @@ def test_a_pull_cancelled_when_a_picture_is_due_does_not_hold_the_picture_up() -
     run(story)
 
 
-def test_trap_56_close_releases_a_waiting_pull_and_its_timer() -> None:
+def test_close_releases_a_waiting_pull_and_its_timer() -> None:
     sink = Sink()
     lines: list[str] = []
 

@@ -63,7 +63,7 @@ def test_what_a_skip_takes_longer_than_expected_is_learned() -> None:
     assert more.value - more.at_ns <= LATENCY_MAX_NS + POLICY.skip_margin_ns, "one bad moment is not learned for ever"
 
 
-def test_trap_40_lateness_that_returns_within_5_s_means_too_slow_and_fewer_frames_are_asked() -> None:
+def test_lateness_that_returns_within_5_s_means_too_slow_and_fewer_frames_are_asked() -> None:
     catchup = CatchUp(POLICY, EVERY)
     arrive(catchup, 0, 2 * S, fps=22)
     (skip,) = asked(catchup, 2 * S, 2 * S + 1)

@@ -137,7 +137,7 @@ def test_jitter_before_the_end_of_a_turn_still_counts() -> None:
     assert path.target.learned_ns() >= ms(120)
 
 
-def test_trap_17_reordered_and_retransmitted_units_touch_nothing(path: Path) -> None:
+def test_reordered_and_retransmitted_units_touch_nothing(path: Path) -> None:
     for n in range(1000):
         path.run(0.02)
         path.target.add(n * UNIT + seconds(1), n * UNIT, in_order=False)
@@ -145,7 +145,7 @@ def test_trap_17_reordered_and_retransmitted_units_touch_nothing(path: Path) -> 
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["content passes", "content stands"])
-def test_trap_37_dtx_is_not_jitter(stopped: bool) -> None:
+def test_dtx_is_not_jitter(stopped: bool) -> None:
     """Comfort noise every 400 ms, at the source's leisure; with or without the PTS passing meanwhile."""
     target, chance = DelayTarget(POLICY), random.Random("dtx")
     at_ns = pts_ns = 0
@@ -161,7 +161,7 @@ def test_trap_37_dtx_is_not_jitter(stopped: bool) -> None:
     assert target.target_ns() == POLICY.jitter_min_ns
 
 
-def test_trap_37_a_long_pause_does_not_wash_out_what_is_known(path: Path) -> None:
+def test_a_long_pause_does_not_wash_out_what_is_known(path: Path) -> None:
     path.run(20, jittery(ms(200)))
     known = path.target.learned_ns()
     for n in range(300):  # two minutes of comfort noise
@@ -184,20 +184,20 @@ def test_a_fast_source_in_blocks_needs_no_target() -> None:
 
 
 @pytest.mark.parametrize("length_s", [0.6, 1, 1.9, 10])
-def test_trap_33_a_source_that_stalls_and_goes_on_is_later_not_jittery(path: Path, length_s: float) -> None:
+def test_a_source_that_stalls_and_goes_on_is_later_not_jittery(path: Path, length_s: float) -> None:
     path.run(10, jittery(ms(10)))
     path.stop(length_s)
     path.run(3, jittery(ms(10)))
     assert path.target.target_ns() <= ms(60)
 
 
-def test_trap_33_one_stall_with_a_burst_is_below_the_quantile(path: Path) -> None:
+def test_one_stall_with_a_burst_is_below_the_quantile(path: Path) -> None:
     path.run(15)
     path.run(10, lambda n: PATH + max(0, ms(1000) - (n - 750) * UNIT))
     assert path.target.target_ns() == POLICY.jitter_min_ns
 
 
-def test_trap_25_a_route_step_up_and_back_is_not_jitter(path: Path) -> None:
+def test_a_route_step_up_and_back_is_not_jitter(path: Path) -> None:
     path.run(10, jittery(ms(10)))
     path.run(10, lambda _: PATH + ms(200))
     path.run(20, jittery(ms(10)))
@@ -207,7 +207,7 @@ def test_trap_25_a_route_step_up_and_back_is_not_jitter(path: Path) -> None:
     assert len(path.target._lows) <= 5
 
 
-def test_trap_26_a_jump_of_the_clock_by_hours_is_survived(path: Path) -> None:
+def test_a_jump_of_the_clock_by_hours_is_survived(path: Path) -> None:
     path.run(5)
     path.stop(7200)
     path.run(10)

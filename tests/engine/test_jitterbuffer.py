@@ -72,7 +72,7 @@ def test_what_comes_after_its_place_was_played_is_late(buffer: JitterBuffer) -> 
     assert push_all(buffer, 3) == []
 
 
-def test_trap_41_a_lost_packet_is_a_gap_and_holds_nothing_up(buffer: JitterBuffer) -> None:
+def test_a_lost_packet_is_a_gap_and_holds_nothing_up(buffer: JitterBuffer) -> None:
     push_all(buffer, *(n for n in range(100) if n % 5))
     assert buffer.depth_ns == 80 * UNIT and buffer.end_pts_ns == 100 * UNIT
     assert pop_all(buffer) == [n for n in range(100) if n % 5]
@@ -120,7 +120,7 @@ def test_an_interrupt_takes_out_what_was_said_before_and_keeps_it_out(buffer: Ji
     assert pop_all(buffer) == [3, 4, 5]
 
 
-def test_trap_45_two_interrupts_in_a_row_and_one_before_anything_was_said(buffer: JitterBuffer) -> None:
+def test_two_interrupts_in_a_row_and_one_before_anything_was_said(buffer: JitterBuffer) -> None:
     assert buffer.clear_before(1) == []
     assert push_all(buffer, 0, 1, 2) == [DropReason.STALE_EPOCH] * 3
     assert buffer.clear_before(2) == [] == buffer.clear_before(2) == buffer.clear_before(1)
@@ -187,7 +187,7 @@ def test_a_turn_that_begins_with_a_pause_is_not_delay(buffer: JitterBuffer) -> N
     assert buffer.target_ns() == POLICY.jitter_min_ns
 
 
-def test_trap_17_a_turns_first_unit_retransmitted_is_no_yardstick(buffer: JitterBuffer) -> None:
+def test_a_turns_first_unit_retransmitted_is_no_yardstick(buffer: JitterBuffer) -> None:
     """Were it one, all that follows would look early and the jitter would go unseen."""
     for n in range(2000):
         first = n % 100 == 0
@@ -203,7 +203,7 @@ def test_late_units_in_order_raise_the_target(buffer: JitterBuffer) -> None:
     assert buffer.target_ns() >= ms(150)
 
 
-def test_trap_17_overtaken_and_retransmitted_units_do_not(buffer: JitterBuffer) -> None:
+def test_overtaken_and_retransmitted_units_do_not(buffer: JitterBuffer) -> None:
     now_ns = 0
     for n in range(1, 1500):
         if n % 10:

@@ -124,7 +124,7 @@ def test_a_baseline_knows_no_epochs_and_plays_what_comes_after_an_interrupt(name
 
 
 def test_two_clocks_do_not_see_that_one_of_them_drifts() -> None:
-    """Trap 22: each on its own stamps; 1 % of drift between the labels and the time is never noticed."""
+    """Each on its own stamps; 1 % of drift between the labels and the time is never noticed."""
     player = Player(AvSyncPolicy.preset("two_clocks"))
     for n in range(1500):
         player.advance_to(n * SLOT)

@@ -41,7 +41,7 @@ def stalled_player(levers: frozenset[Want] = frozenset(), until: int = 4 * S) ->
     return player
 
 
-def test_trap_32_the_ladder_repeat_degrade_alert_idle_at_the_slots_after_120_250_500_1000_ms() -> None:
+def test_the_ladder_repeat_degrade_alert_idle_at_the_slots_after_120_250_500_1000_ms() -> None:
     player = stalled_player(until=3 * S)
     first = player.of(Repeat)[0]
     assert (first.at_ns, first.stamp_ns, first.reason) == (DUE + ms(120), DUE, Reason.MISSING)
@@ -171,7 +171,7 @@ def test_pictures_are_held_until_due_and_a_ticking_sink_takes_the_nearest_tick()
         assert [p.stamp_ns for p in player.presents(VIDEO)] == [DELAY + n * FRAME for n in range(25)]
 
 
-def test_trap_42_one_picture_a_second_is_no_stall_where_it_says_so() -> None:
+def test_one_picture_a_second_is_no_stall_where_it_says_so() -> None:
     player = Player()
     speak(player, 10 * S, fps=1)
     assert player.ladder() == [] and player.of(Repeat) == []

@@ -34,7 +34,7 @@ def test_content_and_time_are_each_others_inverse_while_it_plays() -> None:
         assert clock.leaves_ns(position) == at
 
 
-def test_trap_35_inserted_silence_stops_the_content_and_the_rest_leaves_later() -> None:
+def test_inserted_silence_stops_the_content_and_the_rest_leaves_later() -> None:
     clock = PlayoutClock()
     end = play(clock, 0, 0, 10)
     clock.stand(end)
@@ -47,7 +47,7 @@ def test_trap_35_inserted_silence_stops_the_content_and_the_rest_leaves_later() 
     assert clock.leaves_ns(end - ms(5)) == end - ms(5), "a late picture keeps the stamp that its sound had"
 
 
-def test_trap_36_lost_and_muted_content_passes() -> None:
+def test_lost_and_muted_content_passes() -> None:
     clock = PlayoutClock()
     end = play(clock, 0, 0, 10)
     clock.go_past(end, end)
@@ -64,7 +64,7 @@ def test_untold_it_extrapolates_two_slots_and_then_stands() -> None:
     assert clock.position_ns(end + seconds(9)) == end + EXTRAPOLATE_NS
 
 
-def test_trap_24_a_small_disagreement_is_slewed_by_5_ms_a_second_and_ends_where_it_should() -> None:
+def test_a_small_disagreement_is_slewed_by_5_ms_a_second_and_ends_where_it_should() -> None:
     clock = PlayoutClock(slew_ppm=5_000)
     play(clock, 0, 0, 50)
     before = clock.position_ns(seconds(1))

@@ -20,11 +20,11 @@ from avsync.types import (
     Heard,
     InsertSilence,
     MediaUnit,
+    ObservedBy,
     Present,
     Presented,
     Reason,
     Repeat,
-    Source,
 )
 from avsync.units import ms, seconds
 from tests.engine.engine_driver import FRAME, SLOT, Player, speak
@@ -85,7 +85,7 @@ def test_the_voice_waits_a_bounded_time_for_the_first_picture() -> None:
     assert left_at(never, 0) == ms(340)
 
 
-def test_trap_28_a_late_picture_track_joins_and_neither_rewinds_nor_delays_the_voice() -> None:
+def test_a_late_picture_track_joins_and_neither_rewinds_nor_delays_the_voice() -> None:
     player = Player()
     speak(player, 8 * S, pictures=lambda pts: None if pts < 5 * S else 0)
     assert {p.at_ns - p.unit.pts_ns for p in player.presents(AUDIO)} == {ms(340)}
@@ -93,14 +93,14 @@ def test_trap_28_a_late_picture_track_joins_and_neither_rewinds_nor_delays_the_v
     assert player.presents(VIDEO)[0].unit.pts_ns == 5 * S
 
 
-def test_trap_29_pictures_first_wait_for_their_voice() -> None:
+def test_pictures_first_wait_for_their_voice() -> None:
     player = Player()
     speak(player, 3 * S, sound=lambda pts: ms(250))
     assert shown_at(player, 0) == left_at(player, 0) == ms(300)
     assert set(player.offsets()) == {0}
 
 
-def test_trap_29_a_turn_without_sound_is_shown_and_one_without_pictures_is_heard() -> None:
+def test_a_turn_without_sound_is_shown_and_one_without_pictures_is_heard() -> None:
     for kinds in ({"sound": lambda pts: None}, {"pictures": lambda pts: None}):
         player = Player()
         speak(player, 2 * S, **kinds)  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ def test_sound_that_joins_a_silent_turn_is_in_sync() -> None:
 
 
 @pytest.mark.parametrize("resume", [stalled(S, 2 * S), held(S, 2 * S)], ids=["continue", "burst"])
-def test_trap_33_an_audio_stall_holds_the_video_and_both_go_on_in_sync(resume: Callable[[int], int]) -> None:
+def test_an_audio_stall_holds_the_video_and_both_go_on_in_sync(resume: Callable[[int], int]) -> None:
     player = Player()
     speak(player, 3 * S, sound=resume)
     player.advance_to(5 * S)
@@ -148,7 +148,7 @@ def test_trap_33_an_audio_stall_holds_the_video_and_both_go_on_in_sync(resume: C
     assert left_at(player, S) == 2 * S and shown_at(player, S + FRAME) == 2 * S + FRAME
 
 
-def test_trap_33_a_voice_that_resumes_live_costs_what_was_lost_and_leaves_no_latency() -> None:
+def test_a_voice_that_resumes_live_costs_what_was_lost_and_leaves_no_latency() -> None:
     player = Player()
     speak(player, 3 * S, sound=lost(S, 2 * S))
     assert left_at(player, 2 * S) == 2 * S + DELAY
@@ -156,7 +156,7 @@ def test_trap_33_a_voice_that_resumes_live_costs_what_was_lost_and_leaves_no_lat
     assert set(player.drops()) == {"late_newer"}
 
 
-def test_trap_35_an_underrun_in_the_middle_of_a_word_shifts_the_rest_and_the_lips_with_it() -> None:
+def test_an_underrun_in_the_middle_of_a_word_shifts_the_rest_and_the_lips_with_it() -> None:
     player = Player()
     speak(player, 2 * S, sound=lambda pts: ms(100) if pts >= S else 0)
     player.advance_to(3 * S)
@@ -165,7 +165,7 @@ def test_trap_35_an_underrun_in_the_middle_of_a_word_shifts_the_rest_and_the_lip
     assert player.drops() == {}
 
 
-def test_trap_32_a_video_stall_never_stops_a_word_and_a_burst_shows_only_the_newest() -> None:
+def test_a_video_stall_never_stops_a_word_and_a_burst_shows_only_the_newest() -> None:
     player = Player()
     speak(player, 2 * S, pictures=lambda pts: None if pts >= S else 0)
     player.now = 2 * S
@@ -177,7 +177,7 @@ def test_trap_32_a_video_stall_never_stops_a_word_and_a_burst_shows_only_the_new
     assert [p.at_ns - p.unit.pts_ns for p in player.presents(AUDIO)] == [DELAY] * 99
 
 
-def test_trap_34_both_stall_and_come_back_in_a_burst_in_sync() -> None:
+def test_both_stall_and_come_back_in_a_burst_in_sync() -> None:
     player = Player()
     speak(player, 4 * S, sound=held(S, 2 * S), pictures=held(S, 2 * S))
     player.advance_to(6 * S)
@@ -199,7 +199,7 @@ def test_both_stalls_and_no_picture_after_it_is_no_burst_of_repeats() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_trap_41_lost_sound_costs_what_was_lost_and_leaves_no_latency(count: int) -> None:
+def test_lost_sound_costs_what_was_lost_and_leaves_no_latency(count: int) -> None:
     player = Player()
     speak(player, 2 * S, sound=lost(S, S + count * SLOT))
     assert left_at(player, 2 * S - 4 * SLOT) == 2 * S - 4 * SLOT + DELAY
@@ -207,7 +207,7 @@ def test_trap_41_lost_sound_costs_what_was_lost_and_leaves_no_latency(count: int
     assert set(player.offsets()) == {0}
 
 
-def test_trap_41_what_was_given_up_as_lost_and_comes_after_all_leaves_no_latency() -> None:
+def test_what_was_given_up_as_lost_and_comes_after_all_leaves_no_latency() -> None:
     player = Player()
     player.picture(0)
     for n in range(100):
@@ -222,8 +222,8 @@ def test_trap_41_what_was_given_up_as_lost_and_comes_after_all_leaves_no_latency
 
 
 @pytest.mark.parametrize("lasts", [ms(10), ms(30), ms(60)])
-def test_trap_41_lost_units_of_any_length_leave_no_latency(lasts: int) -> None:
-    """Trap 53, too: sound does not always come in units of 20 ms."""
+def test_lost_units_of_any_length_leave_no_latency(lasts: int) -> None:
+    """Sound does not always come in units of 20 ms."""
     player = Player()
     for n in range(200):
         if n % 20 != 10:
@@ -236,7 +236,7 @@ def test_trap_41_lost_units_of_any_length_leave_no_latency(lasts: int) -> None:
     assert silence_in(player, Reason.LOSS, Reason.UNDERRUN) == 10 * lasts
 
 
-def test_trap_37_a_marked_pause_passes_and_the_pictures_go_on() -> None:
+def test_a_marked_pause_passes_and_the_pictures_go_on() -> None:
     player = Player()
     speak(player, S)
     player.sound(S, pause=True)
@@ -247,7 +247,7 @@ def test_trap_37_a_marked_pause_passes_and_the_pictures_go_on() -> None:
     assert player.drops() == {} and player.ladder() == []
 
 
-def test_trap_37_an_unmarked_pause_is_a_stall_and_the_lips_wait() -> None:
+def test_an_unmarked_pause_is_a_stall_and_the_lips_wait() -> None:
     player = Player()
     speak(player, 4 * S, sound=lost(S, 3 * S))
     assert silence_in(player, Reason.PAUSE) == 0
@@ -265,7 +265,7 @@ def test_a_policy_that_is_blind_to_marks_takes_a_pause_for_a_stall() -> None:
     assert silence_in(player, Reason.UNDERRUN) > S - ms(100)
 
 
-def test_trap_38_mute_and_unmute_again_and_again_adds_nothing() -> None:
+def test_mute_and_unmute_again_and_again_adds_nothing() -> None:
     player = Player()
     at = 0
     for _ in range(30):
@@ -290,7 +290,7 @@ def test_a_pause_is_resized_to_bring_a_grown_delay_back_down() -> None:
 # ---- the driver
 
 
-def test_trap_19_a_driver_that_is_late_by_a_second_skips_whole_slots_without_a_burst() -> None:
+def test_a_driver_that_is_late_by_a_second_skips_whole_slots_without_a_burst() -> None:
     for late in (ms(50), ms(250), S, 5 * S):
         player = Player()
         speak(player, 2 * S)
@@ -306,7 +306,7 @@ def test_trap_19_a_driver_that_is_late_by_a_second_skips_whole_slots_without_a_b
         assert late - 2 * SLOT < skipped[0].duration_ns <= late
 
 
-def test_trap_19_slots_slept_through_while_nobody_speaks_are_no_stall() -> None:
+def test_slots_slept_through_while_nobody_speaks_are_no_stall() -> None:
     player = Player()
     speak(player, S)
     player.finish()
@@ -330,7 +330,7 @@ def test_sound_already_here_is_not_skipped_while_the_driver_sleeps_after_the_las
     assert set(player.offsets()) == {0}
 
 
-def test_trap_20_a_callback_that_is_always_a_millisecond_late_does_not_add_up() -> None:
+def test_a_callback_that_is_always_a_millisecond_late_does_not_add_up() -> None:
     player = Player()
     speak(player, ms(500), pictures=lambda pts: None)
     start = left_at(player, 0)
@@ -342,7 +342,7 @@ def test_trap_20_a_callback_that_is_always_a_millisecond_late_does_not_add_up() 
     assert silence_in(player, Reason.UNDERRUN) == 0
 
 
-def test_trap_26_now_may_stand_or_jump_by_hours_but_never_go_back() -> None:
+def test_now_may_stand_or_jump_by_hours_but_never_go_back() -> None:
     player = Player(start_ns=5 * S)
     player.advance_to(5 * S)
     player.pump()
@@ -362,12 +362,12 @@ def calls(engine: AvSynchronizer) -> list[Callable[[Any], Any]]:
         lambda now: engine.push(unit, now),
         lambda now: engine.finish(AUDIO, 0, now),
         lambda now: engine.interrupt(99, now),
-        lambda now: engine.on_presented(Presented(AUDIO, 0, 0, SLOT, 0, Source.SIM), now),
+        lambda now: engine.on_presented(Presented(AUDIO, 0, 0, SLOT, 0, ObservedBy.SIM), now),
         engine.close,
     ]
 
 
-def test_trap_60_a_day_of_slots_stays_exact_and_queues_stay_small() -> None:
+def test_a_day_of_slots_stays_exact_and_queues_stay_small() -> None:
     """24 h in which the generator sends a second of each half hour; nothing is rounded away."""
     player = Player()
     day = seconds(24 * 3600)
@@ -407,15 +407,15 @@ def test_interrupted_speech_never_reaches_the_output_and_the_next_slot_is_silent
 
 
 def test_played_position_is_what_was_heard_where_a_sink_says_so() -> None:
-    """Trap 51: what was sent is not yet what was heard."""
+    """What was sent is not yet what was heard."""
     player = Player()
     speak(player, 2 * S)
     for what, pts in ((Heard.CONTENT, S), (Heard.STOPPED, None)):
-        player.engine.on_presented(Presented(AUDIO, 0, pts, SLOT, player.now, Source.DEVICE, what), player.now)
+        player.engine.on_presented(Presented(AUDIO, 0, pts, SLOT, player.now, ObservedBy.DEVICE, what), player.now)
     assert player.interrupt(1).played_pts_ns == S
 
 
-def test_trap_45_two_interrupts_in_a_row_and_one_with_nothing_to_drop() -> None:
+def test_two_interrupts_in_a_row_and_one_with_nothing_to_drop() -> None:
     player = Player()
     speak(player, S)
     assert player.interrupt(1).dropped_units > 0
@@ -429,7 +429,7 @@ def test_trap_45_two_interrupts_in_a_row_and_one_with_nothing_to_drop() -> None:
     assert set(player.offsets()) == {0}
 
 
-def test_trap_45_an_interrupt_before_the_first_sound_and_in_the_start_gate() -> None:
+def test_an_interrupt_before_the_first_sound_and_in_the_start_gate() -> None:
     player = Player()
     player.interrupt(1)
     player.advance_to(S)
@@ -444,7 +444,7 @@ def test_trap_45_an_interrupt_before_the_first_sound_and_in_the_start_gate() -> 
     assert set(player.offsets()) == {0}
 
 
-def test_trap_44_a_picture_decided_upon_but_not_yet_polled_is_stale_after_an_interrupt() -> None:
+def test_a_picture_decided_upon_but_not_yet_polled_is_stale_after_an_interrupt() -> None:
     player = Player()
     speak(player, S)
     speak(player, 3 * S, pts=S, pictures=lambda pts: None)  # degraded by now
@@ -464,7 +464,7 @@ def test_trap_44_a_picture_decided_upon_but_not_yet_polled_is_stale_after_an_int
     assert [each.reason for each in rest if isinstance(each, Drop) and each.unit is unit] == [DropReason.STALE_EPOCH]
 
 
-def test_trap_49_after_an_interrupt_no_mouth_of_the_old_turn_is_repeated() -> None:
+def test_after_an_interrupt_no_mouth_of_the_old_turn_is_repeated() -> None:
     player = Player()
     speak(player, 2 * S, pictures=lambda pts: None if pts >= S else 0)
     assert player.of(Repeat)
@@ -474,7 +474,7 @@ def test_trap_49_after_an_interrupt_no_mouth_of_the_old_turn_is_repeated() -> No
     assert len(player.of(Repeat)) == repeats
 
 
-def test_trap_48_after_an_interrupt_stamps_and_pts_go_on() -> None:
+def test_after_an_interrupt_stamps_and_pts_go_on() -> None:
     player = Player()
     speak(player, S)
     player.interrupt(1)
@@ -547,7 +547,7 @@ def test_a_stall_that_turns_out_to_be_the_end_alarms_nobody_for_ever() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1, 10**30, None, 1.0, True, "7"])
 @pytest.mark.parametrize("kind", [AUDIO, VIDEO])
-def test_trap_54_bad_stamps_are_dropped_and_poison_nothing(kind: Any, bad: Any) -> None:
+def test_bad_stamps_are_dropped_and_poison_nothing(kind: Any, bad: Any) -> None:
     player = Player()
     speak(player, S)
     player.push(MediaUnit(kind, 0, 0, bad, SLOT))
@@ -586,7 +586,7 @@ def test_one_far_stamp_does_not_derail(kind: Any, far: int) -> None:
 
 
 @pytest.mark.parametrize("far", [seconds(3600), -seconds(60)], ids=["ahead", "back"])
-def test_trap_55_five_in_a_row_are_a_new_timeline_and_the_lips_follow(far: int) -> None:
+def test_five_in_a_row_are_a_new_timeline_and_the_lips_follow(far: int) -> None:
     player = Player()
     speak(player, 61 * S, pictures=lambda pts: None if pts % S else 0)
     speak(player, 64 * S + far, pts=61 * S + far)
@@ -623,7 +623,7 @@ def test_a_pause_of_a_minute_is_no_discontinuity() -> None:
     assert left_at(player, 61 * S) == 61 * S + DELAY, "the first word after it is not held back"
 
 
-def test_trap_15_the_same_stamp_twice_is_one_unit() -> None:
+def test_the_same_stamp_twice_is_one_unit() -> None:
     player = Player()
     for kind in (player.sound, player.picture):
         kind(0)
@@ -647,7 +647,7 @@ def test_queues_are_bounded_and_the_oldest_goes_by_name() -> None:
     assert player.drops() == {"queue_full": 25, "closed": 14}
 
 
-def test_trap_56_after_close_nothing_leaves_and_what_comes_is_dropped_by_name() -> None:
+def test_after_close_nothing_leaves_and_what_comes_is_dropped_by_name() -> None:
     player = Player()
     speak(player, S)
     player.close()
@@ -664,7 +664,7 @@ def test_trap_56_after_close_nothing_leaves_and_what_comes_is_dropped_by_name() 
 
 
 def test_rate_correction_is_bounded_and_drains_a_backlog_that_drifts_in() -> None:
-    """Trap 22: a source that is 500 ppm fast. Played at 1.0 its backlog would grow by 30 ms a minute."""
+    """A source that is 500 ppm fast. Played at 1.0 its backlog would grow by 30 ms a minute."""
     player = Player(network=True)
     depth = []
     for pts in range(0, 240 * S, SLOT):

@@ -80,7 +80,7 @@ def test_a_trim_that_is_asked_for_again_and_again_is_followed_no_faster_and_no_s
     assert abs(player.engine.trim_ns - ms(14)) < ms(0.1)
 
 
-def test_trap_26_a_driver_that_slept_for_an_hour_finds_no_step_in_the_trim() -> None:
+def test_a_driver_that_slept_for_an_hour_finds_no_step_in_the_trim() -> None:
     trim = Trim(2_000)
     trim.go_to(ms(100), 0)
     trim.slew(seconds(3600))
@@ -120,7 +120,7 @@ def test_lateness_counts_against_the_trimmed_due_time(trim_ms: int, late_ms: int
 
 
 @pytest.mark.parametrize("trim_ms", [-60, 60])
-def test_trap_35_around_a_stall_of_the_voice_trimmed_stamps_stay_in_order_and_with_their_sound(trim_ms: int) -> None:
+def test_around_a_stall_of_the_voice_trimmed_stamps_stay_in_order_and_with_their_sound(trim_ms: int) -> None:
     player = trimmed(ms(trim_ms), until=3 * S, sound=lambda pts: ms(500) if pts >= S else 0)
     pairs = moved(player, after=ms(200))
     away = [sound.unit.pts_ns for sound, picture in pairs if sound.stamp_ns - picture.stamp_ns != ms(trim_ms)]

@@ -203,7 +203,7 @@ class FakeSender:
         return packets[0].sender_info
 
 
-def test_trap_07_reports_are_of_now_not_of_the_last_packet():
+def test_reports_are_of_now_not_of_the_last_packet():
     """Neither of what was sent last, nor of when: both numbers of a report are of one clock at one moment."""
 
     async def story() -> None:
@@ -226,7 +226,7 @@ def test_trap_07_reports_are_of_now_not_of_the_last_packet():
     asyncio.run(story())
 
 
-def test_trap_18_the_wall_clock_is_read_once(monkeypatch):
+def test_the_wall_clock_is_read_once(monkeypatch):
     clock = MediaClock()
     clock.elapsed_ns()
     label = clock.ntp(seconds(1))

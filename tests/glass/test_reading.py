@@ -179,7 +179,7 @@ def test_an_interrupt_without_silence_is_told_by_what_is_said():
 
 
 def test_too_little_is_unknown_never_zero():
-    """Trap 59: few samples have no percentile."""
+    """Few samples have no percentile."""
     said = figures(read(in_step().recording()).between(2000, 2100))
     assert (said.p50_ms, said.abs_p95_ms, said.freeze_longest_ms) == (None, None, None)
 
@@ -227,7 +227,7 @@ def test_marker_free_agrees_up_to_one_constant():
     assert np.nanmedian(free.e_ms) == pytest.approx(80, abs=1)
 
 
-def test_trap_01_rtp_wrap_goes_on_and_trap_02_a_step_back_is_one():
+def test_rtp_wrap_goes_on_and_a_step_back_is_one():
     ticks = [(1 << 32) - 960, 0, 960, 480, 1440]
     assert rtp_ms(ticks, (1 << 32) - 1920, 48.0).tolist() == [20, 40, 60, 50, 70]
     assert went_back(ticks) == 1

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from avsync.monitor.belief import SyncSample
 from avsync.monitor.monitor import AvSyncMonitor
 from avsync.policy import AvSyncPolicy
-from avsync.types import AUDIO, VIDEO, Alert, Heard, Presented, Source
+from avsync.types import AUDIO, VIDEO, Alert, Heard, ObservedBy, Presented
 from avsync.units import ms
 
 SLOT, FRAME = ms(20), ms(40)
@@ -16,11 +16,11 @@ SLOT, FRAME = ms(20), ms(40)
 def sound(
     at_ns: int, pts_ns: int | None, epoch: int = 0, what: Heard = Heard.CONTENT, duration_ns: int = SLOT
 ) -> Presented:
-    return Presented(AUDIO, epoch, pts_ns, duration_ns, at_ns, Source.SIM, what)
+    return Presented(AUDIO, epoch, pts_ns, duration_ns, at_ns, ObservedBy.SIM, what)
 
 
 def picture(at_ns: int, pts_ns: int | None, epoch: int = 0, what: Heard = Heard.CONTENT) -> Presented:
-    return Presented(VIDEO, epoch, pts_ns, FRAME, at_ns, Source.SIM, what)
+    return Presented(VIDEO, epoch, pts_ns, FRAME, at_ns, ObservedBy.SIM, what)
 
 
 def voice(from_ns: int, to_ns: int, *, at_ns: int, epoch: int = 0, what: Heard = Heard.CONTENT) -> Iterator[Presented]:

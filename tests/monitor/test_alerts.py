@@ -13,7 +13,7 @@ from tests.monitor.monitor_story import FRAME, SLOT, Watched, lips, voice
 # -------------------------------------------------------------------------------------- alerts
 
 
-def test_trap_59_ten_thousand_bad_samples_are_one_alert_and_summaries() -> None:
+def test_ten_thousand_bad_samples_are_one_alert_and_summaries() -> None:
     watched = Watched()
     watched.see(voice(0, seconds(200), at_ns=0), lips(0, seconds(200), at_ns=ms(70)))
     assert len(watched.samples) > 9_900
@@ -108,7 +108,7 @@ def test_pauses_and_idle_time_are_no_stall() -> None:
     assert not watched.alerts
 
 
-def test_trap_31_missing_sender_reports_are_told_once_they_are_expected() -> None:
+def test_missing_sender_reports_are_told_once_they_are_expected() -> None:
     watched = Watched(point="viewer")
     watched.advance(seconds(20))
     assert not watched.alerts  # nobody said that there would be any
@@ -161,7 +161,7 @@ def test_drift_is_unknown_below_a_minute() -> None:
     assert watched.monitor.report(watched.now_ns).drift_ppm is None and not watched.told("drift")
 
 
-def test_trap_24_drift_is_what_corrections_leave() -> None:
+def test_drift_is_what_corrections_leave() -> None:
     """A corrected stream shows none: the number is a result, and must not feed the correction again."""
     watched = Watched()
     shown = [p._replace(at_ns=p.at_ns + (p.at_ns * 500 // 1_000_000) % ms(4)) for p in lips(0, seconds(90), at_ns=0)]
@@ -171,7 +171,7 @@ def test_trap_24_drift_is_what_corrections_leave() -> None:
     assert not watched.told("drift")
 
 
-def test_trap_39_nothing_is_integrated_while_a_stream_stands() -> None:
+def test_nothing_is_integrated_while_a_stream_stands() -> None:
     """Pauses that grow through the minute pull the mean offset to 0; it is 40 ms and no drift all the same."""
     watched = Watched()
     slots = list(voice(0, seconds(80), at_ns=0))

@@ -17,7 +17,7 @@ from tests.monitor.monitor_story import FRAME, SLOT, Watched, lips, picture, sou
 # ------------------------------------------------------------------------------ memory and time
 
 
-def test_trap_60_a_day_in_bounded_memory() -> None:
+def test_a_day_in_bounded_memory() -> None:
     """24 h: a second of talk per minute, then a flood that is never settled."""
     monitor = AvSyncMonitor(point="viewer", on_sample=(kept := deque[SyncSample](maxlen=10)).append)
     for minute in range(24 * 60):
@@ -41,7 +41,7 @@ def test_trap_60_a_day_in_bounded_memory() -> None:
     assert monitor.report(now_ns).unbelievable > 15_000
 
 
-def test_trap_26_a_clock_that_jumps_by_hours_costs_nothing() -> None:
+def test_a_clock_that_jumps_by_hours_costs_nothing() -> None:
     watched = Watched()
     watched.see(voice(0, seconds(1), at_ns=0), lips(0, seconds(1), at_ns=0))
     watched.monitor.report(seconds(1))
@@ -50,7 +50,7 @@ def test_trap_26_a_clock_that_jumps_by_hours_costs_nothing() -> None:
     assert len(watched.samples) - before <= 6
 
 
-def test_trap_26_a_silence_as_long_as_a_nap_is_bounded_work() -> None:
+def test_a_silence_as_long_as_a_nap_is_bounded_work() -> None:
     watched = Watched()
     watched.see(voice(0, seconds(1), at_ns=0), lips(0, seconds(1), at_ns=0))
     watched.see([sound(seconds(1), None, what=Heard.STOPPED, duration_ns=seconds(3600 * 8))])

@@ -17,10 +17,10 @@ from avsync.types import (
     Heard,
     InsertSilence,
     MediaUnit,
+    ObservedBy,
     Present,
     Reason,
     Repeat,
-    Source,
 )
 from avsync.units import ms, seconds
 from tests.monitor.monitor_story import FRAME, SLOT, Watched, lips, picture, sound, voice
@@ -38,7 +38,7 @@ def test_delayed_sink_is_measured_with_the_right_sign(voice_late_ms: int, lips_l
     assert report.offset_ns is not None and abs(report.offset_ns - ms(offset_ms)) <= ms(1)
     assert report.abs_p50_ns == report.abs_p95_ns == report.abs_p99_ns == ms(abs(offset_ms))
     assert (report.lead_p95_ns, report.lag_p95_ns) == (ms(max(offset_ms, 0)), ms(max(-offset_ms, 0)))
-    assert report.source is Source.SIM and report.point == "output"
+    assert report.source is ObservedBy.SIM and report.point == "output"
 
 
 def test_commands_are_counted_and_never_believed() -> None:
@@ -194,7 +194,7 @@ def test_lips_before_the_first_sound_wait_for_it() -> None:
 # ------------------------------------------------------------------------- UNKNOWN and bad input
 
 
-def test_trap_59_too_little_data_is_unknown_and_never_zero() -> None:
+def test_too_little_data_is_unknown_and_never_zero() -> None:
     watched = Watched()
     unknown = ("offset_ns", "abs_p50_ns", "abs_p95_ns", "abs_max_ns", "lead_p95_ns", "freeze_longest_ns", "drift_ppm")
     watched.see(voice(0, ms(460), at_ns=0), lips(0, ms(460), at_ns=0))
@@ -226,7 +226,7 @@ def test_what_has_not_been_seen_for_two_seconds_is_not_current() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, 1.0, None, True, "1"])
 @pytest.mark.parametrize("field", ["at_ns", "duration_ns", "pts_ns", "epoch", "now"])
-def test_trap_59_nan_none_and_floats_are_refused(field: str, bad: Any) -> None:
+def test_nan_none_and_floats_are_refused(field: str, bad: Any) -> None:
     monitor = AvSyncMonitor(point="output")
     good = sound(0, 0)
     now_ns, spoiled = (bad, good) if field == "now" else (0, good._replace(**{field: bad}))
@@ -279,10 +279,10 @@ def test_observations_of_an_interrupted_epoch_are_ignored() -> None:
 
 def test_the_report_names_the_least_trustworthy_source() -> None:
     monitor = AvSyncMonitor(point="viewer")
-    monitor.observe(sound(0, 0)._replace(source=Source.DEVICE), 0)
-    assert monitor.report(0).source is Source.DEVICE
-    monitor.observe(picture(0, 0)._replace(source=Source.SCHEDULED), 0)
-    assert monitor.report(0).source is Source.SCHEDULED
+    monitor.observe(sound(0, 0)._replace(source=ObservedBy.DEVICE), 0)
+    assert monitor.report(0).source is ObservedBy.DEVICE
+    monitor.observe(picture(0, 0)._replace(source=ObservedBy.SCHEDULED), 0)
+    assert monitor.report(0).source is ObservedBy.SCHEDULED
 
 
 def test_late_and_crossed_observations_change_nothing() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from avsync.engine.synchronizer import AvSynchronizer
 from avsync.policy import AvSyncPolicy
 from avsync.recording.recording import Recorder
-from avsync.types import AUDIO, VIDEO, Heard, MediaUnit, Presented, Source
+from avsync.types import AUDIO, VIDEO, Heard, MediaUnit, ObservedBy, Presented
 from tests.adapters.driver_story import SLOT
 
 
@@ -32,7 +32,7 @@ def talk(engine: Any, *, slots: int = 100, interrupt_at: int = 60) -> None:
         engine.next_wakeup_ns()
     for kind in (AUDIO, VIDEO):
         engine.finish(kind, 1, now)
-    engine.on_presented(Presented(AUDIO, 1, 17, SLOT, now, Source.DEVICE, Heard.CONTENT), now)
+    engine.on_presented(Presented(AUDIO, 1, 17, SLOT, now, ObservedBy.DEVICE, Heard.CONTENT), now)
     engine.close(now)
     drain(engine, now)
 

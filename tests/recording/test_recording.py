@@ -18,7 +18,7 @@ from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
 from avsync.recording.recording import Recorder, replay
 from avsync.recording.recording_lines import MAX_ANSWERS_A_LINE, read
-from avsync.types import AUDIO, VIDEO, Answer, MediaUnit, Presented, Source, Want
+from avsync.types import AUDIO, VIDEO, Answer, MediaUnit, ObservedBy, Presented, Want
 from avsync.units import ms, seconds
 from avsync.version import VERSION
 from tests.adapters.driver_story import SLOT, Sink, call, content
@@ -98,7 +98,7 @@ def test_what_the_engine_refused_is_recorded_and_refused_again() -> None:
 
 
 @pytest.mark.parametrize("pts", [float("nan"), float("inf"), 1e300, 0.5, -1, 10**40, None, "text", b"x", True])
-def test_trap_54_a_broken_stamp_is_recorded_and_dropped_again(pts: Any) -> None:
+def test_a_broken_stamp_is_recorded_and_dropped_again(pts: Any) -> None:
     lines: list[str] = []
     recorder = Recorder(AvSynchronizer(), lines.append)
     recorder.push(MediaUnit(AUDIO, 0, 0, pts, SLOT), 0)
@@ -114,7 +114,7 @@ def test_a_source_that_counts_in_floats_is_replayed_in_floats() -> None:
     recorder = Recorder(AvSynchronizer(), lines.append)
     unit = next(content(1))
     recorder.push(unit._replace(epoch=1.5, size_bytes=80.25), 0)  # type: ignore[arg-type]
-    recorder.on_presented(Presented(AUDIO, 0, 0.5, 0, 0, Source.SIM), ms(1000))  # type: ignore[arg-type]
+    recorder.on_presented(Presented(AUDIO, 0, 0.5, 0, 0, ObservedBy.SIM), ms(1000))  # type: ignore[arg-type]
     drain(recorder, ms(1000))
     assert recorder.interrupt(2, ms(1000)).played_pts_ns == 0.5
     _, calls = read(lines)
@@ -314,7 +314,7 @@ def live(engine: Any, history: list[tuple[Any, ...]]) -> None:
             elif what == "interrupt":
                 engine.interrupt(epoch, now)
             elif what == "seen":
-                engine.on_presented(Presented(kind, epoch, pts, number, now, Source.SIM), now)
+                engine.on_presented(Presented(kind, epoch, pts, number, now, ObservedBy.SIM), now)
             else:
                 engine.next_wakeup_ns()
         except UsageError:

@@ -179,7 +179,7 @@ def test_flush_brings_the_rest_and_ends_the_stream() -> None:
     assert signals(again + one.flush()) == signals(early + rest), "as new; PTS may begin anywhere, and any epoch"
 
 
-def test_trap_45_flush_with_nothing_and_twice_and_before_the_first_sound_or_picture() -> None:
+def test_flush_with_nothing_and_twice_and_before_the_first_sound_or_picture() -> None:
     one, talk = stream(), Talk(1.0)
     assert one.flush() == one.flush() == []
     one.push_audio(talk.pcm, talk.pcm_pts_ns)
@@ -269,7 +269,7 @@ def test_a_cut_to_another_face_costs_the_window_that_holds_it() -> None:
     assert {each.offset_ms for each in windows if not each.occluded} == {80.0}
 
 
-def test_trap_42_slides_and_less_than_5_fps_are_never_sure() -> None:
+def test_slides_and_less_than_5_fps_are_never_sure() -> None:
     talk, one = Talk(6.0), stream()
     one.push_audio(talk.pcm, talk.pcm_pts_ns)
     found = signals(one.push_video(talk.rois[::7], talk.pts_ns[::7]) + one.flush())  # 3.6 fps
@@ -317,7 +317,7 @@ def test_a_stall_of_pictures_ends_the_run_once_the_sound_is_ten_seconds_on() -> 
 # ---- epochs
 
 
-def test_trap_44_a_new_epoch_forgets_the_old_one_and_nothing_stale_comes_out() -> None:
+def test_a_new_epoch_forgets_the_old_one_and_nothing_stale_comes_out() -> None:
     old, new, one = Talk(3.0, seed=8), Talk(3.0, ahead_ms=80, seed=9), stream()
     one.push_audio(old.pcm, old.pcm_pts_ns, 4)
     assert one.push_video(old.rois[:70], old.pts_ns[:70], 4)

@@ -175,7 +175,7 @@ def test_the_valve_lets_the_voice_out_twelve_frames_early() -> None:
     run(story)
 
 
-def test_trap_19_the_valve_does_not_drift_when_timers_are_late() -> None:
+def test_the_valve_does_not_drift_when_timers_are_late() -> None:
     async def story(loop: VirtualLoop) -> None:
         made = stream(loop, lead=0)
         watching = Watching(made.viewer(), loop)

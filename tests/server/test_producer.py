@@ -74,7 +74,7 @@ def test_speed_is_what_it_says(speed: float, expected: int) -> None:
     assert len(stream.of("audio")) == len(stream.of("video")) == expected
 
 
-def test_trap_20_timers_that_are_late_each_time_do_not_add_up() -> None:
+def test_timers_that_are_late_each_time_do_not_add_up() -> None:
     stream = ListeningStream()
 
     async def story(_loop: VirtualLoop) -> None:

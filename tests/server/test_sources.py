@@ -74,7 +74,7 @@ def test_a_tail_of_sound_below_half_a_frame_is_cut_and_a_longer_one_filled_up(
     assert len(list(ClipSource(clip, loop=False).shots())) == shots
 
 
-def test_trap_54_pictures_without_or_with_a_rewinding_pts_keep_their_order(
+def test_pictures_without_or_with_a_rewinding_pts_keep_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = SimpleNamespace(streams=SimpleNamespace(video=[SimpleNamespace(start_time=0, time_base=MS)], audio=[]))
@@ -116,7 +116,7 @@ def test_fps_and_size_can_be_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(65, 49), (33, 32)])
-def test_trap_54_odd_sizes_become_even(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_odd_sizes_become_even(tmp_path: Path, size: tuple[int, int]) -> None:
     shot = next(ClipSource(make_clip(tmp_path / "a.mkv", frames=3, sound_s=None, size=size)).shots())
     assert shot.picture.shape[0] % 2 == shot.picture.shape[1] % 2 == 0
 
@@ -147,7 +147,7 @@ def pictures_at(fps: Fraction, frames: int) -> Iterator[tuple[int, Any]]:
 @pytest.mark.parametrize(
     "fps", [Fraction(25), Fraction(24), NTSC, Fraction(30_000, 1001) / 2, Fraction(7), Fraction(60)]
 )
-def test_trap_21_after_a_day_the_sound_still_ends_where_the_picture_does(fps: Fraction) -> None:
+def test_after_a_day_the_sound_still_ends_where_the_picture_does(fps: Fraction) -> None:
     day = round(86_400 * fps)
     per_frame = sum(period_samples(number, fps) for number in range(day - 2000, day))
     start, end = (ns_to_ticks(ticks_to_ns(number, fps), SAMPLE_RATE) for number in (day - 2000, day))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from avsync.policy import AvSyncPolicy
 from sim.run.world import Run, simulate
 from sim.scenario.scenario import Scenario, build, load_scenario
-from sim.truth.truth import GlassLog, State, offsets
+from sim.truth.truth import PresentationLog, State, offsets
 
 F64 = npt.NDArray[np.float64]
 
@@ -34,7 +34,7 @@ def run(
     return simulate(scenario, policy=chosen, viewer=viewer, seed=seed, **tools)
 
 
-def glass_of(one: Run, point: str) -> GlassLog:
+def glass_of(one: Run, point: str) -> PresentationLog:
     return one.output_glass if point == "output" else one.viewer_glass
 
 

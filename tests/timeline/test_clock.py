@@ -36,7 +36,7 @@ def test_a_second_of_sound_and_pictures() -> None:
 
 
 @pytest.mark.parametrize("rate", [24, 25, NTSC, 30, 60, 7, Fraction(24_000, 1001)])
-def test_trap_21_frames_do_not_drift_in_24_hours(rate: Rate) -> None:
+def test_frames_do_not_drift_in_24_hours(rate: Rate) -> None:
     clock = AvSyncClock(video_rate=rate)
     count = 0
     for _ in range(24):
@@ -55,7 +55,7 @@ def test_trap_21_frames_do_not_drift_in_24_hours(rate: Rate) -> None:
     ("rate", "pattern"),
     [(48_000, [960]), (44_100, [882]), (22_050, [441]), (16_000, [320]), (11_025, [220, 221]), (44_100, [1024, 1152])],
 )
-def test_trap_21_sound_does_not_drift_in_24_hours(rate: int, pattern: list[int]) -> None:
+def test_sound_does_not_drift_in_24_hours(rate: int, pattern: list[int]) -> None:
     clock = AvSyncClock(audio_rate=rate)
     total = 0
     for hour in range(24):
@@ -70,7 +70,7 @@ def test_trap_21_sound_does_not_drift_in_24_hours(rate: int, pattern: list[int])
     assert clock.next_pts_ns(AUDIO) == 24 * HOUR_S * NS_PER_S
 
 
-def test_trap_60_every_one_of_24_hours_of_frames_at_7_fps_tiles() -> None:
+def test_every_one_of_24_hours_of_frames_at_7_fps_tiles() -> None:
     clock = AvSyncClock(video_rate=7)
     end_ns = 0
     for _ in range(24 * HOUR_S * 7):
@@ -80,7 +80,7 @@ def test_trap_60_every_one_of_24_hours_of_frames_at_7_fps_tiles() -> None:
     assert end_ns == 24 * HOUR_S * NS_PER_S
 
 
-def test_trap_53_the_sample_rate_changes_mid_stream_and_the_position_goes_on_exactly() -> None:
+def test_the_sample_rate_changes_mid_stream_and_the_position_goes_on_exactly() -> None:
     clock = AvSyncClock(audio_rate=44_100)
     position = Fraction(0)
     end_ns = 0
@@ -95,7 +95,7 @@ def test_trap_53_the_sample_rate_changes_mid_stream_and_the_position_goes_on_exa
     assert end_ns == position // 1
 
 
-def test_trap_53_thousands_of_unrelated_rates_lose_nothing_that_shows_and_grow_nothing() -> None:
+def test_thousands_of_unrelated_rates_lose_nothing_that_shows_and_grow_nothing() -> None:
     clock = AvSyncClock()
     position = Fraction(0)
     for n in range(400):
@@ -129,7 +129,7 @@ def test_a_turn_queues_behind_the_later_tail_of_the_last() -> None:
     assert clock.last_seam == (ms(240), ms(40), 0)
 
 
-def test_trap_48_pts_go_on_after_an_interrupt() -> None:
+def test_pts_go_on_after_an_interrupt() -> None:
     clock = AvSyncClock()
     told = [must(clock.stamp_audio(960)) for _ in range(5)]
     epoch = clock.interrupt()
@@ -138,7 +138,7 @@ def test_trap_48_pts_go_on_after_an_interrupt() -> None:
     assert (after.epoch, after.seq) == (epoch, 5)
 
 
-def test_trap_44_writes_of_an_interrupted_turn_are_refused_and_counted() -> None:
+def test_writes_of_an_interrupted_turn_are_refused_and_counted() -> None:
     clock = AvSyncClock()
     turn = clock.begin_turn()
     clock.stamp_audio(960, epoch=turn)
@@ -153,7 +153,7 @@ def test_trap_44_writes_of_an_interrupted_turn_are_refused_and_counted() -> None
     assert must(clock.stamp_frame()).pts_ns == ms(20)
 
 
-def test_trap_45_interrupts_with_nothing_said_and_back_to_back() -> None:
+def test_interrupts_with_nothing_said_and_back_to_back() -> None:
     clock = AvSyncClock()
     assert clock.interrupt() == 1
     assert clock.interrupt() == 2
@@ -163,7 +163,7 @@ def test_trap_45_interrupts_with_nothing_said_and_back_to_back() -> None:
     assert must(clock.stamp_frame()).pts_ns == 0
 
 
-def test_trap_50_a_resamplers_tail_is_kept_at_a_natural_end_and_refused_after_an_interrupt() -> None:
+def test_a_resamplers_tail_is_kept_at_a_natural_end_and_refused_after_an_interrupt() -> None:
     clock = AvSyncClock()
     first = clock.begin_turn()
     clock.stamp_audio(960, epoch=first)

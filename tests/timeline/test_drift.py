@@ -42,7 +42,7 @@ def arrivals(
         yield round(at * NS_PER_S), n * UNIT
 
 
-def test_trap_22_and_25_drift_is_found_at_60_s_through_bursts_and_a_route_step() -> None:
+def test_drift_is_found_at_60_s_through_bursts_and_a_route_step() -> None:
     """Hold-out: these seeds chose nothing. The target is 30 ppm for most; a global fit is off by hundreds."""
     errors = []
     for seed in range(12):
@@ -61,7 +61,7 @@ def test_trap_22_and_25_drift_is_found_at_60_s_through_bursts_and_a_route_step()
 
 
 @pytest.mark.parametrize("ppm", [-2000, -50, 50, 200, 500])
-def test_trap_22_positive_means_that_the_remote_clock_is_fast(ppm: int) -> None:
+def test_positive_means_that_the_remote_clock_is_fast(ppm: int) -> None:
     drift = DriftEstimator()
     for n in range(70 * 50):
         drift.add(n * UNIT * 1_000_000 // (1_000_000 + ppm) + PATH, n * UNIT)
@@ -135,7 +135,7 @@ def test_what_is_older_than_300_s_is_forgotten() -> None:
     assert not drift._slopes and not drift._sorted
 
 
-def test_trap_60_memory_and_cost_stay_bounded_over_hours() -> None:
+def test_memory_and_cost_stay_bounded_over_hours() -> None:
     drift = DriftEstimator()
     for n in range(3600 * 5 * 2):  # five units a second are the fewest that count
         drift.add(n * ms(200), n * ms(200) * 1_000_100 // 1_000_000)

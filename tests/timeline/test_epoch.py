@@ -26,7 +26,7 @@ def test_only_an_interrupt_makes_everything_before_it_stale() -> None:
     assert gate.admits(cut) and gate.admits(gate.begin()) and gate.admits(cut)
 
 
-def test_trap_45_interrupts_back_to_back_and_before_anything_was_said() -> None:
+def test_interrupts_back_to_back_and_before_anything_was_said() -> None:
     gate = EpochGate()
     assert gate.interrupt() == 1
     assert gate.interrupt() == 2
@@ -48,7 +48,7 @@ def provider_speaks(hold: Quarantine, start_ms: int, end_ms: int, *, silent: boo
     return [at for at in range(start_ms, end_ms, 20) if not hold.on_sound(ms(at), silent, ms(20))]
 
 
-def test_trap_47_the_old_turn_goes_on_after_the_interrupt_and_nothing_of_it_passes() -> None:
+def test_the_old_turn_goes_on_after_the_interrupt_and_nothing_of_it_passes() -> None:
     hold = Quarantine()
     assert provider_speaks(hold, 0, 1000) == list(range(0, 1000, 20))
     hold.start(ms(1000))

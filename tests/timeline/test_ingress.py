@@ -87,14 +87,14 @@ def test_reports_place_the_pictures_within_a_millisecond() -> None:
 
 
 def test_without_reports_the_fastest_of_each_are_taken_to_have_travelled_as_long() -> None:
-    """Trap 4: reports absent for ever: arrivals, and it says that it is not synced."""
+    """Reports absent for ever: arrivals, and it says that it is not synced."""
     call = Call()
     call.run(0, 10 * S, reports=None)
     assert not call.ingress.synced
     assert abs(call.off(200)) <= ms(1)
 
 
-def test_trap_12_reports_that_come_late_are_slewed_to_and_never_jump() -> None:
+def test_reports_that_come_late_are_slewed_to_and_never_jump() -> None:
     call = Call()
     call.delay[VIDEO] = ms(130)
     call.run(0, 5 * S, reports=None)
@@ -115,8 +115,8 @@ def test_a_correction_after_a_long_agreement_is_slewed_too() -> None:
     assert abs(call.off() - ms(40)) <= ms(2), "in the end the reports are believed"
 
 
-def test_trap_04_reports_of_one_stream_alone_place_nothing() -> None:
-    """Trap 31, too."""
+def test_reports_of_one_stream_alone_place_nothing() -> None:
+    """Too."""
     call = Call()
     call.run(0, 5 * S, reports=None)
     for at in range(5, 20):
@@ -125,7 +125,7 @@ def test_trap_04_reports_of_one_stream_alone_place_nothing() -> None:
     assert not call.ingress.synced and abs(call.off()) <= ms(1)
 
 
-def test_trap_05_one_wrong_report_moves_nothing() -> None:
+def test_one_wrong_report_moves_nothing() -> None:
     call = Call()
     call.run(0, 20 * S)
     for wrong in (ms(200), -S, seconds(7200), -NTP - 20 * S):
@@ -135,7 +135,7 @@ def test_trap_05_one_wrong_report_moves_nothing() -> None:
     assert abs(call.off(400)) <= ms(1)
 
 
-def test_trap_05_a_clock_step_of_the_sender_moves_both_and_so_nothing() -> None:
+def test_a_clock_step_of_the_sender_moves_both_and_so_nothing() -> None:
     for step in (ms(90), -ms(90), S, seconds(3600), -seconds(86_400)):
         call = Call()
         call.run(0, 20 * S)
@@ -156,7 +156,7 @@ def test_a_far_placement_must_persist_and_is_then_believed() -> None:
     assert abs(call.off() - FAR_NS - AGREE_NS) <= ms(1)
 
 
-def test_trap_01_and_02_both_counters_wrap_and_packets_overtake_each_other_at_the_wrap() -> None:
+def test_both_counters_wrap_and_packets_overtake_each_other_at_the_wrap() -> None:
     call = Call(bases=(2**32 - 48_000 * 5, 2**32 - 90_000 * 7))
     call.run(0, 4 * S)
     for at in (4 * S, 5 * S, 5 * S - SLOT, 5 * S + SLOT):
@@ -168,7 +168,7 @@ def test_trap_01_and_02_both_counters_wrap_and_packets_overtake_each_other_at_th
     assert abs(call.off(300)) <= ms(1)
 
 
-def test_trap_03_a_report_before_the_first_packet_counts_also_across_a_wrap() -> None:
+def test_a_report_before_the_first_packet_counts_also_across_a_wrap() -> None:
     call = Call(bases=(2**32 - 480, 2**32 - 900))
     call.report(AUDIO, 0)
     call.report(VIDEO, 0)
@@ -178,7 +178,7 @@ def test_trap_03_a_report_before_the_first_packet_counts_also_across_a_wrap() ->
     assert abs(call.off(40)) <= ms(1), "from the first picture on"
 
 
-def test_trap_28_a_track_that_starts_44_s_later_is_placed_right() -> None:
+def test_a_track_that_starts_44_s_later_is_placed_right() -> None:
     call = Call()
     call.run(0, 44 * S, only=AUDIO)
     call.delay[VIDEO] = ms(250)
@@ -186,14 +186,14 @@ def test_trap_28_a_track_that_starts_44_s_later_is_placed_right() -> None:
     assert abs(call.off()) <= ms(1)
 
 
-def test_trap_16_zero_is_a_stamp_like_any_other() -> None:
+def test_zero_is_a_stamp_like_any_other() -> None:
     call = Call(bases=(0, 0))
     call.run(0, 3 * S)
     assert call.units[AUDIO][0][2].pts_ns == ORIGIN_NS
     assert abs(call.off()) <= ms(1)
 
 
-def test_trap_17_a_retransmitted_picture_does_not_tell_the_delay() -> None:
+def test_a_retransmitted_picture_does_not_tell_the_delay() -> None:
     call = Call()
     call.run(0, 5 * S, reports=None)
     at = call.now
@@ -202,7 +202,7 @@ def test_trap_17_a_retransmitted_picture_does_not_tell_the_delay() -> None:
     assert abs(call.off()) <= ms(1)
 
 
-def test_trap_55_a_source_that_begins_again_at_another_base_goes_on_where_it_was() -> None:
+def test_a_source_that_begins_again_at_another_base_goes_on_where_it_was() -> None:
     for jump in (HZ[AUDIO] * 30, -HZ[AUDIO] * 3600, 2**31 - 5):
         call = Call()
         call.run(0, 20 * S)
@@ -215,14 +215,14 @@ def test_trap_55_a_source_that_begins_again_at_another_base_goes_on_where_it_was
 
 
 def test_silence_without_packets_is_no_new_source() -> None:
-    """Trap 37: a lane that stops for a minute, with a clock that goes on."""
+    """A lane that stops for a minute, with a clock that goes on."""
     call = Call()
     call.run(0, 5 * S)
     call.run(65 * S, 75 * S)
     assert set(steps(call, AUDIO)) == {0} and abs(call.off()) <= ms(1)
 
 
-def test_trap_55_one_old_picture_after_an_outage_does_not_make_the_fresh_ones_a_new_source() -> None:
+def test_one_old_picture_after_an_outage_does_not_make_the_fresh_ones_a_new_source() -> None:
     """Pictures that were sent again come 15 s late, then fresh ones: their stamps jump, their pace does not."""
     call = Call()
     call.run(0, 15 * S)
@@ -249,7 +249,7 @@ def test_a_source_that_fell_behind_for_good_may_still_begin_again() -> None:
     assert max(map(abs, steps(call, AUDIO)[300:])) <= seconds(61), "not taken for 100 s of content"
 
 
-def test_trap_22_a_sound_clock_that_drifts_is_followed_by_the_pictures() -> None:
+def test_a_sound_clock_that_drifts_is_followed_by_the_pictures() -> None:
     """Its RTP runs 500 ppm fast against its own NTP: the reports say so, and the lips stay with the voice."""
     call = Call()
     for second in range(120):
@@ -268,7 +268,7 @@ def test_trap_22_a_sound_clock_that_drifts_is_followed_by_the_pictures() -> None
             assert abs(sound.pts_ns - picture.pts_ns - (FRAME - SLOT)) <= ms(3)
 
 
-def test_trap_47_after_an_interrupt_the_old_turn_is_kept_out_until_it_is_over() -> None:
+def test_after_an_interrupt_the_old_turn_is_kept_out_until_it_is_over() -> None:
     call = Call()
     call.run(0, 5 * S)
     call.ingress.interrupt(1, call.now)

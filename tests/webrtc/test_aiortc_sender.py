@@ -117,8 +117,8 @@ def step_the_wall_clock(monkeypatch: pytest.MonkeyPatch, by_s: float) -> None:
 def test_every_report_announces_the_output_clock_even_when_a_picture_takes_50_ms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """trap 08: the encode time must not reach the viewer as lip-sync error; trap 07: nor when it was sent;
-    trap 18: nor a wall clock that is stepped by an hour meanwhile, which the round trip does not notice either."""
+    """The encode time must not reach the viewer as lip-sync error; nor when it was sent;
+    nor a wall clock that is stepped by an hour meanwhile, which the round trip does not notice either."""
     wiretap = Wiretap(monkeypatch)
     slow_encoder(monkeypatch, 0.05)
 
@@ -171,7 +171,7 @@ def test_every_report_announces_the_output_clock_even_when_a_picture_takes_50_ms
             assert sum(when < 1.0 for when in at[ssrc]) >= 2, at
         # The answers claim to have waited 10 ms; the report may have been younger than that.
         assert trips and all(trip is not None and -0.011 <= trip < 0.5 for trip in trips)
-        assert {audio, video} <= set(wiretap.byes)  # trap 10: who goes says so
+        assert {audio, video} <= set(wiretap.byes)  # Who goes says so
 
     asyncio.run(story())
 

@@ -46,7 +46,7 @@ def test_the_label_is_where_the_sound_of_a_packet_begins() -> None:
 
 
 def test_after_missed_slots_the_label_is_of_the_sound_after_them() -> None:
-    """trap 19: else a packet a second old says to every jitter buffer that the network is a second slow."""
+    """Else a packet a second old says to every jitter buffer that the network is a second slow."""
     encoder = SoundEncoder("mono")
     ticks = [0, 960, 1920, 50 * 960, 51 * 960]
     stamps = [stamp for each in ticks for stamp, _ in encoder.encode(silence("mono"), each)]

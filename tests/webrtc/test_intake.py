@@ -50,7 +50,7 @@ def test_any_rate_and_chunk_lasts_as_long_as_before_and_is_the_same_sound(rate: 
     assert intake.held_ns == 0
 
 
-def test_trap_53_a_change_of_rate_and_layout_in_mid_stream_has_no_seam_and_adds_up_to_nothing() -> None:
+def test_a_change_of_rate_and_layout_in_mid_stream_has_no_seam_and_adds_up_to_nothing() -> None:
     intake = SoundIntake("mono")
     out, seconds = [], Fraction(0)
     for number in range(400):

@@ -41,7 +41,7 @@ def test_a_hole_in_what_left_is_a_hole() -> None:
     assert [sent.stamp_ns for sent in log.audio_between(ms(30), ms(90))] == []
 
 
-def test_trap_60_a_day_of_stamps_keeps_half_a_minute() -> None:
+def test_a_day_of_stamps_keeps_half_a_minute() -> None:
     log = SentLog()
     for n in range(0, 24 * 3600 * 50, 37):
         log.add_audio(n * SLOT, SLOT, 0, None, Heard.IDLE)

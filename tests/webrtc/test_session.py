@@ -270,7 +270,7 @@ def test_sound_with_a_stamp_lies_where_the_stamp_says_to_the_sample(rate: int, f
     run(story)
 
 
-def test_trap_54_stamps_that_rewind_repeat_or_are_left_out() -> None:
+def test_stamps_that_rewind_repeat_or_are_left_out() -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(video_queue_s=30) as session:
             watching = Watching(session)
@@ -328,7 +328,7 @@ def test_what_is_no_sound_and_no_picture_is_refused_by_its_rule(write: Any, rule
     run(story)
 
 
-def test_trap_54_empty_and_odd_pictures() -> None:
+def test_empty_and_odd_pictures() -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession() as session:
             assert not await session.write_video(np.zeros((0, 16, 3), np.uint8))
@@ -423,7 +423,7 @@ def test_what_a_turn_that_nobody_ended_lacks_is_not_waited_for() -> None:
     run(story)
 
 
-def test_trap_60_thousands_of_turns_leave_nothing_behind() -> None:
+def test_thousands_of_turns_leave_nothing_behind() -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(audio_queue_s=0.5) as session:
             for _ in range(3000):  # nobody watches yet, and nothing is written

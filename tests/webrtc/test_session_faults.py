@@ -35,7 +35,7 @@ __all__ = ["naming"]
 
 
 @pytest.mark.parametrize("blocked_ms", [15, 50, 250, 1000, 5003])
-def test_trap_19_a_blocked_loop_skips_slots_and_makes_up_for_none(blocked_ms: int) -> None:
+def test_a_blocked_loop_skips_slots_and_makes_up_for_none(blocked_ms: int) -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(idle=idle_picture()) as session:
             watching = Watching(session)
@@ -66,7 +66,7 @@ def test_trap_19_a_blocked_loop_skips_slots_and_makes_up_for_none(blocked_ms: in
     run(story)
 
 
-def test_trap_20_a_loop_that_is_always_a_little_late_does_not_fall_behind() -> None:
+def test_a_loop_that_is_always_a_little_late_does_not_fall_behind() -> None:
     async def story(loop: StoryLoop) -> None:
         loop.late_ns = lambda: ms(1)
         async with AvSyncSession() as session:
@@ -81,7 +81,7 @@ def test_trap_20_a_loop_that_is_always_a_little_late_does_not_fall_behind() -> N
 
 
 @pytest.mark.parametrize("by_s", [3600.0, -3600.0, 0.09])
-def test_trap_18_a_step_of_the_wall_clock_is_not_noticed(monkeypatch: pytest.MonkeyPatch, by_s: float) -> None:
+def test_a_step_of_the_wall_clock_is_not_noticed(monkeypatch: pytest.MonkeyPatch, by_s: float) -> None:
     wall = time.time
 
     async def story(loop: StoryLoop) -> None:
@@ -181,7 +181,7 @@ def test_coded_packets_pass_byte_for_byte_and_leave_together() -> None:
 
 
 def test_coded_pictures_are_never_repeated() -> None:
-    """trap 49, for pictures that need each other: decoded twice they would be something else."""
+    """For pictures that need each other: decoded twice they would be something else."""
 
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession() as session:
@@ -213,7 +213,7 @@ def test_coded_pictures_are_not_thinned_out_behind_a_blocked_loop() -> None:
     run(story)
 
 
-def test_trap_32_coded_pictures_that_come_late_are_left_out_up_to_a_key_frame() -> None:
+def test_coded_pictures_that_come_late_are_left_out_up_to_a_key_frame() -> None:
     asked: list[Request] = []
 
     async def story(loop: StoryLoop) -> None:
@@ -397,7 +397,7 @@ def test_a_slow_encoder_loses_pictures_not_time() -> None:
 
 
 def test_an_hour_of_short_turns_has_no_memory() -> None:
-    """trap 60, as far as a test has time for: five minutes."""
+    """As far as a test has time for: five minutes."""
 
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession() as session:

@@ -41,7 +41,7 @@ def after(watching: Watching, at_ns: int, turn: int) -> list[object]:
 @named
 @pytest.mark.parametrize("at_ms", [503, 510, 519, 520, 1007])
 def test_a_producer_that_pushes_the_old_turn_for_300_ms_more_is_not_heard(at_ms: int) -> None:
-    """traps 47, 49, 52: nothing old leaves, neither from a queue nor as a repeated picture; the producer is refused."""
+    """Nothing old leaves, neither from a queue nor as a repeated picture; the producer is refused."""
 
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(idle=idle_picture()) as session:
@@ -85,7 +85,7 @@ def test_a_producer_that_pushes_the_old_turn_for_300_ms_more_is_not_heard(at_ms:
 
 
 @named
-def test_trap_48_stamps_go_on_and_the_next_turn_keeps_its_lips() -> None:
+def test_stamps_go_on_and_the_next_turn_keeps_its_lips() -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(idle=idle_picture()) as session:
             watching = Watching(session)
@@ -108,7 +108,7 @@ def test_trap_48_stamps_go_on_and_the_next_turn_keeps_its_lips() -> None:
 
 @named
 @pytest.mark.parametrize("stage", ["video_frame", "blurred", "_encode"])
-def test_trap_44_a_picture_in_a_thread_when_the_interrupt_comes(stage: str) -> None:
+def test_a_picture_in_a_thread_when_the_interrupt_comes(stage: str) -> None:
     async def story(loop: StoryLoop) -> None:
         loop.takes = lambda name: ms(35) if name == stage else 0
         idle = None if stage == "blurred" else idle_picture()
@@ -159,7 +159,7 @@ def test_old_pictures_that_wait_for_the_converting_thread_do_not_delay_the_new_t
 
 @named
 def test_the_idle_picture_comes_also_where_the_last_mouth_was_sent_ahead_of_its_time() -> None:
-    """trap 49: pictures are answered before they are due; one stamped in the future must not keep the idle one away."""
+    """Pictures are answered before they are due; one stamped in the future must not keep the idle one away."""
 
     async def story(loop: StoryLoop) -> None:
         loop.takes = lambda name: ms(25) if name == "_encode" else 0
@@ -218,7 +218,7 @@ def loudest(packets: object) -> int:
 
 
 @named
-def test_trap_50_a_resamplers_tail_is_kept_at_the_natural_end_and_dropped_at_an_interrupt() -> None:
+def test_a_resamplers_tail_is_kept_at_the_natural_end_and_dropped_at_an_interrupt() -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession() as session:
             watching = Watching(session)
@@ -288,7 +288,7 @@ def test_a_turn_begun_after_writes_without_one_is_a_turn_of_its_own() -> None:
 
 @named
 def test_the_place_in_the_turn_is_what_was_played() -> None:
-    """trap 51: not what was written; and of the turn that was heard, whatever is queued behind it."""
+    """Not what was written; and of the turn that was heard, whatever is queued behind it."""
 
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(video_queue_s=10) as session:
@@ -312,7 +312,7 @@ def test_the_place_in_the_turn_is_what_was_played() -> None:
 
 
 @named
-def test_trap_45_flush_before_any_viewer_twice_and_with_empty_queues() -> None:
+def test_flush_before_any_viewer_twice_and_with_empty_queues() -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(idle=idle_picture()) as session:
             assert (await session.flush()).epoch == 1

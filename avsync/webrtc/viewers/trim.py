@@ -4,7 +4,7 @@ What it corrects is the rest that the browser's own loop leaves (nothing inside 
 ``sim/browser/lip_sync.py``), and what that loop cannot know: a constant error of the path behind it. It
 never runs against that loop: a trim moves the content under the stamps, while the browser aligns
 stamps, so neither sees what the other does. It goes by the *untrimmed* offset (what would be seen
-without any trim), so that its own work, seen ten seconds later, is not taken for news (trap 24).
+without any trim), so that its own work, seen ten seconds later, is not taken for news.
 
 It acts only where the median of ten seconds is beyond 20 ms in both of its halves; towards less trim
 from 10 ms on, so that a trim that the browser's loop has made superfluous is taken back. It never

@@ -7,7 +7,7 @@ the same page clock, so what its place in local time is wrong by cancels out of 
 Nothing is believed that cannot be: RTP times of nothing that left, or of what had not left yet;
 times that go back; a voice that moves at a rate no buffer plays at. Such entries are counted and
 left out. A tab in the background shows nothing and calls nothing: what is heard there has no
-offset, and is left out (trap 57).
+offset, and is left out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from avsync.errors import check_now
 from avsync.monitor.belief import HOLD_NS, SyncSample
 from avsync.monitor.monitor import AvSyncMonitor, SyncReport
 from avsync.policy import AvSyncPolicy
-from avsync.types import AUDIO, VIDEO, Heard, Kind, Presented, Source
+from avsync.types import AUDIO, VIDEO, Heard, Kind, ObservedBy, Presented
 from avsync.units import ms, seconds, ticks_to_ns, to_ms
 from avsync.webrtc.sent_log import Sent
 from avsync.webrtc.viewers.reports import Entry, Report, ReportGate
@@ -228,7 +228,7 @@ class ViewerWatch:
         return min(clock)
 
     def _stamp(self, kind: Kind, rtp: int, origin: int) -> int | None:
-        """Output time of an RTP time: the one nearest to what left last (trap 1: one rule for every wrap)."""
+        """Output time of an RTP time: the one nearest to what left last (one rule for every wrap)."""
         newest_ns = self._sent.newest_ns(kind)
         if newest_ns is None:
             return None
@@ -249,7 +249,7 @@ class ViewerWatch:
             if not self._possible(VIDEO, stamp_ns, page_ns, at_ns, self._frame):
                 continue
             self._frame = stamp_ns, page_ns
-            seen.append(Presented(VIDEO, sent.epoch, sent.pts_ns, sent.duration_ns, at_ns, Source.RVFC, sent.what))
+            seen.append(Presented(VIDEO, sent.epoch, sent.pts_ns, sent.duration_ns, at_ns, ObservedBy.RVFC, sent.what))
         return seen
 
     def _possible(self, kind: Kind, stamp_ns: int, page_ns: int, at_ns: int, last: tuple[int, int] | None) -> bool:
@@ -306,7 +306,7 @@ class ViewerWatch:
         rest_ns = from_ns + content_ns
         if rest_ns < page_ns and heard:  # nothing came: the content stood
             stood = Presented(
-                AUDIO, heard[-1].epoch, None, page_ns - rest_ns, rest_ns + shift_ns, Source.STATS, Heard.STOPPED
+                AUDIO, heard[-1].epoch, None, page_ns - rest_ns, rest_ns + shift_ns, ObservedBy.STATS, Heard.STOPPED
             )
             heard.append(stood)
         return heard
@@ -321,7 +321,7 @@ class ViewerWatch:
             lasts_ns = at_ns + (end_ns - from_ns) * took_ns // content_ns - begins_ns
             pts_ns = None if sent.pts_ns is None else sent.pts_ns + first_ns - sent.stamp_ns
             what = sent.what if pts_ns is not None or sent.what is not Heard.CONTENT else Heard.PASSING
-            heard.append(Presented(AUDIO, sent.epoch, pts_ns, lasts_ns, begins_ns + shift_ns, Source.STATS, what))
+            heard.append(Presented(AUDIO, sent.epoch, pts_ns, lasts_ns, begins_ns + shift_ns, ObservedBy.STATS, what))
         return heard
 
 

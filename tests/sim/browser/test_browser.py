@@ -190,7 +190,7 @@ def test_a_display_refresh_delays_by_half_a_refresh_on_average() -> None:
 
 
 @pytest.mark.parametrize(("error_ms", "below_60_s"), [(100, 12), (200, 15), (500, 22), (-100, 12), (-200, 18)])
-def test_trap_07_a_wrong_mapping_is_obeyed_in_steps_and_not_fully(error_ms: int, below_60_s: int) -> None:
+def test_a_wrong_mapping_is_obeyed_in_steps_and_not_fully(error_ms: int, below_60_s: int) -> None:
     """video/stream_synchronization.cc: once a second, an eighth of the error, at most 80 ms, dead-band 30 ms."""
     page, _ = watch(voice(40), lips(40), reports(40, lie_ns=ms(error_ms)))
     errors = [(t, to_ms(e) - error_ms) for t, e in page.offsets()]
@@ -236,7 +236,7 @@ def test_on_this_machine_a_clean_path_begins_with_a_late_voice_and_the_loop_take
 
 
 def test_without_reports_or_with_unrelated_tracks_nothing_is_corrected() -> None:
-    """trap 31 reports of one track only, trap 58 two media-stream ids."""
+    """Reports of one track only, or two media-stream ids."""
     late = lips(20, late_ns=ms(300))
     one_sided = [event for event in reports(20) if isinstance(event[2], SenderReport) and event[2].kind is AUDIO]
     for told, lip_sync in (([], True), (one_sided, True), (reports(20), False)):
@@ -246,14 +246,14 @@ def test_without_reports_or_with_unrelated_tracks_nothing_is_corrected() -> None
 
 
 def test_the_browsers_belief_is_only_as_good_as_the_reports() -> None:
-    """trap 08 reports that carry the encode time: the page's own statistics say that all is well."""
+    """Reports that carry the encode time: the page's own statistics say that all is well."""
     page, viewer = watch(voice(10), lips(10), reports(10, lie_ns=ms(25)))
     true_ns = page.offsets()[-5][1]  # the last picture's successor is not there any more
     assert viewer.sync_offset_ns is not None
     assert viewer.sync_offset_ns == pytest.approx(true_ns - ms(25), abs=ms(2))
 
 
-def test_trap_39_voice_stopped_for_five_minutes_does_not_grow_the_delay() -> None:
+def test_voice_stopped_for_five_minutes_does_not_grow_the_delay() -> None:
     """webrtc:11894: the loop must not go on integrating an error that nothing can repair."""
     resumes = 15_500  # packet number: 310 s
     talk = voice(10) + [sound(n) for n in range(resumes, resumes + 500)]
@@ -280,7 +280,7 @@ def test_sync_moves_one_stream_at_a_time_and_takes_away_before_it_adds() -> None
     )  # with nothing more to give the voice keeps its delay, the picture waits
 
 
-def test_trap_39_a_refused_delay_is_given_up_step_by_step() -> None:
+def test_a_refused_delay_is_given_up_step_by_step() -> None:
     """webrtc:11805: x 0.9, else the wish grows without bound."""
     sync = StreamSync()
     for _ in range(5):
@@ -300,7 +300,7 @@ def test_streams_more_than_10_s_apart_are_not_one_talk() -> None:
 # Sender reports.
 
 
-def test_trap_04_two_good_reports_are_needed_and_bad_ones_change_nothing() -> None:
+def test_two_good_reports_are_needed_and_bad_ones_change_nothing() -> None:
     """rtc_base/rtp_to_ntp_estimator.cc."""
     told = ReportMap()
     assert told.update(EPOCH_NS, 1_000) and told.ntp_ns(1_000) is None
@@ -315,7 +315,7 @@ def test_trap_04_two_good_reports_are_needed_and_bad_ones_change_nothing() -> No
     assert told.ntp_ns(181_000) == before
 
 
-def test_trap_05_a_clock_step_is_believed_at_the_third_report() -> None:
+def test_a_clock_step_is_believed_at_the_third_report() -> None:
     told = ReportMap()
     for n in range(5):
         told.update(EPOCH_NS + n * NS_PER_S, n * 90_000)
@@ -327,7 +327,7 @@ def test_trap_05_a_clock_step_is_believed_at_the_third_report() -> None:
     assert told.ntp_ns(9 * 90_000) == pytest.approx(stepped_ns + 9 * NS_PER_S, abs=2)
 
 
-def test_trap_01_rtp_wraps_in_both_streams_and_their_reports() -> None:
+def test_rtp_wraps_in_both_streams_and_their_reports() -> None:
     wraps_at = seconds(9)
     heard0, seen0 = 2**32 - wraps_at * 48 // ms(1), 2**32 - wraps_at * 90 // ms(1)
     plain, _ = watch(voice(20), lips(20), reports(20))
@@ -352,7 +352,7 @@ def test_sound_starts_with_the_first_packet_and_a_target_of_80_ms() -> None:
     assert 25 <= latency_ms(page, 140) <= 40  # which it keeps: up to target + 20 nothing is played faster
 
 
-def test_trap_41_one_lost_packet_costs_one_packet_and_leaves_no_latency() -> None:
+def test_one_lost_packet_costs_one_packet_and_leaves_no_latency() -> None:
     page, viewer = watch(voice(4, skip=lambda n: n == 100))
     lost = [o for o in page.observed if o.what is Heard.PASSING]
     assert viewer.counters.concealed_ns == PACKET_NS and viewer.counters.concealments == 1
@@ -429,7 +429,7 @@ def test_a_full_buffer_is_thrown_away_and_started_anew() -> None:
     assert [row[2] for row in page.sounds][:2] == [0, 300]
 
 
-def test_trap_37_a_marked_pause_passes_and_costs_nothing() -> None:
+def test_a_marked_pause_passes_and_costs_nothing() -> None:
     """Opus DTX: a packet every 400 ms while nothing is said, then straight on; not jitter, not loss."""
     dtx = [sound(n, pause=True, pts_ns=n * PACKET_NS) for n in range(100, 200, 20)]
     page, viewer = watch([sound(n) for n in range(100)], dtx, [sound(n) for n in range(200, 400)])
@@ -449,14 +449,14 @@ def test_comfort_silence_is_a_stop_of_the_content_not_a_loss() -> None:
     assert viewer.counters.concealed_ns <= ms(40)
 
 
-def test_trap_15_two_packets_on_one_stamp_are_one() -> None:
+def test_two_packets_on_one_stamp_are_one() -> None:
     """A 40 ms frame cut in two by a sender that stamps both alike: half of it is thrown away."""
     doubled = [sound(n, stamp=n // 2 * 1_920) for n in range(200)]
     _, viewer = watch(doubled)
     assert viewer.counters.concealed_ns >= ms(1_500)
 
 
-def test_trap_02_a_restart_far_back_is_played_and_not_a_wrap() -> None:
+def test_a_restart_far_back_is_played_and_not_a_wrap() -> None:
     again = [sound(n, stamp=n * 960 - 48_000 * 60) for n in range(200, 400)]
     page, _ = watch([sound(n) for n in range(200)], again, until_ns=seconds(9))
     assert 300 in {row[2] for row in page.sounds}
@@ -473,7 +473,7 @@ def test_the_picture_delay_is_jitter_plus_decode_plus_render() -> None:
     assert viewer.picture_delay_ns == ms(60)
 
 
-def test_trap_30_nothing_is_shown_before_a_key_frame_and_one_is_asked_for() -> None:
+def test_nothing_is_shown_before_a_key_frame_and_one_is_asked_for() -> None:
     """video_receive_stream2.h: at once, then every 200 ms, but a sender hears one in 300 ms."""
     page, _ = watch([event for event in lips(3) if event[2].number > 0], until_ns=seconds(3))  # type: ignore[attr-defined]
     assert not page.pictures
@@ -483,7 +483,7 @@ def test_trap_30_nothing_is_shown_before_a_key_frame_and_one_is_asked_for() -> N
     assert gaps and min(gaps) >= ms(300) and max(gaps) <= ms(400)
 
 
-def test_trap_42_a_frame_that_never_comes_freezes_until_the_next_key_frame() -> None:
+def test_a_frame_that_never_comes_freezes_until_the_next_key_frame() -> None:
     """kMaxWaitForFrame: nobody asks for 3 s, because the missing frame might still be sent again."""
     stream = [picture(n, is_key=n in (0, 125)) for n in range(200) if n != 30]
     page, viewer = watch(stream)
@@ -493,7 +493,7 @@ def test_trap_42_a_frame_that_never_comes_freezes_until_the_next_key_frame() -> 
     assert viewer.counters.freezes == 1 and viewer.counters.pictures_dropped == 94
 
 
-def test_trap_17_a_frame_sent_again_is_shown_late_but_teaches_nothing() -> None:
+def test_a_frame_sent_again_is_shown_late_but_teaches_nothing() -> None:
     again = picture(100, arrives_ns=100 * FRAME_NS + ms(200), retransmitted=True)
     page, viewer = watch([event for event in lips(8) if event[2].number != 100], [again])  # type: ignore[attr-defined]
     assert [ref for _, ref in page.pictures][:190] == list(range(190))
@@ -530,7 +530,7 @@ def test_late_frames_that_nobody_needs_are_skipped() -> None:
     assert skipped and skipped <= set(range(401, 453, 2)) and len(skipped) >= 20
 
 
-def test_trap_17_frames_sent_again_again_and_again_still_teach_nothing() -> None:
+def test_frames_sent_again_again_and_again_still_teach_nothing() -> None:
     stream = [
         picture(n, arrives_ns=n * FRAME_NS + NETWORK_NS + ms(35) * (n % 3 == 1), retransmitted=n % 3 == 1)
         for n in range(250)
@@ -543,7 +543,7 @@ def test_trap_17_frames_sent_again_again_and_again_still_teach_nothing() -> None
 
 
 def test_picture_jitter_is_waited_for_but_not_below_5_fps() -> None:
-    """jitter_estimator.cc: 2.33 sigma - 30 ms; trap 42 at < 5 fps jitter says nothing."""
+    """jitter_estimator.cc: 2.33 sigma - 30 ms; at < 5 fps jitter says nothing."""
     shaky = [picture(n, arrives_ns=n * FRAME_NS + NETWORK_NS + ms(37) * (n * 7 % 5) // 2) for n in range(300)]
     assert watch(shaky)[1].picture_delay_ns >= ms(45)
     slides = [
@@ -572,7 +572,7 @@ def test_on_a_real_screen_of_frames_in_one_refresh_only_the_newest_is_seen() -> 
     assert viewer.counters.pictures_dropped > 30
 
 
-def test_trap_25_a_route_step_is_ignored_for_150_frames_then_believed() -> None:
+def test_a_route_step_is_ignored_for_150_frames_then_believed() -> None:
     """timestamp_extrapolator.h: outliers beyond 2 sigma once 300 frames are known, at most 150 in a row."""
     stream = [picture(n, arrives_ns=n * FRAME_NS + NETWORK_NS + (ms(200) if n >= 400 else 0)) for n in range(700)]
     page, viewer = watch(stream)

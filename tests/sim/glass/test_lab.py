@@ -12,7 +12,7 @@ from avsync.glass.marks import Mark, number_of
 from avsync.glass.reading import GlassReading, Pictures, State
 from avsync.glass.recording import FrameSeen, Recording
 from avsync.units import NS_PER_MS, ms, seconds
-from sim.glass.lab import Columns, Line, columns, compare, faults_of, glass_log, measured, predict, table
+from sim.glass.lab import Columns, Line, columns, compare, faults_of, measured, predict, presented_at_the_glass, table
 from sim.run.world import Run
 from sim.scenario.scenario import Scenario
 from sim.truth.logs import position
@@ -101,7 +101,9 @@ def test_what_was_seen_and_heard_is_written_to_the_millisecond_and_what_was_neve
         at_ms=np.array([990.0, 1005.0, 1015.0, 1040.0]), position_ms=np.array([40.0, 63.0, np.nan, 0.0]),
         first_ms=at_ms, lasts_ms=at_ms, idle=np.array([False, False, False, True]),
     )  # fmt: skip
-    left = glass_log(source, lips, reading, lambda at: np.round(at * 1e6).astype(np.int64)).table(source.table())
+    left = presented_at_the_glass(source, lips, reading, lambda at: np.round(at * 1e6).astype(np.int64)).table(
+        source.table()
+    )
     assert left.at_ns.tolist() == [ms(995), ms(1005)] and left.end_ns.tolist() == [ms(1005), ms(1015)]
     assert left.from_ns.tolist() == [ms(22.5), ms(32.5)] and left.ref.tolist() == [1, 1]
     assert (left.shown_ns.tolist(), left.shown_ref.tolist()) == ([ms(990), ms(1040)], [1, -1])

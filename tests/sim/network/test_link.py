@@ -182,7 +182,7 @@ def test_an_outage_loses_what_is_sent_in_it() -> None:
     assert set(runs(lost)) == {20} and len(runs(lost)) == 20
 
 
-def test_trap_25_a_route_step_up_and_back_for_both_and_for_one_kind() -> None:
+def test_a_route_step_up_and_back_for_both_and_for_one_kind() -> None:
     tested = link(delay_ns=ms(40))
     up = tested.add_delay(ms(200))
     assert tested.send(1, 0, AUDIO) == (ms(240),)

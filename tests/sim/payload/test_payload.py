@@ -7,7 +7,7 @@ import pytest
 
 from avsync.units import ms, seconds
 from sim.payload.payload import SAMPLE_NS, heard, shown, times
-from sim.truth.truth import GlassLog, SourceLog
+from sim.truth.truth import PresentationLog, SourceLog
 from tests.sim.payload.payload_story import IDLE_MARK, SCALE, Marked, content_of
 
 
@@ -22,7 +22,7 @@ def a_turn(start_ns: int = 0, length_ns: int = seconds(1)) -> SourceLog:
     return source
 
 
-def positions(source: SourceLog, glass: GlassLog, from_ns: int, to_ns: int) -> np.ndarray:
+def positions(source: SourceLog, glass: PresentationLog, from_ns: int, to_ns: int) -> np.ndarray:
     """Content position of each sample in ms, NaN where nothing was heard."""
     made = source.table()
     pcm = heard(made, glass.table(made), Marked(made), from_ns, (to_ns - from_ns) // SAMPLE_NS)
@@ -30,7 +30,7 @@ def positions(source: SourceLog, glass: GlassLog, from_ns: int, to_ns: int) -> n
 
 
 def test_sound_is_heard_where_it_left_and_silence_is_silence() -> None:
-    source, glass = a_turn(start_ns=seconds(5)), GlassLog()
+    source, glass = a_turn(start_ns=seconds(5)), PresentationLog()
     glass.heard(ms(100), ms(20), 0, 0, ms(20))
     glass.heard(ms(140), ms(20), 1, 0, ms(20))  # 20 ms of nothing before it
     at = positions(source, glass, 0, ms(200))
@@ -41,7 +41,7 @@ def test_sound_is_heard_where_it_left_and_silence_is_silence() -> None:
 
 
 def test_what_is_played_faster_runs_faster_through_its_content() -> None:
-    source, glass = a_turn(), GlassLog()
+    source, glass = a_turn(), PresentationLog()
     glass.heard(0, ms(15), 0, 0, ms(20))
     glass.heard(ms(15), ms(25), 1, 0, ms(20))  # and slower
     at = positions(source, glass, 0, ms(40))
@@ -52,7 +52,7 @@ def test_what_is_played_faster_runs_faster_through_its_content() -> None:
 
 def test_only_the_part_of_a_unit_that_left_is_heard() -> None:
     """A packet may carry the second half of a unit; what begins next cuts it short."""
-    source, glass = a_turn(), GlassLog()
+    source, glass = a_turn(), PresentationLog()
     glass.heard(0, ms(10), 3, ms(10), ms(10))
     glass.heard(ms(5), ms(10), 7, 0, ms(10))
     at = positions(source, glass, 0, ms(20))
@@ -64,7 +64,7 @@ def test_only_the_part_of_a_unit_that_left_is_heard() -> None:
 
 def test_at_its_own_pace_samples_are_copied_not_mixed() -> None:
     """Interpolated speech loses its treble: a stretch that starts between two samples is shifted by whole ones."""
-    source, glass = a_turn(), GlassLog()
+    source, glass = a_turn(), PresentationLog()
     glass.heard(31_000, ms(20), 2, 0, ms(20))
     at = positions(source, glass, 0, ms(20))
     whole = at[~np.isnan(at)] * 1e6 / SAMPLE_NS
@@ -74,7 +74,7 @@ def test_at_its_own_pace_samples_are_copied_not_mixed() -> None:
 
 @pytest.mark.parametrize("cut_ns", [0, 1, SAMPLE_NS, ms(7), ms(33)])
 def test_any_cut_of_the_time_gives_the_same_sound(cut_ns: int) -> None:
-    source, glass = a_turn(), GlassLog()
+    source, glass = a_turn(), PresentationLog()
     for index in range(10):
         glass.heard(index * ms(20) + index % 3 * 17_000, ms(18 + index % 4), index, 0, ms(20))
     cut = cut_ns // SAMPLE_NS * SAMPLE_NS
@@ -84,7 +84,7 @@ def test_any_cut_of_the_time_gives_the_same_sound(cut_ns: int) -> None:
 
 
 def test_pictures_come_when_they_were_shown_and_idle_ones_are_idle() -> None:
-    source, glass = a_turn(start_ns=seconds(2)), GlassLog()
+    source, glass = a_turn(start_ns=seconds(2)), PresentationLog()
     for at, ref in ((10, -1), (50, 0), (90, 1), (130, 1), (170, -1), (210, 5)):
         glass.shown(ms(at), ref)
     made = source.table()
@@ -97,7 +97,7 @@ def test_pictures_come_when_they_were_shown_and_idle_ones_are_idle() -> None:
 
 
 def test_a_viewer_who_got_nothing_got_nothing() -> None:
-    source, glass = a_turn(), GlassLog()
+    source, glass = a_turn(), PresentationLog()
     made = source.table()
     left = glass.table(made)
     assert times(left) is None
@@ -113,7 +113,7 @@ def test_pictures_of_two_turns_in_one_chunk_keep_their_order() -> None:
     source.turn(1, seconds(1))
     for at in range(0, ms(200), ms(40)):
         source.picture(seconds(1) + at, ms(40), 1, seconds(1) + at)
-    glass = GlassLog()
+    glass = PresentationLog()
     order = [24, 25, -1, 23, 26]
     for index, ref in enumerate(order):
         glass.shown(ms(40 * index), ref)

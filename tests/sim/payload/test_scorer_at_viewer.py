@@ -11,7 +11,7 @@ import pytest
 from avsync.units import ms, seconds
 from sim.payload.scorer_at_viewer import Scored, as_record, columns, score
 from sim.run.world import Run
-from sim.truth.truth import GlassLog, offsets
+from sim.truth.truth import PresentationLog, offsets
 from tests.sim.payload.payload_story import Read, Reader, marked
 from tests.sim.small_world import run, small, varied
 
@@ -132,7 +132,7 @@ def test_one_frame_away_is_within_one_frame() -> None:
 
 def test_a_call_without_a_viewer_has_no_windows() -> None:
     one = run(small(4.0))
-    one.viewer_glass = GlassLog()
+    one.viewer_glass = PresentationLog()
     assert score(one, marked(one), Reader()) == []
 
 

@@ -67,7 +67,7 @@ class Line:
 # ---- headers
 
 
-def test_trap_01_stamps_and_sequence_numbers_are_32_and_16_bits_and_wrap() -> None:
+def test_stamps_and_sequence_numbers_are_32_and_16_bits_and_wrap() -> None:
     line = Line(start=RtpStart(audio_rtp=WRAP - 960, video_rtp=WRAP - 3600, seq=SEQ_WRAP - 1))
     for i in range(3):
         line.sound(ms(20) * i)
@@ -90,7 +90,7 @@ def test_any_stamp_is_its_ticks_from_the_start_modulo_2_to_the_32(stamp: int, st
     assert line.end.pictures[0][1].rtp == (start + ns_to_ticks(stamp, 90_000)) % WRAP
 
 
-def test_trap_15_a_picture_travels_in_packets_and_is_there_with_the_last_of_them() -> None:
+def test_a_picture_travels_in_packets_and_is_there_with_the_last_of_them() -> None:
     line = Line()
     line.link.set(rate_bps=1_000_000)
     line.picture(0, size=1_200 * 10)
@@ -100,7 +100,7 @@ def test_trap_15_a_picture_travels_in_packets_and_is_there_with_the_last_of_them
 
 
 @pytest.mark.parametrize("again", [0, ms(20)])
-def test_trap_02_a_stamp_that_does_not_grow_is_counted(again: int) -> None:
+def test_a_stamp_that_does_not_grow_is_counted(again: int) -> None:
     line = Line()
     for stamp in (ms(20), again):
         line.sound(stamp)
@@ -137,7 +137,7 @@ def instants(line: Line) -> dict[Any, list[tuple[int, int]]]:
 
 
 @pytest.mark.parametrize("ppm", [0, 250])
-def test_trap_07_a_report_names_the_senders_clock_and_its_stamp_of_the_same_instant(ppm: int) -> None:
+def test_a_report_names_the_senders_clock_and_its_stamp_of_the_same_instant(ppm: int) -> None:
     line = talking(ppm=ppm).until(seconds(10))
     assert len(line.end.reports) == 20
     for at, report in line.end.reports:
@@ -161,7 +161,7 @@ def test_a_host_that_sleeps_reports_nothing() -> None:
     assert min(at for at, _ in line.end.reports) > seconds(5)
 
 
-def test_trap_31_reports_go_missing_for_one_stream_and_come_back() -> None:
+def test_reports_go_missing_for_one_stream_and_come_back() -> None:
     line = talking()
     line.sender.report_fault[VIDEO] = ("missing", 0)
     line.until(seconds(4))
@@ -170,7 +170,7 @@ def test_trap_31_reports_go_missing_for_one_stream_and_come_back() -> None:
     assert len(found[AUDIO]) == 8 and len(found[VIDEO]) == 4
 
 
-def test_trap_04_late_reports_come_later_and_say_what_they_would_have_said() -> None:
+def test_late_reports_come_later_and_say_what_they_would_have_said() -> None:
     line, on_time = talking(), talking()
     line.sender.report_fault[AUDIO] = ("late", ms(300))
     late, usual = instants(line.until(seconds(5))), instants(on_time.until(seconds(5)))
@@ -178,7 +178,7 @@ def test_trap_04_late_reports_come_later_and_say_what_they_would_have_said() -> 
     assert late[AUDIO] == [(at + ms(300), ntp) for at, ntp in usual[AUDIO]][: len(late[AUDIO])]
 
 
-def test_trap_05_reports_that_are_wrong_or_whose_clock_stepped_differ_in_their_ntp_alone() -> None:
+def test_reports_that_are_wrong_or_whose_clock_stepped_differ_in_their_ntp_alone() -> None:
     line, right = talking(), talking()
     line.sender.report_fault[VIDEO] = ("wrong", ms(200))
     wrong, usual = instants(line.until(seconds(5))), instants(right.until(seconds(5)))
@@ -206,7 +206,7 @@ def test_lost_sound_is_lost() -> None:
     assert line.until(seconds(2)).end.sounds == [] and line.leg.lost_sounds == 1
 
 
-def test_trap_17_a_picture_is_sent_again_and_says_so() -> None:
+def test_a_picture_is_sent_again_and_says_so() -> None:
     line = lost_until(ms(10))
     line.picture(0)
     ((at, frame),) = line.until(seconds(2)).end.pictures
@@ -248,7 +248,7 @@ def begun() -> Eye:
     return eye
 
 
-def test_trap_30_nothing_is_decoded_before_the_first_key_frame() -> None:
+def test_nothing_is_decoded_before_the_first_key_frame() -> None:
     eye = Eye()
     assert eye.take(5, 0) == eye.take(6, 40) == [] and eye.asked == 1
     assert eye.decoder.first_decodable_ns is None
@@ -267,7 +267,7 @@ def test_a_picture_that_came_twice_is_decoded_once() -> None:
     assert eye.take(2, 40) == [2] and eye.take(2, 50) == []
 
 
-def test_trap_42_what_depends_on_a_picture_that_never_came_waits_for_a_key_frame() -> None:
+def test_what_depends_on_a_picture_that_never_came_waits_for_a_key_frame() -> None:
     eye = begun()
     assert eye.take(3, 40) == []
     later = [eye.take(number, 40 * (number - 2)) for number in range(4, 30)]

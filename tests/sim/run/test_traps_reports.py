@@ -47,21 +47,21 @@ def placed_off_ns(unit: MediaUnit) -> int:
     return unit.pts_ns - seconds(1) - at
 
 
-def test_trap_09_reports_two_seconds_ahead_of_the_media_place_it_all_the_same() -> None:
-    """trap 09: what counts is that both numbers of a report name one instant, not which."""
+def test_reports_two_seconds_ahead_of_the_media_place_it_all_the_same() -> None:
+    """What counts is that both numbers of a report name one instant, not which."""
     last = received(report_lead_ns=seconds(2))[-1]
     assert abs(placed_off_ns(last)) <= ms(1)
 
 
-def test_trap_13_each_stream_has_its_own_way() -> None:
-    """trap 13: pictures that are always 120 ms longer on the way are not 120 ms later content."""
+def test_each_stream_has_its_own_way() -> None:
+    """Pictures that are always 120 ms longer on the way are not 120 ms later content."""
     pictures = received(picture_way_ns=ms(120))
     assert placed_off_ns(pictures[0]) == ms(120)  # by arrival, before any report
     assert abs(placed_off_ns(pictures[-1])) <= ms(1)
 
 
-def test_trap_23_a_drift_that_is_being_corrected_is_still_seen() -> None:
-    """trap 23: the estimate looks at arrivals against the sender's own stamps, never at the corrected output."""
+def test_a_drift_that_is_being_corrected_is_still_seen() -> None:
+    """The estimate looks at arrivals against the sender's own stamps, never at the corrected output."""
     scenario = build(
         {
             "avsync": 1, "about": "A provider that runs fast.", "tags": ["reference", "drift"], "duration_s": 130,

@@ -99,7 +99,7 @@ def test_a_timer_is_alive_once_however_often_it_is_armed() -> None:
 
 
 def test_one_live_timer_per_engine() -> None:
-    """trap 43: with more than one, each push would add a chain of polls that never ends."""
+    """With more than one, each push would add a chain of polls that never ends."""
     env = VirtualTime(0)
     polled: list[int] = []
 
@@ -117,7 +117,7 @@ def test_one_live_timer_per_engine() -> None:
 
 
 @given(ppm=st.integers(-5000, 5000), at=st.integers(0, seconds(100_000)))
-def test_trap_22_a_hosts_time_and_true_time_are_inverse_to_the_nanosecond(ppm: int, at: int) -> None:
+def test_a_hosts_time_and_true_time_are_inverse_to_the_nanosecond(ppm: int, at: int) -> None:
     host = Host(VirtualTime(0), ppm)
     true = host.true_ns(at)
     assert host.local_ns(true) >= at > host.local_ns(true - 1)
@@ -125,7 +125,7 @@ def test_trap_22_a_hosts_time_and_true_time_are_inverse_to_the_nanosecond(ppm: i
 
 
 @pytest.mark.parametrize("ppm", [-200, 200])
-def test_trap_22_a_clients_clock_changes_neither_the_offset_nor_the_voice(ppm: int) -> None:
+def test_a_clients_clock_changes_neither_the_offset_nor_the_voice(ppm: int) -> None:
     one = run(small(6.0, clocks={"client": {"ppm": ppm}}))
     assert np.max(np.abs(truth_ms(one, "viewer", after_s=2))) < 2
     at, _, content, _ = heard(one, "viewer")[-1]
@@ -161,9 +161,7 @@ def barge_in(topology: str, viewer: str, policy: str = "default") -> Run:
 
 @pytest.mark.parametrize("viewer", BOTH)
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_trap_47_nothing_stale_leaves_us_although_the_old_turn_is_pushed_for_300_ms_more(
-    topology: str, viewer: str
-) -> None:
+def test_nothing_stale_leaves_us_although_the_old_turn_is_pushed_for_300_ms_more(topology: str, viewer: str) -> None:
     one = barge_in(topology, viewer)
     row = measure(one)
     made = one.source.table()
@@ -175,7 +173,7 @@ def test_trap_47_nothing_stale_leaves_us_although_the_old_turn_is_pushed_for_300
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_trap_49_after_an_interrupt_the_old_mouth_is_off_the_screen(topology: str) -> None:
+def test_after_an_interrupt_the_old_mouth_is_off_the_screen(topology: str) -> None:
     one = barge_in(topology, "avsync")
     made = one.source.table()
     for at, ref in shown(one, "output"):
@@ -190,7 +188,7 @@ def test_who_has_no_epochs_leaks() -> None:
 # ---- hosts that sleep
 
 
-def test_trap_26_a_sender_that_slept_sends_no_burst() -> None:
+def test_a_sender_that_slept_sends_no_burst() -> None:
     steps = [{"at_s": 2.0, "do": "sleep", "for_s": 1.0, "host": "sender"}]
     one = run(small(6.0, source={"video": {"resume": "burst"}}, steps=steps))
     row = measure(one)
@@ -226,7 +224,7 @@ def with_one_sound_lost(topology: str, leg: str, viewer: str, lost: bool) -> Run
     ("topology", "leg"),
     [("local_encode", "to_viewer"), ("provider_bridge", "to_bridge"), ("provider_bridge", "to_viewer")],
 )
-def test_trap_41_one_sound_packet_lost_costs_one_packet_and_no_latency(topology: str, leg: str, viewer: str) -> None:
+def test_one_sound_packet_lost_costs_one_packet_and_no_latency(topology: str, leg: str, viewer: str) -> None:
     lossy, whole = (with_one_sound_lost(topology, leg, viewer, lost) for lost in (True, False))
     said = [sum(to - start for _, _, start, to in heard(one, "viewer")) for one in (lossy, whole)]
     assert said[1] - said[0] == pytest.approx(20, abs=0.5)
@@ -253,7 +251,7 @@ def test_packets_that_overtake_each_other_cost_nothing_but_time(viewer: str) -> 
 
 
 @pytest.mark.parametrize("viewer", BOTH)
-def test_trap_42_what_depends_on_a_lost_picture_is_not_shown_before_the_next_key_frame(viewer: str) -> None:
+def test_what_depends_on_a_lost_picture_is_not_shown_before_the_next_key_frame(viewer: str) -> None:
     """All packets of 0.9 s are lost, the first of them too often to be sent again; the viewer asks for a key frame."""
     step = {"at_s": 3.0, "do": "impair", "for_s": 0.9, "only": "video", "loss": 1.0}
     one = run(small(12.0, steps=[step]), viewer=viewer)
@@ -273,7 +271,7 @@ def lips_150_ms_late(viewer: str, *reports: dict[str, object], after_s: float = 
     return float(np.median(truth_ms(run(small(22.0, steps=steps), viewer=viewer), "viewer", after_s=after_s)))
 
 
-def test_trap_31_a_browser_corrects_by_reports_alone() -> None:
+def test_a_browser_corrects_by_reports_alone() -> None:
     assert abs(lips_150_ms_late("browser")) < 60
     missing = {"at_s": 0.0, "do": "reports", "mode": "missing"}
     # Uncorrected: 150 ms, less the 37 by which a browser's sound is later than its pictures anyway.
@@ -281,12 +279,12 @@ def test_trap_31_a_browser_corrects_by_reports_alone() -> None:
     assert lips_150_ms_late("browser", {**missing, "only": "video"}) > 105
 
 
-def test_trap_04_late_reports_say_the_same() -> None:
+def test_late_reports_say_the_same() -> None:
     late = {"at_s": 0.0, "do": "reports", "mode": "late", "by_ms": 300}
     assert lips_150_ms_late("browser", late) == pytest.approx(lips_150_ms_late("browser"), abs=12)
 
 
-def test_trap_08_reports_that_lie_make_a_browser_wrong_by_their_lie() -> None:
+def test_reports_that_lie_make_a_browser_wrong_by_their_lie() -> None:
     lie = {"at_s": 0.0, "do": "reports", "mode": "wrong", "by_ms": 200, "only": "video"}
     both = {"at_s": 0.0, "do": "reports", "mode": "wrong", "by_ms": 200}
     assert lips_150_ms_late("browser", lie) == pytest.approx(200, abs=45)  # it lets ±30 be
@@ -303,7 +301,7 @@ def wrapped(start: int, seq: int) -> Row:
     return measure(run(small(6.0, topology="provider_bridge", network=legs)))
 
 
-def test_trap_01_counters_that_wrap_on_both_legs_change_nothing() -> None:
+def test_counters_that_wrap_on_both_legs_change_nothing() -> None:
     """2^32 - 48 000 is one second of sound before the wrap, 65 500 some frames before the other."""
     assert wrapped((1 << 32) - 48_000, 65_500) == wrapped(1 << 30, 1_000)
 

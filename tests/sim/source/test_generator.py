@@ -80,7 +80,7 @@ def test_a_new_turn_begins_where_the_later_stream_stopped_and_content_never_goes
     assert next(m for m in second if m.kind is VIDEO).is_key
 
 
-def test_trap_40_at_0_88_of_real_time_22_pictures_a_second_are_made() -> None:
+def test_at_0_88_of_real_time_22_pictures_a_second_are_made() -> None:
     told = Told(video={"speed": 0.88}).talk(12.0).until(12)
     in_10_s = [at for at, _ in told.of(VIDEO) if 1000 <= at < 11_000]
     assert len(in_10_s) == 220
@@ -163,7 +163,7 @@ def stalled(mode: str, only: Kind | None = VIDEO, **source: Any) -> Told:
     return told.at(1, lambda: told.speaker.stall(seconds(1), only, mode)).until(6)
 
 
-def test_trap_32_live_goes_on_at_the_present_moment_and_what_was_between_is_never_made() -> None:
+def test_live_goes_on_at_the_present_moment_and_what_was_between_is_never_made() -> None:
     told = stalled("live")
     assert not [at for at, _ in told.of(VIDEO) if 1000 <= at < 2000]
     assert max(told.late(VIDEO)) == 0
@@ -172,14 +172,14 @@ def test_trap_32_live_goes_on_at_the_present_moment_and_what_was_between_is_neve
     assert [content for _, content in told.of(AUDIO)] == list(range(0, 4000, 20))
 
 
-def test_trap_32_burst_hands_over_all_that_was_missed_at_once() -> None:
+def test_burst_hands_over_all_that_was_missed_at_once() -> None:
     told = stalled("burst")
     assert [content for _, content in told.of(VIDEO)] == list(range(0, 4000, 40))
     at_once = [content for at, content in told.of(VIDEO) if at == 2000]
     assert len(at_once) >= 24 and max(told.late(VIDEO)[-40:]) == 0
 
 
-def test_trap_32_continue_goes_on_where_it_stopped_and_stays_behind() -> None:
+def test_continue_goes_on_where_it_stopped_and_stays_behind() -> None:
     told = stalled("continue")
     contents = [content for _, content in told.of(VIDEO)]
     assert contents == list(range(0, 4000, 40))
@@ -203,7 +203,7 @@ def test_both_stall_together() -> None:
     assert not [at for at, _ in told.units if seconds(1) <= at < seconds(2)]
 
 
-def test_trap_34_a_stall_ends_in_the_first_turn_after_it_too() -> None:
+def test_a_stall_ends_in_the_first_turn_after_it_too() -> None:
     told = Told().talk(1.0)
     told.at(0.5, lambda: told.speaker.stall(seconds(1), None, "live")).until(2)
     told.talk(1.0).until(4)
@@ -218,7 +218,7 @@ def paused(**pause: Any) -> Told:
     return told.at(1, lambda: told.speaker.pause(seconds(1), **pause)).until(5)
 
 
-def test_trap_37_a_marked_pause_says_so_at_once_and_every_400_ms() -> None:
+def test_a_marked_pause_says_so_at_once_and_every_400_ms() -> None:
     told = paused(marked=True)
     marks = [(at // ms(1), m.content_ns // ms(1)) for at, m in told.units if m.pause]
     assert marks == [(at, at) for at in (marks[0][0], marks[0][0] + 400, marks[0][0] + 800)]
@@ -238,7 +238,7 @@ def test_an_unmarked_pause_says_nothing_and_the_content_goes_on_all_the_same() -
     assert set(told.late(VIDEO)) == {0}
 
 
-def test_trap_54_a_loop_plays_on_and_its_content_goes_round_as_a_whole() -> None:
+def test_a_loop_plays_on_and_its_content_goes_round_as_a_whole() -> None:
     """Its pictures are shorter than its sound, so they come a little earlier each time; what belongs together stays."""
     told = Told(loop={"audio_s": 1.0, "video_s": 0.96}).talk(5.0).until(6)
     starts = [content for _, content in told.of(VIDEO) if content % 1000 == 0]
@@ -261,7 +261,7 @@ def test_blocks_are_drawn_from_the_seed() -> None:
     assert one == same != other
 
 
-def test_trap_27_of_a_backlog_all_is_there_at_once() -> None:
+def test_of_a_backlog_all_is_there_at_once() -> None:
     told = Told()
     told.at(1, lambda: told.talk(3.0, backlog_s=1.0)).until(6)
     assert len([at for at, _ in told.of(AUDIO) if at == 1000]) >= 50
@@ -269,7 +269,7 @@ def test_trap_27_of_a_backlog_all_is_there_at_once() -> None:
     assert told.of(VIDEO)[-1] == (2960, 2960)
 
 
-def test_trap_42_a_frame_rate_that_wanders_is_written_down_as_it_was() -> None:
+def test_a_frame_rate_that_wanders_is_written_down_as_it_was() -> None:
     told = Told(video={"variable_fps": [10, 30]}).talk(10.0).until(11)
     made = told.log.table()
     durations = made.pictures.duration_ns[1:-1] / 1e6
@@ -278,7 +278,7 @@ def test_trap_42_a_frame_rate_that_wanders_is_written_down_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("fps", ["30000/1001", 24, 7])
-def test_trap_21_frames_are_counted_and_their_lengths_never_added_up(fps: str | int) -> None:
+def test_frames_are_counted_and_their_lengths_never_added_up(fps: str | int) -> None:
     told = Told(video={"fps": fps}).talk(60.0).until(61)
     *_, last = (m for _, m in told.units if m.kind is VIDEO)
     count = len(told.of(VIDEO)) - 1
@@ -286,7 +286,7 @@ def test_trap_21_frames_are_counted_and_their_lengths_never_added_up(fps: str | 
     assert abs(last.content_ns * rate.numerator - count * seconds(1) * rate.denominator) <= rate.numerator
 
 
-def test_trap_53_the_sample_rate_changes_in_the_middle() -> None:
+def test_the_sample_rate_changes_in_the_middle() -> None:
     told = Told(audio={"rate_hz": 44_100}).talk(3.0)
     told.at(1, lambda: told.speaker.change_rate(22_050)).until(4)
     sounds = [m for _, m in told.units if m.kind is AUDIO]
@@ -294,7 +294,7 @@ def test_trap_53_the_sample_rate_changes_in_the_middle() -> None:
     assert {m.duration_ns for m in sounds} == {ms(20)} and set(told.late(AUDIO)) == {0}
 
 
-def test_trap_40_the_frame_rate_changes_in_the_middle() -> None:
+def test_the_frame_rate_changes_in_the_middle() -> None:
     told = Told().talk(4.0)
     told.at(2, lambda: told.speaker.change_fps(20)).until(5)
     assert set(np.diff([c for _, c in told.of(VIDEO) if c > 2080])) == {50}
@@ -309,7 +309,7 @@ def test_pictures_that_join_late_begin_with_what_is_said_now() -> None:
 # ---- interrupts
 
 
-def test_trap_47_an_interrupted_generator_pushes_on_as_long_as_it_does_and_in_the_old_turn() -> None:
+def test_an_interrupted_generator_pushes_on_as_long_as_it_does_and_in_the_old_turn() -> None:
     told = Told().talk(4.0)
     told.at(1, lambda: told.speaker.interrupt(ms(300))).until(3)
     assert max(at for at, _ in told.units) in range(ms(1260), ms(1300)) and {m.turn for _, m in told.units} == {0}

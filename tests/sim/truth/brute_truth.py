@@ -13,7 +13,7 @@ from math import floor
 from typing import NamedTuple
 
 from avsync.units import ms
-from sim.truth.truth import ArrivalLog, GlassLog, SourceLog
+from sim.truth.truth import ArrivalLog, PresentationLog, SourceLog
 
 IDLE = -1
 
@@ -71,8 +71,8 @@ class History:
     shown: list[Shown] = field(default_factory=list)
     pauses: list[tuple[int, int, int]] = field(default_factory=list)
 
-    def logs(self) -> tuple[SourceLog, GlassLog]:
-        source, glass = SourceLog(), GlassLog()
+    def logs(self) -> tuple[SourceLog, PresentationLog]:
+        source, glass = SourceLog(), PresentationLog()
         for turn in self.turns:
             source.turn(turn.number, turn.start)
             if turn.end is not None:

@@ -32,7 +32,7 @@ from sim.truth.measures import (
     stale_units_leaked,
     within,
 )
-from sim.truth.truth import ArrivalLog, GlassLog, Offsets, SourceLog, State, offsets
+from sim.truth.truth import ArrivalLog, Offsets, PresentationLog, SourceLog, State, offsets
 from tests.sim.truth.brute_truth import IDLE, Heard, History, Shown
 
 M, N, D = State.MEASURED, State.NO_PICTURE, State.DEGRADED
@@ -220,7 +220,7 @@ def test_the_idle_picture_and_a_turns_end_break_a_freeze() -> None:
 # -- what was heard and shown ---------------------------------------------------------------
 
 
-def played(history: History, sound_delay: int = 0, picture_delay: int = 0) -> tuple[SourceLog, GlassLog]:
+def played(history: History, sound_delay: int = 0, picture_delay: int = 0) -> tuple[SourceLog, PresentationLog]:
     history.play(sound_delay, picture_delay)
     return history.logs()
 
@@ -234,7 +234,7 @@ def test_everything_played_is_all_heard_nothing_dropped_nothing_inserted() -> No
 
 
 def test_nothing_made_is_unknown() -> None:
-    logs = SourceLog(), GlassLog()
+    logs = SourceLog(), PresentationLog()
     assert content_heard_pct(*logs) is None and frames_dropped_pct(*logs) is None
     assert frames_repeated_pct(*logs) is None and silence_inserted_ms(*logs) is None
 
@@ -301,7 +301,7 @@ def test_a_far_viewer_with_another_clock_owes_what_should_have_reached_it() -> N
     history.say(1, 0, ms(10_000), interrupted=ms(8000))
     source, _ = history.logs()
     hour = ms(3_600_000)
-    glass = GlassLog(local_ns=lambda true_ns: true_ns - hour)
+    glass = PresentationLog(local_ns=lambda true_ns: true_ns - hour)
     for ref in range(250):  # 1.5 s away: what was made from 6.5 s on is caught on its way, but 5 .. 5.5 s is missing
         glass.heard(ref * ms(20) + ms(1500) - hour, ms(20), ref, 0, ms(20))
     assert content_heard_pct(source, glass) == pytest.approx(100 * 250 / 275)
@@ -310,7 +310,7 @@ def test_a_far_viewer_with_another_clock_owes_what_should_have_reached_it() -> N
 
 def test_without_an_interrupt_another_clock_makes_none() -> None:
     source, _ = played(talk())
-    glass = GlassLog(local_ns=lambda true_ns: true_ns - ms(1000))
+    glass = PresentationLog(local_ns=lambda true_ns: true_ns - ms(1000))
     assert interrupt_to_silence_ms(source, glass) is None
 
 
@@ -374,7 +374,7 @@ def test_silence_between_turns_is_not_inserted() -> None:
 # -- interrupts -----------------------------------------------------------------------------
 
 
-def interrupted(heard_until: int, shown_until: int) -> tuple[SourceLog, GlassLog]:
+def interrupted(heard_until: int, shown_until: int) -> tuple[SourceLog, PresentationLog]:
     history = History()
     history.say(1, 0, ms(2000), interrupted=ms(1010))
     history.play()
@@ -405,7 +405,7 @@ def test_what_leaves_at_the_very_instant_of_the_interrupt_is_no_leak() -> None:
     assert interrupt_to_silence_ms(*history.logs()) == 20.0
 
 
-def test_trap_49_a_repeated_old_mouth_is_no_new_unit_and_an_old_turn_is_stale_too() -> None:
+def test_a_repeated_old_mouth_is_no_new_unit_and_an_old_turn_is_stale_too() -> None:
     history = talk()
     history.say(2, ms(2000), ms(1000), interrupted=ms(1500))
     history.heard = [Heard(ms(1600), ms(20), 3, 0, ms(20))]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from avsync.errors import UsageError
 from avsync.units import ms
 from sim.truth.logs import PACK_VALUES
-from sim.truth.truth import GlassLog, Offsets, SourceLog, State, offset_at, offsets
+from sim.truth.truth import Offsets, PresentationLog, SourceLog, State, offset_at, offsets
 from tests.sim.truth.brute_truth import IDLE, Heard, History, Picture, Shown, Sound, Turn, samples
 
 NAMES = {State.MEASURED: "measured", State.NO_PICTURE: "no_picture", State.DEGRADED: "degraded"}
@@ -82,7 +82,7 @@ def test_sound_played_faster_moves_faster_through_its_content() -> None:
 
 
 def test_a_stretch_of_a_minute_does_not_overflow() -> None:
-    source, glass = SourceLog(), GlassLog()
+    source, glass = SourceLog(), PresentationLog()
     source.turn(0, 0)
     minute = ms(60_000)
     glass.heard(0, minute, source.sound(0, minute, 0, 0), 0, minute + minute // 1000)
@@ -253,8 +253,8 @@ def test_without_any_picture_ever_made_nothing_is_measured() -> None:
 
 
 def test_nothing_at_all_has_no_samples() -> None:
-    assert len(offsets(SourceLog(), GlassLog()).at_ns) == 0
-    assert offset_at(SourceLog(), GlassLog(), [0, 1])[1].tolist() == [False, False]
+    assert len(offsets(SourceLog(), PresentationLog()).at_ns) == 0
+    assert offset_at(SourceLog(), PresentationLog(), [0, 1])[1].tolist() == [False, False]
 
 
 # -- turns and interrupts -------------------------------------------------------------------
@@ -307,7 +307,7 @@ def test_the_last_turns_lips_left_on_screen_are_no_picture_of_this_one() -> None
     assert at(found, ms(3200)) == (0, "measured", False)
 
 
-def test_trap_49_a_stale_mouth_shown_in_the_next_turn_is_as_wrong_as_it_looks() -> None:
+def test_a_stale_mouth_shown_in_the_next_turn_is_as_wrong_as_it_looks() -> None:
     history = two_turns()
     history.play()
     history.shown.append(Shown(ms(3500), 0))
@@ -319,7 +319,7 @@ def test_an_interrupt_is_turned_into_the_points_own_time() -> None:
     history = two_turns(interrupted=ms(500))
     history.play(sound_delay=ms(7000), picture_delay=ms(7000))
     source, there = history.logs()
-    glass = GlassLog(local_ns=lambda true_ns: true_ns + ms(7000))
+    glass = PresentationLog(local_ns=lambda true_ns: true_ns + ms(7000))
     for stretch in history.heard:
         glass.heard(*stretch)
     for showing in history.shown:
@@ -357,7 +357,7 @@ def test_logs_may_be_read_in_the_middle_of_a_run_and_go_on() -> None:
 
 
 def test_long_logs_are_packed_and_lose_nothing() -> None:
-    source, glass = SourceLog(), GlassLog()
+    source, glass = SourceLog(), PresentationLog()
     source.turn(0, 0)
     count = PACK_VALUES // 2 + 3
     for index in range(count):
@@ -377,7 +377,7 @@ def test_what_is_logged_out_of_order_is_sorted() -> None:
 
 
 def test_a_log_that_cannot_be_true_is_refused() -> None:
-    source, glass = SourceLog(), GlassLog()
+    source, glass = SourceLog(), PresentationLog()
     source.turn(3, ms(100))
     with pytest.raises(UsageError, match="does not follow turn 3"):
         source.turn(3, ms(200))
@@ -391,7 +391,7 @@ def test_a_log_that_cannot_be_true_is_refused() -> None:
         offsets(source, glass)
 
 
-def test_trap_60_float_time_is_refused() -> None:
+def test_float_time_is_refused() -> None:
     source = SourceLog()
     source.turn(1, 0)
     source.sound(0, ms(20), 1, 0.5)  # type: ignore[arg-type]

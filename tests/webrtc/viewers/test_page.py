@@ -100,7 +100,7 @@ def test_what_it_sends_is_taken_and_nothing_after_its_end(told: dict[str, dict[s
 
 
 @pytest.mark.parametrize("name", ["chromium", "page time instead of wall clock", "wall clock stepped by an hour"])
-def test_trap_18_sounds_are_dated_in_the_pages_own_time(told: dict[str, dict[str, Any]], name: str) -> None:
+def test_sounds_are_dated_in_the_pages_own_time(told: dict[str, dict[str, Any]], name: str) -> None:
     for report in reports_of(told, name):
         assert report.sounds and report.frames
         assert all(-500e6 <= entry.page_ns - report.page_ns <= 20e6 for entry in report.sounds)

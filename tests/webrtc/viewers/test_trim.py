@@ -109,13 +109,13 @@ def test_when_reports_stop_it_stays_where_it_is() -> None:
     assert 0 < stopped < ms(40) and loop.trims[-1] == pytest.approx(stopped, abs=ms(2))
 
 
-def test_trap_39_a_stall_freezes_it_and_so_does_the_time_in_which_buffers_settle() -> None:
+def test_a_stall_freezes_it_and_so_does_the_time_in_which_buffers_settle() -> None:
     loop = Loop(lambda _: ms(90)).run(200, steady=lambda second: not 50 <= second < 60)
     assert loop.trims[79] - loop.trims[51] <= ms(2)
     assert loop.trims[70] > 0 and abs(loop.now[0] or 0) <= ms(6)
 
 
-def test_trap_24_it_does_not_take_its_own_work_for_news() -> None:
+def test_it_does_not_take_its_own_work_for_news() -> None:
     """Samples are up to 13 s old while it moves 2 ms a second: an integrator of them would overshoot by 25 ms."""
     loop = Loop(lambda _: ms(60)).run(300)
     assert max(loop.trims) <= ms(61) and loop.turns == 0

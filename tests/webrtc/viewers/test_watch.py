@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avsync.monitor.belief import SyncSample
-from avsync.types import AUDIO, Heard, Presented, Source
+from avsync.types import AUDIO, Heard, ObservedBy, Presented
 from avsync.units import ms, ns_to_ticks, seconds
 from avsync.webrtc.viewers.watch import CLOCK_JUMP_NS, SOUND_HZ, WRAP, PathConstants
 from tests.webrtc.viewers.viewer_story import SLOT, START, Page
@@ -28,7 +28,7 @@ def test_the_sign_at_the_viewer_positive_is_the_voice_ahead_of_the_lips(late_ms:
     page.watch_for(0, 12)
     report = page.watch.report(page.now_ns)
     assert near(report.offset_ns, ms(late_ms)) and near(report.abs_p95_ns, abs(ms(late_ms)))
-    assert report.point == "viewer" and report.source is Source.STATS and report.samples > 400
+    assert report.point == "viewer" and report.source is ObservedBy.STATS and report.samples > 400
     assert page.watch.ignored == {} and page.watch.gate.refused == {}
 
 
@@ -50,7 +50,7 @@ def test_too_little_and_too_old_is_unknown() -> None:
     assert page.watch.as_dict(page.now_ns + seconds(6))["video"] is None, "nor are its buffers of now"
 
 
-def test_trap_1_rtp_time_wraps_in_one_stream_and_then_in_the_other() -> None:
+def test_rtp_time_wraps_in_one_stream_and_then_in_the_other() -> None:
     page = Page(origins=(WRAP - SOUND_HZ * 6, WRAP - 90_000 * 14), picture_ns=lambda _: ms(120))
     page.watch_for(0, 20)
     report = page.watch.report(page.now_ns)
@@ -58,7 +58,7 @@ def test_trap_1_rtp_time_wraps_in_one_stream_and_then_in_the_other() -> None:
     assert page.watch.ignored == {}
 
 
-def test_trap_60_after_two_days_the_wrapped_stamps_are_those_of_now() -> None:
+def test_after_two_days_the_wrapped_stamps_are_those_of_now() -> None:
     page = Page(from_ns=seconds(48 * 3600), picture_ns=lambda _: ms(120))
     for second in range(48 * 3600, 48 * 3600 + 12):
         page.send(seconds(second + 1))
@@ -74,7 +74,7 @@ def test_the_way_of_the_reports_and_the_pages_clock_do_not_move_the_offset(ppm: 
     assert near(report.abs_p50_ns, ms(50), ms(1.5)) and near(report.abs_p95_ns, ms(50), ms(10))
 
 
-def test_trap_26_a_page_that_slept_for_an_hour_is_placed_anew() -> None:
+def test_a_page_that_slept_for_an_hour_is_placed_anew() -> None:
     page = Page(picture_ns=lambda _: ms(130))
     page.watch_for(0, 10)
     page.page_ahead_ns -= seconds(3000)  # its clock stood meanwhile
@@ -88,7 +88,7 @@ def test_trap_26_a_page_that_slept_for_an_hour_is_placed_anew() -> None:
     assert near(report.offset_ns, ms(50)) and report.unbelievable == 0
 
 
-def test_trap_57_a_tab_in_the_background_is_unknown_and_not_a_freeze() -> None:
+def test_a_tab_in_the_background_is_unknown_and_not_a_freeze() -> None:
     page = Page()
     page.watch_for(0, 10)
     for second in range(10, 30):
@@ -126,7 +126,7 @@ def test_a_picture_that_freezes_is_seen_to_freeze() -> None:
     assert near(report.offset_ns, 0)
 
 
-def test_trap_35_a_voice_that_stops_and_goes_on_later_is_heard_so() -> None:
+def test_a_voice_that_stops_and_goes_on_later_is_heard_so() -> None:
     """The sound buffer ran dry for 400 ms and plays all of it 400 ms later; the picture does not wait."""
     page = Page(sound_ns=lambda stamp: ms(480) if stamp >= seconds(10) else ms(80))
     page.watch_for(0, 25)
@@ -156,7 +156,7 @@ def test_what_was_heard_tiles_the_time_in_which_it_was_heard(sound: Any, kinds: 
         assert one.at_ns + one.duration_ns == other.at_ns, "tiled"
 
 
-def test_trap_41_a_voice_that_leaves_something_out_is_heard_so() -> None:
+def test_a_voice_that_leaves_something_out_is_heard_so() -> None:
     def sound(stamp: int) -> int | None:
         return ms(480) if stamp < seconds(10) else None if stamp < seconds(10.4) else ms(80)
 
