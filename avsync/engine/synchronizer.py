@@ -37,7 +37,7 @@ from avsync.types import (
     Repeat,
     Want,
 )
-from avsync.units import seconds
+from avsync.units import FAR_NS, seconds
 
 EVERY_LEVER = frozenset(Want)
 _FIRST = Reason.FIRST
@@ -76,7 +76,7 @@ class AvSynchronizer:
         self._video_master = policy.master is Master.VIDEO
         self.levers = frozenset(levers)
         self.picture_tick_ns = picture_tick_ns
-        self._now_ns = -(1 << 62)
+        self._now_ns = -FAR_NS
         self._voice = Voice(policy, network=network)
         self._pending: deque[Answer] = deque()
         self._trim = Trim(policy.trim_slew_ppm)
@@ -209,7 +209,7 @@ class AvSynchronizer:
         """No more output. What is still queued is dropped, each unit with its reason."""
         self._now_ns = check_now(now_ns, self._now_ns)
         self._closed = True
-        everything = 1 << 62
+        everything = FAR_NS
         left = self._voice.buffer.clear_before(everything) + self._pictures.close() + self._unanswered(everything)
         for unit in left:
             self._drop(unit, DropReason.CLOSED)

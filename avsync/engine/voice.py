@@ -14,7 +14,7 @@ from avsync.engine.jitterbuffer import JitterBuffer
 from avsync.engine.playout import PlayoutClock
 from avsync.policy import AvSyncPolicy, Master, Pacing
 from avsync.types import Drop, DropReason, InsertSilence, MediaUnit, Present, Reason
-from avsync.units import ms, seconds
+from avsync.units import FAR_NS, ms, seconds, stretched_ns
 
 GIVE_UP_NS = seconds(10)  # a voice silent for this long, unannounced, has ended
 RATE_DEADBAND_NS = ms(10)  # the delay may be off by this before the sound's rate is touched
@@ -136,7 +136,7 @@ class Voice:
         old, self.buffer = self.buffer, JitterBuffer(self._policy)
         self.buffer.delay = old.delay
         old.delay.on_discontinuity()
-        return old.clear_before(1 << 62)
+        return old.clear_before(FAR_NS)
 
     # ---- out
 
@@ -314,7 +314,7 @@ class Voice:
         if self._network and not unit.pause:
             stretch = self._rate_ppm()
             if stretch:
-                lasts = duration * 1_000_000 // (1_000_000 + stretch)
+                lasts = stretched_ns(duration, stretch)
         self.clock.play(pts, slot, lasts)
         self.content_ns = pts + duration
         self.played_pts_ns = pts

@@ -37,7 +37,7 @@ from avsync.types import (
     Reason,
     Repeat,
 )
-from avsync.units import ms, seconds
+from avsync.units import FAR_NS, ms, seconds
 
 POINTS = ("output", "viewer")
 STALE_NS = seconds(2)
@@ -49,7 +49,7 @@ WINDOW_NS = seconds(10)
 """Offset alerts look at the 95th percentile of this window."""
 EWMA_SAMPLES = seconds(1) // GRID_NS
 """Time constant of the current offset: 1 s."""
-FAR_NS = seconds(10)
+OTHER_CLOCK_NS = seconds(10)
 """An observation dated further from its arrival is of another clock; it is counted, not believed."""
 UNIT_MAX_NS = seconds(60)
 
@@ -123,7 +123,7 @@ class AvSyncMonitor:
         self.point = point
         self._on_sample = on_sample
         self._lag_ns = settle_lag_ns
-        self._now_ns = self._settle_at_ns = self._seen_ns = -(1 << 62)
+        self._now_ns = self._settle_at_ns = self._seen_ns = -FAR_NS
         self._floor = -1
         self._sources: list[ObservedBy | None] = [None, None]
         self._ignored = self._unbelievable = 0
@@ -145,7 +145,7 @@ class AvSyncMonitor:
         # Alerts.
         self._alarms = _alarms(policy)
         self._alerts: deque[Alert] = deque()
-        self._quick_at_ns = self._offset_at_ns = self._drift_at_ns = -(1 << 62)
+        self._quick_at_ns = self._offset_at_ns = self._drift_at_ns = -FAR_NS
 
     def observe(self, presented: Presented, now_ns: int) -> None:
         """What a sink did, as soon as it is known; late and out of order by up to ``settle_lag_ns``.
@@ -168,7 +168,7 @@ class AvSyncMonitor:
         if epoch < self._floor and what is not _IDLE:
             self._ignored += 1
             return
-        if not -FAR_NS <= at_ns - now_ns <= FAR_NS:
+        if not -OTHER_CLOCK_NS <= at_ns - now_ns <= OTHER_CLOCK_NS:
             self._unbelievable += 1
             return
         self._seen_ns = now_ns
@@ -285,7 +285,7 @@ class AvSyncMonitor:
         self._histogram.add_all(offsets_ns)
         self._recent.add_all([sample.at_ns for sample in samples], offsets_ns)
         last, ewma, trend, tell = self._last, self._ewma, self._trend.add, self._on_sample
-        last_ns = -(1 << 62) if last is None else last.at_ns
+        last_ns = -FAR_NS if last is None else last.at_ns
         for sample in samples:
             at_ns, offset_ns, epoch, frozen, exact = sample
             if at_ns - last_ns > 5 * EWMA_SAMPLES * GRID_NS:

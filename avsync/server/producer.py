@@ -19,10 +19,10 @@ from typing import Any
 from avsync.errors import AvSyncError, UsageError
 from avsync.server.decode import Rgb
 from avsync.server.feed import Feed
-from avsync.server.sources import SAMPLE_RATE, Shot, period_samples, silence
+from avsync.server.sources import Shot, period_samples, silence
 from avsync.server.stream_protocol import Stream, Turn
 from avsync.types import Request, Want
-from avsync.units import NS_PER_S, ticks_to_ns
+from avsync.units import NS_PER_S, SOUND_HZ, ticks_to_ns
 
 log = logging.getLogger("avsync.server")
 
@@ -198,7 +198,7 @@ class Producer:
         samples = 0
         while (shot := await sounds.get()) is not None:
             await self._until(schedule.next_due_ns(self._now_ns()))
-            if not await turn.write_audio(shot.sound, pts_ns=ticks_to_ns(samples, SAMPLE_RATE)):
+            if not await turn.write_audio(shot.sound, pts_ns=ticks_to_ns(samples, SOUND_HZ)):
                 raise _Stale
             samples += len(shot.sound)
             self.sounds += 1

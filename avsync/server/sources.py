@@ -25,9 +25,8 @@ import numpy as np
 
 from avsync.errors import InputError
 from avsync.server.decode import Rgb, Sound16, load_jpeg, picture_size, pictures_of, probe, sound_of, to_rgb, to_sound
-from avsync.units import ns_to_ticks, ticks_to_ns
+from avsync.units import SOUND_HZ, ns_to_ticks, ticks_to_ns
 
-SAMPLE_RATE = 48_000
 MAX_AHEAD_S, MAX_SOUND_AHEAD_S = 10, 600
 """A callable may give pictures ahead of their sound by so much, sound (much lighter) ahead of its pictures by more."""
 
@@ -59,7 +58,7 @@ def period_samples(number: int, fps: Fraction) -> int:
 
 
 def _boundary(number: int, fps: Fraction) -> int:
-    return ns_to_ticks(ticks_to_ns(number, fps), SAMPLE_RATE)
+    return ns_to_ticks(ticks_to_ns(number, fps), SOUND_HZ)
 
 
 def silence(samples: int) -> Sound16:
@@ -255,8 +254,8 @@ class CallableSource:
                 number += 1
             if len(pictures) > limit:
                 raise InputError(f"{self.name} gave {len(pictures)} pictures for which there is no sound")
-            if fifo.samples > MAX_SOUND_AHEAD_S * SAMPLE_RATE:
-                raise InputError(f"{self.name} gave {fifo.samples // SAMPLE_RATE} s of sound without pictures")
+            if fifo.samples > MAX_SOUND_AHEAD_S * SOUND_HZ:
+                raise InputError(f"{self.name} gave {fifo.samples // SOUND_HZ} s of sound without pictures")
         while pictures:
             yield Shot(pictures.popleft(), fifo.take(period_samples(number, self.fps)))
             number += 1
@@ -265,7 +264,7 @@ class CallableSource:
         if not isinstance(item, tuple) or len(item) not in (2, 3):
             raise InputError(f"{self.name} must yield (picture, sound) or (picture, sound, sample_rate)")
         picture, sound = item[0], item[1]
-        rate = item[2] if len(item) == 3 else SAMPLE_RATE
+        rate = item[2] if len(item) == 3 else SOUND_HZ
         if picture is not None:
             picture = np.asarray(picture)
             if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:

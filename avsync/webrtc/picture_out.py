@@ -21,8 +21,8 @@ import av
 
 from avsync.timeline.epoch import EpochGate
 from avsync.types import VIDEO, Heard, MediaUnit, ObservedBy, Presented
-from avsync.units import NS_PER_S, ms, ns_to_ticks, ticks_to_ns
-from avsync.webrtc.encode import PICTURE_HZ, PictureEncoder, bits_per_s, picture_packet
+from avsync.units import FAR_NS, NS_PER_S, PICTURE_HZ, ms, ns_to_ticks, ticks_to_ns
+from avsync.webrtc.encode import PictureEncoder, bits_per_s, picture_packet
 from avsync.webrtc.tracks import Coded, SyncTrack
 
 logger = logging.getLogger("avsync.webrtc")
@@ -96,11 +96,11 @@ class PictureOut:
         self._key_epoch = 0
         self._source_codes = False  # the last picture that left was encoded by the source
         self._source_broken = False  # and only a key frame of it can be decoded
-        self._source_asked_ns = -(1 << 62)
+        self._source_asked_ns = -FAR_NS
         self._odd_mimes: set[str] = set()
         self._shown: Job | None = None
-        self._sent_ns = -(1 << 62)
-        self._last_ticks = -(1 << 62)
+        self._sent_ns = -FAR_NS
+        self._last_ticks = -FAR_NS
         self._last_floats = False
 
     # ---- in
@@ -122,7 +122,7 @@ class PictureOut:
 
     def want_key(self, mime: str) -> None:
         """A viewer cannot go on without a key frame. Soon after one it is taken for the wish that asked for that."""
-        if self._now_ns() - self._key_sent_ns.get(mime, -(1 << 62)) >= KEY_AGAIN_NS:
+        if self._now_ns() - self._key_sent_ns.get(mime, -FAR_NS) >= KEY_AGAIN_NS:
             self._keys_wanted.add(mime)
         self._news.set()
 

@@ -28,9 +28,9 @@ from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
 from avsync.timeline.clock import AvSyncClock
 from avsync.types import AUDIO, VIDEO, Alert, InsertSilence, Kind, Present, Reason, Request, Want
-from avsync.units import NS_PER_S, Rate, ns_to_ticks, seconds, to_ms
+from avsync.units import NS_PER_S, PICTURE_HZ, SOUND_HZ, Rate, ns_to_ticks, seconds, to_ms
 from avsync.webrtc import aiortc_sender
-from avsync.webrtc.encode import PICTURE_HZ, SOUND_HZ, Layout
+from avsync.webrtc.encode import Layout
 from avsync.webrtc.intake import Picture, Sound
 from avsync.webrtc.interrupt import Flushed, Flushing
 from avsync.webrtc.playing import Playing

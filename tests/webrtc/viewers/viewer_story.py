@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from avsync.types import Heard
-from avsync.units import ms, ns_to_ticks, seconds, to_ms
+from avsync.units import PICTURE_HZ, SOUND_HZ, ms, ns_to_ticks, seconds, to_ms
 from avsync.webrtc.sent_log import SentLog
-from avsync.webrtc.viewers.watch import PICTURE_HZ, SOUND_HZ, WRAP, PathConstants, ViewerWatch
+from avsync.webrtc.viewers.watch import WRAP, PathConstants, ViewerWatch
 
 SLOT, FRAME = ms(20), ms(40)
 START = seconds(100)
