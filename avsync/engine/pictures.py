@@ -51,35 +51,6 @@ class Pictures:
     ``pending`` is the engine's: what is to be answered before anything else is decided.
     """
 
-    __slots__ = (
-        "_alerted",
-        "_broken",
-        "_catchup",
-        "_clock",
-        "_early_ns",
-        "_expected_pts_ns",
-        "_half_tick_ns",
-        "_key_asked_ns",
-        "_last_stamp_ns",
-        "_late_low_ns",
-        "_late_since_ns",
-        "_level",
-        "_levers",
-        "_lost_before_next",
-        "_missing_pts_ns",
-        "_open_loop",
-        "_pending",
-        "_policy",
-        "_queue",
-        "_shown",
-        "_trim",
-        "behind_ns",
-        "epoch",
-        "finished_epoch",
-        "shown_pts_ns",
-        "slot_came",
-    )
-
     def __init__(
         self,
         policy: AvSyncPolicy,

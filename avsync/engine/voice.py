@@ -36,39 +36,6 @@ _new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 class Voice:
     """``answer(now_ns)`` once per slot. ``content_ns``: the content that leaves at ``slot_ns``."""
 
-    __slots__ = (
-        "_first_arrivals",
-        "_flush",
-        "_last_was_pause",
-        "_lost_until_ns",
-        "_network",
-        "_open_loop",
-        "_origin_ns",
-        "_policy",
-        "_slack_ns",
-        "_slack_units",
-        "_steady_slack_ns",
-        "_stood_ns",
-        "_stood_tail_ns",
-        "_stretch_ppm",
-        "_video_master",
-        "buffer",
-        "clock",
-        "content_ns",
-        "delay_ns",
-        "epoch",
-        "finished_epoch",
-        "hold",
-        "owed_ns",
-        "picture_shifts",
-        "picture_wait_ns",
-        "pictures_left",
-        "played_pts_ns",
-        "slot_ns",
-        "stall_since_ns",
-        "state",
-    )
-
     def __init__(self, policy: AvSyncPolicy, *, network: bool) -> None:
         self._policy = policy
         self._network = network

@@ -60,30 +60,6 @@ class Belief:
     Costs well under a microsecond per observation and about one per sample.
     """
 
-    __slots__ = (
-        "_closed_pts_ns",
-        "_cursor_ns",
-        "_epoch",
-        "_idle",
-        "_in_turn",
-        "_lag_ns",
-        "_marks",
-        "_next_pts_ns",
-        "_over",
-        "_picture_at_ns",
-        "_picture_lasts_ns",
-        "_picture_pts_ns",
-        "_pictures",
-        "_said_ns",
-        "_silence",
-        "_sound_at_ns",
-        "_sound_end_ns",
-        "_sound_pts_ns",
-        "_sounds",
-        "_voice_end_ns",
-        "overflowed",
-    )
-
     def __init__(self, *, lag_ns: int = SETTLE_LAG_NS) -> None:
         self._lag_ns = lag_ns
         self._sounds: deque[Presented] = deque()

@@ -371,8 +371,6 @@ class AvSyncMonitor:
 class _Counts:
     """What an engine's answers add up to."""
 
-    __slots__ = ("concealed", "discarded", "dropped", "late", "repeated", "silence_inserted_ns")
-
     def __init__(self) -> None:
         self.late = self.dropped = self.discarded = self.repeated = self.concealed = 0
         self.silence_inserted_ns = 0

@@ -18,8 +18,6 @@ _CONTENT, _STOPPED = Heard.CONTENT, Heard.STOPPED
 class Stalls:
     """``hear`` and ``see`` what a sink did; ``lengths_ns`` says how long each stream has been missing."""
 
-    __slots__ = ("_fresh_until_ns", "_heard_until_ns", "_pts_ns", "_stopped", "_voice_ns", "epoch", "in_turn")
-
     def __init__(self) -> None:
         self.epoch = -1
         self.in_turn = False

@@ -28,8 +28,6 @@ class EpochGate:
     resampler, before an encoder) is two comparisons.
     """
 
-    __slots__ = ("current", "oldest")
-
     def __init__(self, epoch: int = 0) -> None:
         if type(epoch) is not int or epoch < 0:
             raise UsageError("epoch must be a whole number >= 0")
@@ -63,17 +61,6 @@ class Quarantine:
     ``holds`` about pictures. The first loud unit after a long enough silence passes: it is the
     new turn. Not in quarantine, every call is one comparison.
     """
-
-    __slots__ = (
-        "_last_now_ns",
-        "_limit_at_ns",
-        "_quiet_from_ns",
-        "_silent_media_ns",
-        "ended_by",
-        "limit_ns",
-        "on",
-        "silence_ns",
-    )
 
     def __init__(self, *, silence_ns: int = QUARANTINE_SILENCE_NS, limit_ns: int = QUARANTINE_LIMIT_NS) -> None:
         for name, value in (("silence_ns", silence_ns), ("limit_ns", limit_ns)):

@@ -30,8 +30,6 @@ OUTAGE_NS = seconds(60)  # later than this nothing comes; more is a clock that r
 class _Track:
     """One stream's stamps: unwrapped, nominal ticks from its first one, and its reports."""
 
-    __slots__ = ("at_ns", "first", "hz", "last", "low_ns", "low_until_ns", "next_low_ns", "reports", "rtp", "shift_ns")
-
     def __init__(self, hz: int) -> None:
         self.hz = hz
         self.rtp = Unwrapper(32)
@@ -78,23 +76,6 @@ class _Track:
 
 class Ingress:
     """``on_sound`` / ``on_picture`` per received unit -> a ``MediaUnit`` (or a ``Drop``); reports as they come."""
-
-    __slots__ = (
-        "_drift",
-        "_epoch",
-        "_far",
-        "_joined_ns",
-        "_picture",
-        "_policy",
-        "_quarantine",
-        "_rebased",
-        "_seq",
-        "_slewed_at_ns",
-        "_sound",
-        "_started_ns",
-        "_target_ns",
-        "synced",
-    )
 
     def __init__(self, policy: AvSyncPolicy, *, sound_hz: int = SOUND_HZ, picture_hz: int = PICTURE_HZ) -> None:
         self._policy = policy

@@ -35,8 +35,6 @@ class Lane:
     small integers, and survives a change of rate. A tick is ``step / den`` ns.
     """
 
-    __slots__ = ("den", "floor_ns", "kind", "last_ns", "max_ticks", "next_ns", "rate", "rem", "rtp", "seq", "step")
-
     def __init__(self, kind: Kind, rate: Rate | None) -> None:
         self.kind = kind
         self.seq = 0
@@ -85,8 +83,6 @@ class Lane:
 
 class RtpTime:
     """One source's RTP time: ``base_ns`` is the PTS of tick ``total`` 0; ``raw`` is the last 32-bit stamp."""
-
-    __slots__ = ("base_ns", "odd", "odd_raw", "rate", "raw", "total")
 
     def __init__(self, rate: int, base_ns: int, raw: int) -> None:
         self.rate, self.base_ns, self.raw = rate, base_ns, raw

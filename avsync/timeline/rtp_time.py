@@ -30,8 +30,6 @@ class Unwrapper:
     else a wrap between the two would part them by a whole turn.
     """
 
-    __slots__ = ("_half", "_last", "_mask")
-
     def __init__(self, bits: int) -> None:
         if bits < 1:
             raise UsageError(f"bits must be >= 1, got {bits}")
