@@ -75,14 +75,13 @@ class Pictures:
         self.epoch = -1
         self.finished_epoch = -1
         self.shown_pts_ns = -1
-        self.slot_came = False
-        """Told with each output slot of sound: what is missing is looked at once a slot, not at any time."""
+        self._slot_came = False  # what is missing is looked at once a slot of sound, not at any time
         self._shown: MediaUnit | None = None
         self._last_stamp_ns = -1
         self._expected_pts_ns = 0
         self._missing_pts_ns = 0  # the content whose place the next Repeat takes
         self._level = 0
-        self.behind_ns = 0  # all pictures come at least this late, and the source cannot help it
+        self._behind_ns = 0  # all pictures come at least this late, and the source cannot help it
         self._late_since_ns: int | None = None
         self._late_low_ns = 0
         self._alerted = False
@@ -128,6 +127,8 @@ class Pictures:
 
     def interrupt(self, epoch: int) -> list[MediaUnit]:
         """Forget every picture before ``epoch``, the one on screen included."""
+        if self._policy.epochs:
+            self.epoch = epoch - 1
         stale = [entry[2] for entry in self._queue if entry[2].epoch < epoch]
         self._queue = deque(entry for entry in self._queue if entry[2].epoch >= epoch)
         self._shown = None
@@ -172,6 +173,15 @@ class Pictures:
 
     def head(self) -> MediaUnit | None:
         return self._queue[0][2] if self._queue else None
+
+    def on_slot(self) -> None:
+        """A slot of sound came: look once whether a picture is missing."""
+        self._slot_came = True
+
+    def take_behind_ns(self) -> int:
+        """By how much all pictures are late, at the least, while the source cannot help it; told once, else 0."""
+        behind_ns, self._behind_ns = self._behind_ns, 0
+        return behind_ns
 
     def missing(self, now_ns: int) -> bool:
         """For a video master: is the picture that should be on screen not there?"""
@@ -218,13 +228,13 @@ class Pictures:
             if lost_before:
                 self._broken = True
             return self._decide(unit, late, position, now_ns)
-        if self.slot_came:
+        if self._slot_came:
             missing = position - self._expected_pts_ns
             if missing >= self._policy.late_video_ns and clock.state is not STANDING:
                 answer = self._missing(position, now_ns)
                 if answer is not None:
                     return answer
-            self.slot_came = False
+            self._slot_came = False
         return None
 
     def _decide(self, unit: MediaUnit, late: int, position: int, now_ns: int) -> Answer:
@@ -272,7 +282,7 @@ class Pictures:
         if now_ns - since >= LATE_FOR_NS:
             self._late_since_ns = None
             if self._catchup.helpless():
-                self.behind_ns = self._late_low_ns
+                self._behind_ns = self._late_low_ns
 
     def _show(self, unit: MediaUnit, stamp: int, reason: Reason, now_ns: int) -> Answer:
         self._shown = unit

@@ -144,7 +144,7 @@ class AvSynchronizer:
             return
         if unit.epoch > self._pictured_epoch:
             self._pictured_epoch = unit.epoch
-            voice.picture_shifts[unit.epoch] = now - unit.pts_ns
+            voice.on_first_picture(unit.epoch, now - unit.pts_ns)
         if in_order:
             self._picture_delay.add(now, unit.pts_ns)
         refused = self._pictures.push(unit, now, voice.buffer.depth_ns)
@@ -155,7 +155,7 @@ class AvSynchronizer:
         """The source says: nothing more of this kind in this turn. Silence after it is no stall."""
         self._now_ns = check_now(now_ns, self._now_ns)
         if kind is AUDIO:
-            self._voice.finished_epoch = max(self._voice.finished_epoch, epoch)
+            self._voice.finish(epoch)
         else:
             self._pictures.finish(epoch, now_ns)
 
@@ -171,7 +171,6 @@ class AvSynchronizer:
         if self.policy.epochs:
             self._min_epoch = epoch
             self._newest_epoch = max(self._newest_epoch, epoch)
-            self._voice.epoch = self._pictures.epoch = epoch - 1
             self._pictures.neutral(epoch, now_ns)
         self._end_sound_alert(now_ns)
         return Interrupted(epoch, played, len(stale))
@@ -231,15 +230,16 @@ class AvSynchronizer:
             if voice.state is not SPEAKING:
                 self._prepare_turn(now_ns)
             head = pictures.head()
-            voice.pictures_left = head is not None and head.epoch <= voice.epoch
-            if pictures.behind_ns:
-                voice.wait_for_pictures(pictures.behind_ns)
-                pictures.behind_ns = 0
-            if self._video_master:
-                voice.hold = pictures.missing(now_ns)
-            answer = voice.answer(now_ns)
+            behind_ns = pictures.take_behind_ns()
+            if behind_ns:
+                voice.wait_for_pictures(behind_ns)
+            answer = voice.answer(
+                now_ns,
+                pictures_left=head is not None and head.epoch <= voice.epoch,
+                hold=self._video_master and pictures.missing(now_ns),
+            )
             if answer is not None:
-                pictures.slot_came = True
+                pictures.on_slot()
                 if self._trim.ns != self._trim.goal_ns:
                     self._trim.slew(now_ns)
                 if type(answer) is Present and answer.reason is _FIRST:
@@ -295,19 +295,19 @@ class AvSynchronizer:
         # Pictures that leave earlier than their sound must be there earlier: a new turn gives them the time.
         trim = max(self._trim.ns, 0)
         delay = max(policy.playout_delay_ns, voice.buffer.target_ns(), self._picture_delay.target_ns() + trim)
-        voice.delay_ns = min(delay, policy.playout_delay_max_ns)
         # Over a network what comes is live: waiting would be kept as delay. Late pictures are waited for once
         # they are known to be late.
-        voice.picture_wait_ns = 0 if self.network else policy.start_wait_video_ns
+        picture_wait = 0 if self.network else policy.start_wait_video_ns
         if self._voiced_epoch > 0 and self._pictured_epoch < self._voiced_epoch - 1:
-            voice.picture_wait_ns = 0  # the turn before had no pictures at all
+            picture_wait = 0  # the turn before had no pictures at all
+        voice.prepare(min(delay, policy.playout_delay_max_ns), picture_wait)
         head = self._pictures.head()
         if (
             head is not None
             and policy.pacing is Pacing.CONTENT_CLOCK
             and head.epoch > max(voice.epoch, self._voiced_epoch)
             and (voice.state is IDLE or voice.state is PAUSED)
-            and now_ns - head.pts_ns - voice.picture_shifts.get(head.epoch, 0) >= policy.start_wait_video_ns
+            and now_ns - head.pts_ns - voice.picture_shift_ns(head.epoch) >= policy.start_wait_video_ns
         ):
             voice.begin_silent(head.epoch, head.pts_ns, now_ns)
             self._pictures.start_turn(head.epoch)

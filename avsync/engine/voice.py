@@ -49,14 +49,9 @@ class Voice:
         self.finished_epoch = -1
         self.played_pts_ns: int | None = None
         self.stall_since_ns: int | None = None
-        # What the engine tells: the common delay a new turn gets, how long its first sound may
-        # wait for its first picture, that picture's (arrival - PTS) by epoch, whether the turn
-        # being played has pictures left, and whether the picture is master and missing.
-        self.delay_ns = policy.playout_delay_ns
-        self.picture_wait_ns = policy.start_wait_video_ns
-        self.picture_shifts: dict[int, int] = {}
-        self.pictures_left = False
-        self.hold = False
+        self._delay_ns = policy.playout_delay_ns  # the common delay that a new turn gets
+        self._picture_wait_ns = policy.start_wait_video_ns  # how long its first sound waits for its first picture
+        self._picture_shifts: dict[int, int] = {}  # that picture's (arrival - PTS), by epoch
         self._origin_ns: int | None = None  # of an open loop's own clock
         self._video_master = policy.master is Master.VIDEO
         self._open_loop = policy.pacing is not Pacing.CONTENT_CLOCK
@@ -71,7 +66,7 @@ class Voice:
         self._slack_ns: int | None = None
         self._slack_units = 0
         self._steady_slack_ns: int | None = None
-        self.owed_ns = 0
+        self._owed_ns = 0
         self._stretch_ppm = 0
 
     # ---- in
@@ -88,8 +83,26 @@ class Voice:
                 self._steady_slack_ns = self._slack_ns
         return self.buffer.push(unit, now_ns, in_order=in_order)
 
+    def on_first_picture(self, epoch: int, shift_ns: int) -> None:
+        """The first picture of a turn came, ``shift_ns`` (arrival - PTS) after its content."""
+        self._picture_shifts[epoch] = shift_ns
+
+    def picture_shift_ns(self, epoch: int) -> int:
+        """(arrival - PTS) of the first picture of a turn that has not begun; 0 where none has come."""
+        return self._picture_shifts.get(epoch, 0)
+
+    def finish(self, epoch: int) -> None:
+        """Nothing more is said in this turn: silence after it is no stall."""
+        self.finished_epoch = max(self.finished_epoch, epoch)
+
+    def prepare(self, delay_ns: int, picture_wait_ns: int) -> None:
+        """Between turns: the common delay of the next one, and how long its sound may wait for its first picture."""
+        self._delay_ns, self._picture_wait_ns = delay_ns, picture_wait_ns
+
     def interrupt(self, epoch: int) -> list[MediaUnit]:
         """Forget everything before ``epoch``; the next slot is silent."""
+        if self._policy.epochs:
+            self.epoch = epoch - 1
         self.state = IDLE
         self.clock.invalidate()
         self.stall_since_ns = None
@@ -107,8 +120,11 @@ class Voice:
 
     # ---- out
 
-    def answer(self, now_ns: int) -> Present | InsertSilence | Drop | None:
-        """What leaves in the slot that has come; None before it has."""
+    def answer(self, now_ns: int, *, pictures_left: bool, hold: bool) -> Present | InsertSilence | Drop | None:
+        """What leaves in the slot that has come; None before it has.
+
+        ``pictures_left``: of the turn being played some are still queued. ``hold``: the picture is master and missing.
+        """
         slot = self.slot_ns
         if slot is None:
             slot = self.slot_ns = now_ns
@@ -126,11 +142,11 @@ class Voice:
         if self._open_loop:
             return self._by_own_clock(unit, slot)
         if unit.epoch != self.epoch or self.state is IDLE:
-            return self._begin(unit, slot)
-        if self.hold:
+            return self._begin(unit, slot, pictures_left)
+        if hold:
             return self._silence(slot, width, Reason.HOLD)
-        if self.owed_ns > 0:
-            self.owed_ns -= width
+        if self._owed_ns > 0:
+            self._owed_ns -= width
             return self._silence(slot, width, Reason.HOLD)
         return self._go_on(unit, slot)
 
@@ -139,9 +155,9 @@ class Voice:
 
         Silence in the middle of a word is the smaller evil: the other is lips that never fit again.
         """
-        if self.owed_ns <= 0 and self.delay_ns + by_ns <= self._policy.playout_delay_max_ns:
-            self.owed_ns = by_ns
-            self.delay_ns += by_ns  # until the next turn
+        if self._owed_ns <= 0 and self._delay_ns + by_ns <= self._policy.playout_delay_max_ns:
+            self._owed_ns = by_ns
+            self._delay_ns += by_ns  # until the next turn
             if self._steady_slack_ns is not None:
                 self._steady_slack_ns += by_ns
 
@@ -178,7 +194,7 @@ class Voice:
         self.content_ns = pts_ns + (self.slot_ns or at_ns) - at_ns
         self.clock.go_past(pts_ns, at_ns)
 
-    def _begin(self, unit: MediaUnit, slot: int) -> Present | InsertSilence:
+    def _begin(self, unit: MediaUnit, slot: int, pictures_left: bool) -> Present | InsertSilence:
         """The first sound of a turn: it waits for its delay, for its picture (a bounded time),
         and for the silent tail of the turn before it."""
         policy = self._policy
@@ -186,13 +202,13 @@ class Voice:
         starts_ns = slot
         ready_ns = self._first_arrivals.get(unit.epoch)
         if ready_ns is not None:
-            give_up_ns = ready_ns + self.picture_wait_ns
-            shift_ns = self.picture_shifts.get(unit.epoch)
+            give_up_ns = ready_ns + self._picture_wait_ns
+            shift_ns = self._picture_shifts.get(unit.epoch)
             picture_ns = give_up_ns if shift_ns is None else min(unit.pts_ns + shift_ns, give_up_ns)
-            starts_ns = max(ready_ns, picture_ns) + self.delay_ns
+            starts_ns = max(ready_ns, picture_ns) + self._delay_ns
         talking = self.state is not IDLE
         tail = unit.pts_ns - self.content_ns
-        if talking and 0 < tail < policy.late_limit_ns and (self.pictures_left or self.finished_epoch < self.epoch):
+        if talking and 0 < tail < policy.late_limit_ns and (pictures_left or self.finished_epoch < self.epoch):
             starts_ns = max(starts_ns, slot + tail)
         if slot + width // 2 <= starts_ns and slot < starts_ns:
             if not talking:
@@ -201,7 +217,7 @@ class Voice:
         self.epoch = unit.epoch
         self._forget_up_to(unit.epoch)
         self._slack_ns = self._steady_slack_ns = None
-        self._slack_units = self.owed_ns = 0
+        self._slack_units = self._owed_ns = 0
         self._flush = False
         self._stretch_ppm = 0
         self.state = SPEAKING
@@ -209,7 +225,7 @@ class Voice:
         return self._play(unit, slot, Reason.FIRST)
 
     def _forget_up_to(self, begun: int) -> None:
-        for known in (self._first_arrivals, self.picture_shifts):
+        for known in (self._first_arrivals, self._picture_shifts):
             for epoch in [epoch for epoch in known if epoch <= begun]:
                 del known[epoch]
 
