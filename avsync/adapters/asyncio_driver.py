@@ -16,7 +16,7 @@ from typing import Self
 
 from avsync.engine.synchronizer import AvSynchronizer, Interrupted
 from avsync.errors import AvSyncError, UsageError
-from avsync.recording.recording import Recorder
+from avsync.recording.recorder import Recorder
 from avsync.types import (
     AUDIO,
     Answer,
@@ -125,9 +125,9 @@ class AsyncioDriver:
         self._engine.trim(trim_ns, self._tell())
         self._pump()
 
-    def picture_lead(self, lead_ns: int) -> None:
+    def picture_head_start(self, head_start_ns: int) -> None:
         """Pictures answered so much before they are due; see the engine."""
-        self._engine.picture_lead(lead_ns, self._tell())
+        self._engine.picture_head_start(head_start_ns, self._tell())
         self._pump()
 
     def close(self) -> None:

@@ -193,16 +193,16 @@ class AvSynchronizer:
         self._now_ns = check_now(now_ns, self._now_ns)
         self._trim.go_to(trim_ns, now_ns)
 
-    def picture_lead(self, lead_ns: int, now_ns: int) -> None:
-        """Answer pictures ``lead_ns`` before they are due, because their encoder takes that long.
+    def picture_head_start(self, head_start_ns: int, now_ns: int) -> None:
+        """Answer pictures ``head_start_ns`` before they are due, because their encoder takes that long.
 
-        Stamps stay; a picture answered that early is on time. At most ``policy.picture_lead_max_ns``.
+        Stamps stay; a picture answered that early is on time. At most ``policy.picture_head_start_max_ns``.
         """
-        limit = self.policy.picture_lead_max_ns
-        if type(lead_ns) is not int or not 0 <= lead_ns <= limit:
-            raise UsageError(f"lead_ns must be an int from 0 to {limit}, got {lead_ns!r}")
+        limit = self.policy.picture_head_start_max_ns
+        if type(head_start_ns) is not int or not 0 <= head_start_ns <= limit:
+            raise UsageError(f"head_start_ns must be an int from 0 to {limit}, got {head_start_ns!r}")
         self._now_ns = check_now(now_ns, self._now_ns)
-        self._pictures.lead(lead_ns)
+        self._pictures.head_start(head_start_ns)
 
     def close(self, now_ns: int) -> None:
         """No more output. What is still queued is dropped, each unit with its reason."""

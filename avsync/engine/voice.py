@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import Enum
 
-from avsync.engine.jitterbuffer import JitterBuffer
+from avsync.engine.jitter_buffer import JitterBuffer
 from avsync.engine.playout import PlayoutClock
 from avsync.policy import AvSyncPolicy, Master, Pacing
 from avsync.types import Drop, DropReason, InsertSilence, MediaUnit, Present, Reason

@@ -12,8 +12,9 @@ from typing import Any
 
 from avsync.policy import AvSyncPolicy, Pacing
 from avsync.timeline.drift import DriftEstimator
-from avsync.timeline.epoch import Quarantine
-from avsync.timeline.rtp_time import RtpNtpMap, Unwrapper
+from avsync.timeline.quarantine import Quarantine
+from avsync.timeline.rtp_wrap import Unwrapper
+from avsync.timeline.sender_report_mapping import RtpNtpMap
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
 from avsync.units import PICTURE_HZ, SOUND_HZ, ms, ns_to_ticks, seconds, ticks_to_ns
 

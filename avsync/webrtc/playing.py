@@ -186,10 +186,10 @@ class Playing:
 
     def _lead_pictures(self, driver: AsyncioDriver) -> None:
         """Pictures are answered as much earlier as they take to the wire, so that they leave with their sound."""
-        lead_ns = min(self.pictures.encode_ns, self.engine.policy.picture_lead_max_ns)
+        lead_ns = min(self.pictures.encode_ns, self.engine.policy.picture_head_start_max_ns)
         if abs(lead_ns - self._lead_ns) >= LEAD_STEP_NS:
             self._lead_ns = lead_ns
-            driver.picture_lead(lead_ns)
+            driver.picture_head_start(lead_ns)
 
     def _on_answer(self, answer: Answer, now_ns: int) -> None:
         self.monitor.count(answer)
