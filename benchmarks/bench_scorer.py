@@ -30,8 +30,8 @@ from avsync.scorer.features.geometry import GEOMETRY_NAMES, geometry
 from avsync.scorer.features.grid import on_grid
 from avsync.scorer.gpu.block_program import BlockShape
 from avsync.scorer.gpu.block_scorer import BlockScorer
-from avsync.scorer.matching.lags import lag_scores, search_offsets
-from avsync.scorer.nets.mouthnet import MouthNet
+from avsync.scorer.matching.lag_search import lag_scores, search_offsets
+from avsync.scorer.nets.torch_mouth_network import MouthNet
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import Method
 from benchmarks.scorer_clip import clip_row

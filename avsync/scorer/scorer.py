@@ -28,7 +28,7 @@ from avsync.scorer.backends.backend import Backend, sound_values_of
 from avsync.scorer.backends.load import load_backend
 from avsync.scorer.calibration import curve_of
 from avsync.scorer.features.features import CELL_MS, CELL_SAMPLES
-from avsync.scorer.matching.checks import (
+from avsync.scorer.matching.input_checks import (
     LONGEST_S,
     check_wants,
     epoch_of,
@@ -38,9 +38,9 @@ from avsync.scorer.matching.checks import (
     pts_of,
     start_ms_of,
 )
-from avsync.scorer.matching.lags import search_offsets
+from avsync.scorer.matching.lag_search import search_offsets
 from avsync.scorer.matching.segment import CONTEXT_CELLS, STATISTICS_CELLS, Measured, hear, look, measure, signal_of
-from avsync.scorer.matching.tracks import Counts, cell_at
+from avsync.scorer.matching.stream_buffers import Counts, cell_at
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream, Scored
 from avsync.units import ticks_to_ns

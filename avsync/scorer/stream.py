@@ -38,11 +38,11 @@ from avsync.scorer.backends.backend import Backend, sound_values_of
 from avsync.scorer.calibration import Curve, curve_of
 from avsync.scorer.features.features import CELL_MS, CELL_NS, Floats
 from avsync.scorer.features.geometry import LANDMARKS
-from avsync.scorer.matching.checks import check_wants, epoch_of, pcm_of, picture_pts_of, pictures_of, pts_of
 from avsync.scorer.matching.gathering import Gathering, Window
-from avsync.scorer.matching.lags import LagScores
+from avsync.scorer.matching.input_checks import check_wants, epoch_of, pcm_of, picture_pts_of, pictures_of, pts_of
+from avsync.scorer.matching.lag_search import LagScores
 from avsync.scorer.matching.segment import CONTEXT_CELLS, SHORTEST_CELLS, STATISTICS_CELLS, measure, signal_of
-from avsync.scorer.matching.tracks import GAP_NS, PATIENCE_NS, Counts, PictureTrack, SoundTrack, cell_at
+from avsync.scorer.matching.stream_buffers import GAP_NS, PATIENCE_NS, Counts, PictureTrack, SoundTrack, cell_at
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.signal import LipSyncSignal
 from avsync.units import ms, seconds

@@ -14,13 +14,13 @@ import numpy as np
 
 from avsync.scorer.backends.load import load_backend
 from avsync.scorer.calibration import curve_of
-from avsync.scorer.matching.lags import search_offsets
-from avsync.scorer.score.answer import answer_of
-from avsync.scorer.score.clip import judge_of
+from avsync.scorer.matching.lag_search import search_offsets
+from avsync.scorer.score.clip_answer import answer_of
 from avsync.scorer.score.face_run import FaceRun
 from avsync.scorer.score.plot import plot
 from avsync.scorer.score.report import Face, Media, Report, Settings
-from avsync.scorer.tracking.placing import Sound
+from avsync.scorer.score.score_clip import judge_of
+from avsync.scorer.tracking.sound_placing import Sound
 from avsync.units import ms
 from sim.payload.speech import Speech
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avsync.scorer.features.features import MEL_PER_CELL, SAMPLE_RATE_HZ
 from avsync.scorer.features.geometry import LANDMARKS
-from avsync.scorer.features.normal import normal_lips, normal_mel, with_context
+from avsync.scorer.features.normalising import normal_lips, normal_mel, with_context
 from avsync.scorer.signal import Method
 from avsync.units import ms, ticks_to_ns
 

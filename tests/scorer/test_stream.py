@@ -15,9 +15,9 @@ from avsync.scorer.backends.heuristic import HeuristicBackend
 from avsync.scorer.calibration import Curve
 from avsync.scorer.features.features import CELL_SAMPLES
 from avsync.scorer.matching.gathering import Gathering, Window
-from avsync.scorer.matching.lags import search_offsets
+from avsync.scorer.matching.lag_search import search_offsets
 from avsync.scorer.matching.segment import CONTEXT_MS, hear
-from avsync.scorer.matching.tracks import Counts, SoundTrack
+from avsync.scorer.matching.stream_buffers import Counts, SoundTrack
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream, Scored

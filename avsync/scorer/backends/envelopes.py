@@ -14,7 +14,7 @@ import numpy as np
 
 from avsync.scorer.features.features import MEL_PER_CELL, Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
-from avsync.scorer.features.normal import level_of
+from avsync.scorer.features.normalising import level_of
 
 
 class Envelope(NamedTuple):
@@ -42,13 +42,13 @@ SIGNS: Final = np.array([each.sign for each in ENVELOPES], np.float32)
 
 
 def lip_columns() -> list[int]:
-    """The columns of `backends.normal_lips` (values of `geometry`, then their slopes) that the envelopes take."""
+    """The columns of `normalising.normal_lips` (values of `geometry`, then their slopes) that the envelopes take."""
     names = len(GEOMETRY_NAMES)
     return [GEOMETRY_NAMES.index(each.lips) + (names if each.slope else 0) for each in ENVELOPES]
 
 
 def lip_envelopes(normal: Floats, window: slice) -> Floats:
-    """normal: (N, 2 F) as `backends.normal_lips` of `geometry` -> (n, 3), the cells of the window."""
+    """normal: (N, 2 F) as `normalising.normal_lips` of `geometry` -> (n, 3), the cells of the window."""
     at = np.clip(np.arange(window.start, window.stop) - LEAD_CELLS, 0, len(normal) - 1)
     return weighted(normal[at][:, lip_columns()] * SIGNS)
 

@@ -14,11 +14,11 @@ from avsync.scorer.backends.envelopes import lip_envelopes, sound_envelopes
 from avsync.scorer.features.features import MEL_PER_CELL, Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.features.geometry import geometry as geometry_of
-from avsync.scorer.features.normal import level_of, normal_lips, normal_mel, trust_in, with_context
+from avsync.scorer.features.normalising import level_of, normal_lips, normal_mel, trust_in, with_context
 from avsync.scorer.nets.architecture import ENCODER_CELLS
-from avsync.scorer.nets.lite import LiteNetworks
-from avsync.scorer.nets.litert import litert_is_here
-from avsync.scorer.nets.weights import Arrays, load_weights, shipped
+from avsync.scorer.nets.litert_networks import LiteNetworks
+from avsync.scorer.nets.litert_runtime import litert_is_here
+from avsync.scorer.nets.weight_files import Arrays, load_weights, shipped
 from avsync.scorer.signal import Method
 
 PIXELS_WEIGHT: Final = 2.0
@@ -89,7 +89,7 @@ def networks_on(device: str, arrays: Arrays, header: dict[str, Any]) -> Networks
     """On a CPU LiteRT runs them, on anything else torch; and torch where there is no LiteRT."""
     if device == "cpu" and litert_is_here():
         return LiteNetworks(arrays, header)
-    from avsync.scorer.nets.modules import TorchNetworks
+    from avsync.scorer.nets.torch_networks import TorchNetworks
 
     return TorchNetworks(arrays, header, device)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from avsync.errors import InputError
 from avsync.scorer.backends.backend import Backend
-from avsync.scorer.nets.litert import litert_is_here
+from avsync.scorer.nets.litert_runtime import litert_is_here
 from avsync.scorer.signal import Method
 
 if TYPE_CHECKING:

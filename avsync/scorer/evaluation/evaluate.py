@@ -1,6 +1,6 @@
 """Evaluation: every clip of a folder under the protocol, for each backend, mode and condition, in a few processes.
 
-Nothing here prints. `evaluate` yields the clips as they are done; what they add up to is `evaluate_summary`.
+Nothing here prints. `evaluate` yields the clips as they are done; what they add up to is `summary`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from avsync.scorer.evaluation.protocol import (
 from avsync.scorer.evaluation.speakers import ClipEntry
 from avsync.scorer.features.features import CELL_MS, as_mono_float
 from avsync.scorer.threads import keep_to_one_thread
-from avsync.scorer.tracking.clip import open_clip, whole_sound
+from avsync.scorer.tracking.clip_reader import open_clip, whole_sound
 
 CLEAN: Final = "clean"
 CONDITION_WINDOWS_MS: Final = (1000,)

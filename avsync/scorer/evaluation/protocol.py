@@ -5,7 +5,7 @@ A *trial* is one window of pictures with the sound put off by a known delay. The
 offset. Delays move real sound; a trial whose search would reach beyond it is left out. Which windows count is decided
 on the clean clip alone, before any backend has seen it: all backends and conditions meet the same ones.
 
-The answers are those of `stretch.measure`, as `LipSyncScorer` gives them: `Eyes` and `Ears` take the same three steps,
+The answers are those of `segment.measure`, as `LipSyncScorer` gives them: `Eyes` and `Ears` take the same three steps,
 and take each only once where several trials share a stretch of pictures or of sound.
 """
 
@@ -30,7 +30,7 @@ from avsync.scorer.features.features import (
     log_mel,
 )
 from avsync.scorer.features.grid import on_grid
-from avsync.scorer.matching.lags import best_lag, search_offsets
+from avsync.scorer.matching.lag_search import best_lag, search_offsets
 from avsync.scorer.matching.segment import Heard, Listened, Looked, Watched, compare, hear, listen, look, watch
 from avsync.scorer.score.evidence import between_lags
 from avsync.scorer.scorer import SILENCE_DBFS
@@ -51,7 +51,7 @@ SPEECH_FLOOR_DBFS: Final = -60.0
 SPEECH_SHARE: Final = 0.5
 FACE_SHARE: Final = 0.95
 ISOLATED_SOUND_MS: Final = 300
-"""Isolated: sound to either side of the window, and nothing else. (Stream: what `stretch.measure` declares.)"""
+"""Isolated: sound to either side of the window, and nothing else. (Stream: what `segment.measure` declares.)"""
 
 Mode = Literal["stream", "isolated"]
 MODES: Final[tuple[Mode, ...]] = ("stream", "isolated")

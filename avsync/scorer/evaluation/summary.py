@@ -1,6 +1,6 @@
 """What an evaluation adds up to: plain rows, the same that ``--json`` prints and that the tables are made of.
 
-Every row names what it is of (backend, half, window, ...) and holds numbers from `evaluate_numbers`. Clips that were
+Every row names what it is of (backend, half, window, ...) and holds numbers from `numbers`. Clips that were
 left out are listed with their reason and counted nowhere.
 """
 

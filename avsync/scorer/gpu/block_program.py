@@ -1,7 +1,7 @@
 """A block in one go: crops, landmarks and sound to the agreement at every lag, as tensor operations alone.
 
-The path through `grid`, `backends` and `lags` makes a dozen stops in numpy, which a CPU does not mind and a GPU does.
-Here the same steps are written for a batch of blocks of one shape: what depends on the shape alone (which picture
+The path through `grid`, `backends` and `lag_search` makes a dozen stops in numpy, which a CPU does not mind and a GPU
+does. Here the same steps are written for a batch of blocks of one shape: what depends on the shape alone (which picture
 covers which cell, what a lag compares with what) becomes constant matrices when the program is built, and no step
 depends on what the numbers are, so that a GPU may record it once as a CUDA graph (`avsync.scorer.gpu.block_scorer`).
 
@@ -23,7 +23,7 @@ from avsync.errors import UsageError
 from avsync.scorer.backends import envelopes
 from avsync.scorer.features import features, geometry, grid
 from avsync.scorer.features.features import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_PER_CELL, Floats
-from avsync.scorer.features.normal import (
+from avsync.scorer.features.normalising import (
     MEL_SPREAD_FLOOR,
     SPREAD_SHARE,
     TRUST_FROM,
@@ -31,13 +31,13 @@ from avsync.scorer.features.normal import (
     trust_columns,
     with_context,
 )
-from avsync.scorer.matching import lags
-from avsync.scorer.matching.checks import fps_of
+from avsync.scorer.matching import lag_search
+from avsync.scorer.matching.input_checks import fps_of
 from avsync.scorer.matching.segment import STATISTICS_CELLS
-from avsync.scorer.matching.tracks import cell_at
+from avsync.scorer.matching.stream_buffers import cell_at
 from avsync.scorer.nets.architecture import ENCODER_CELLS
-from avsync.scorer.nets.modules import modules_of
-from avsync.scorer.nets.mouthnet import TOGETHER
+from avsync.scorer.nets.torch_mouth_network import TOGETHER
+from avsync.scorer.nets.torch_networks import modules_of
 from avsync.units import ticks_to_ns
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class BlockProgram:
         both, weight, square, beside = _lag_matrices(at, offsets_ms)
         self._both, self._weight = kept(both), kept(weight)
         self._square, self._beside = kept(square), kept(beside)
-        drifts = at.own.stop - at.own.start > lags.DRIFT_CELLS
+        drifts = at.own.stop - at.own.start > lag_search.DRIFT_CELLS
         self._around = [kept(_around(span.stop - span.start)) for span in (at.own, at.near)] if drifts else None
 
     def __call__(self, pcm: Tensor, rois: Tensor | None, landmarks: Tensor | None) -> Tensor:
@@ -155,9 +155,9 @@ class BlockProgram:
         return values
 
     def _correlate(self, lips: Tensor, sound: Tensor, seen: Tensor) -> Tensor:
-        """(B, n, D), (B, m, D), (B, n) -> (B, 2, L), as `lags.lag_scores`: sums over the cells under both, per lag."""
+        """(B, n, D), (B, m, D), (B, n) -> (B, 2, L), as `lag_scores`: sums over the cells under both, per lag."""
         blocks, n, m = len(lips), lips.shape[1], sound.shape[1]
-        if self._around is not None:  # `lags.without_drift`
+        if self._around is not None:  # `lag_search.without_drift`
             of_lips, of_sound = self._around
             counted = (seen @ of_lips).clamp_min(1.0)[..., None]
             lips = lips - of_lips @ (lips * seen[..., None]) / counted
@@ -177,7 +177,7 @@ class BlockProgram:
         root = of_v.clamp_min(0.0) * of_s.clamp_min(0.0)
         rho = (top - (of_lips * of_sound).sum(dim=2) / share) / root.clamp_min(1e-12).sqrt()
         overlap = count / n
-        rho = torch.where(overlap >= lags.OVERLAP_SHARE - 1e-6, torch.where(root > 1e-12, rho, 0.0), torch.nan)
+        rho = torch.where(overlap >= lag_search.OVERLAP_SHARE - 1e-6, torch.where(root > 1e-12, rho, 0.0), torch.nan)
         return torch.stack([rho, overlap], dim=1)
 
 
@@ -211,7 +211,7 @@ class _Part:
         self.mouth = None if networks.mouth is None else ready(networks.mouth)
 
     def embed_lips(self, cells: Tensor, seen: Tensor) -> Tensor:
-        """(B, N, F), (B, N), all that is known -> (B, n, D) of the block alone: `backends.normal_lips`, the network."""
+        """(B, N, F), (B, N), all that is known -> (B, n, D) of the block alone: `normal_lips`, the network."""
         mask, count = seen[..., None], seen.sum(dim=1).clamp_min(1.0)[:, None, None]
         centred = (cells - (cells * mask).sum(dim=1, keepdim=True) / count) * mask
         spread = (centred.square().sum(dim=1, keepdim=True) / count).sqrt()
@@ -222,11 +222,11 @@ class _Part:
             return learned
         envelope = normal[:, self._envelope_rows][..., self._columns] * self._signs
         moved = (spread[..., self._trust_by] / self._usual[self._trust_by]).mean(dim=2, keepdim=True)
-        trust = (moved / TRUST_FROM).clamp(TRUST_LEAST, 1.0).square()  # `backends.trust_in`
+        trust = (moved / TRUST_FROM).clamp(TRUST_LEAST, 1.0).square()  # `normalising.trust_in`
         return torch.cat([learned, self._weighted(envelope)], dim=2) * trust
 
     def embed_sound(self, mel: Tensor) -> Tensor:
-        """(B, 2 M, 40) -> (B, m, D); `backends.normal_mel` and the network."""
+        """(B, 2 M, 40) -> (B, m, D); `normalising.normal_mel` and the network."""
         spread = mel.std(dim=1, correction=0, keepdim=True)
         normal = (mel - mel.mean(dim=1, keepdim=True)) / (spread + MEL_SPREAD_FLOOR)
         learned = self._run(self._sound, normal[:, self._mel_rows])
@@ -265,7 +265,7 @@ def _windowed_dft() -> Floats:
 
 
 class _Layout(NamedTuple):
-    """Which parts of a block's sound and pictures are used for what, as `scorer` and `stretch.measure` choose them.
+    """Which parts of a block's sound and pictures are used for what, as `scorer` and `segment.measure` choose them.
     Time 0 is the first sample."""
 
     times: NDArray[np.int64]
@@ -324,13 +324,13 @@ def _cover(at: _Layout) -> Floats:
 
 
 def _around(cells: int) -> Floats:
-    """(n, n): 1 where two cells are near enough for one running mean (`lags.without_drift`), symmetric."""
+    """(n, n): 1 where two cells are near enough for one running mean (`lag_search.without_drift`), symmetric."""
     at = np.arange(cells)
-    return np.asarray(np.abs(at[:, None] - at) <= lags.DRIFT_CELLS // 2, np.float32)
+    return np.asarray(np.abs(at[:, None] - at) <= lag_search.DRIFT_CELLS // 2, np.float32)
 
 
 def _slopes(cells: int) -> Floats:
-    """(n, n): values times this are their slopes over two cells, as `backends.normal_lips` takes them."""
+    """(n, n): values times this are their slopes over two cells, as `normalising.normal_lips` takes them."""
     if cells < 2:
         return np.zeros((cells, cells), np.float32)
     return np.asarray(2.0 * np.asarray(np.gradient(np.eye(cells), axis=0)), np.float32)
@@ -356,13 +356,13 @@ def _lag_matrices(at: _Layout, offsets_ms: NDArray[np.float64]) -> tuple[Floats,
 
 
 def read_scores(offsets_ms: NDArray[np.float64], answer: Floats) -> BlockScores:
-    """What `BlockProgram` answered (B, 2, L), with the best lag of each block as `lags.best_lag` chooses it."""
+    """What `BlockProgram` answered (B, 2, L), with the best lag of each block as `lag_search.best_lag` chooses it."""
     rho = answer[:, 0]
     filled = np.where(np.isfinite(rho), rho, -np.inf)
     top = filled.max(axis=1, keepdims=True)
     nearness = np.where(filled == top, np.abs(offsets_ms), np.inf)
     best = nearness.argmin(axis=1)
-    far = np.abs(offsets_ms - offsets_ms[best][:, None]) > lags.NEIGHBOUR_MS + 1e-6
+    far = np.abs(offsets_ms - offsets_ms[best][:, None]) > lag_search.NEIGHBOUR_MS + 1e-6
     rival = np.where(far, filled, -np.inf).max(axis=1)
     scored = np.isfinite(top[:, 0])
     margin = np.where(scored, top[:, 0] - np.where(np.isfinite(rival), rival, 0.0), np.nan)

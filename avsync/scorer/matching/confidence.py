@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from avsync.scorer.calibration import Curve
-from avsync.scorer.matching.lags import Peak
+from avsync.scorer.matching.lag_search import Peak
 from avsync.scorer.signal import Label
 
 CONFIDENT: Final = 0.5

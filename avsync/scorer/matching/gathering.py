@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.matching.lags import NEIGHBOUR_MS, Peak, best_lag
+from avsync.scorer.matching.lag_search import NEIGHBOUR_MS, Peak, best_lag
 
 Sure = Callable[[float, float, float], float]
 """(margin, peak, seconds of evidence) -> confidence: a `Curve`."""

@@ -19,9 +19,9 @@ from avsync.scorer.features.features import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_
 from avsync.scorer.features.geometry import geometry
 from avsync.scorer.features.grid import HOLD_MAX_NS, on_grid
 from avsync.scorer.features.occlusion import OCCLUDED_SHARE, REFERENCE_NS, hidden, still, thumbnails
-from avsync.scorer.matching.checks import CLIPPED_SHARE, clipped_per_cell
 from avsync.scorer.matching.confidence import label_of
-from avsync.scorer.matching.lags import LagScores, best_lag, lag_scores
+from avsync.scorer.matching.input_checks import CLIPPED_SHARE, clipped_per_cell
+from avsync.scorer.matching.lag_search import LagScores, best_lag, lag_scores
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.signal import Label, LipSyncSignal
 

@@ -20,8 +20,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from avsync.errors import InputError
 from avsync.scorer.backends.backend import Backend
-from avsync.scorer.score.clip import Options, load_for, score_clip
 from avsync.scorer.score.report import Outcome, Report, as_dict, error_dict, exit_code
+from avsync.scorer.score.score_clip import Options, load_for, score_clip
 from avsync.scorer.score.table import print_report, say
 from avsync.scorer.threads import keep_to_one_thread
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.scorer.matching.confidence import EDGE_MOST
-from avsync.scorer.matching.lags import Peak, best_lag
+from avsync.scorer.matching.lag_search import Peak, best_lag
 from avsync.scorer.signal import Label
 
 Array = NDArray[np.float64]

@@ -18,9 +18,9 @@ from avsync.scorer.features.geometry import LANDMARKS
 from avsync.scorer.score.evidence import Array, Evidence
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream, Scored
-from avsync.scorer.tracking.clip import Rgb
-from avsync.scorer.tracking.crops import CROP_SIZE
-from avsync.scorer.tracking.placing import Sound
+from avsync.scorer.tracking.clip_reader import Rgb
+from avsync.scorer.tracking.mouth_crops import CROP_SIZE
+from avsync.scorer.tracking.sound_placing import Sound
 from avsync.units import to_ms
 
 TOGETHER: Final = 8

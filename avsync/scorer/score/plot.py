@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from avsync.errors import InputError
 from avsync.scorer.score.evidence import UNJUDGED
 from avsync.scorer.score.report import Report
-from avsync.scorer.score.words import MARKS
+from avsync.scorer.score.verdict_words import MARKS
 from avsync.scorer.signal import Label, LipSyncSignal
 from avsync.units import to_ms
 

@@ -12,9 +12,9 @@ from itertools import zip_longest
 from typing import Any, Literal
 
 from avsync.errors import InputError
-from avsync.scorer.score.answer import Answer
+from avsync.scorer.score.clip_answer import Answer
 from avsync.scorer.score.evidence import SURE, Evidence
-from avsync.scorer.score.words import verdict_words
+from avsync.scorer.score.verdict_words import verdict_words
 from avsync.scorer.signal import LipSyncSignal, Method
 from avsync.units import to_ms
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from avsync.scorer.score.evidence import SURE
 from avsync.scorer.score.report import Face, Media, Outcome, Report
-from avsync.scorer.score.words import MARKS, offset_words, signed_words, time_words
+from avsync.scorer.score.verdict_words import MARKS, offset_words, signed_words, time_words
 from avsync.scorer.signal import LipSyncSignal
 from avsync.units import to_ms
 

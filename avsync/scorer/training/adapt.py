@@ -22,10 +22,10 @@ from avsync.scorer.evaluation.protocol import Footage, counted_windows, lips_of,
 from avsync.scorer.evaluation.speakers import ClipEntry, read_manifest
 from avsync.scorer.features.features import MEL_PER_CELL
 from avsync.scorer.features.grid import on_grid
-from avsync.scorer.matching.lags import best_lag, lag_scores, search_offsets
-from avsync.scorer.nets.modules import arrays_of, modules_of
-from avsync.scorer.nets.networks import LipNet, SoundNet
-from avsync.scorer.nets.weights import Arrays, save_weights, shipped
+from avsync.scorer.matching.lag_search import best_lag, lag_scores, search_offsets
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.torch_networks import arrays_of, modules_of
+from avsync.scorer.nets.weight_files import Arrays, save_weights, shipped
 from avsync.scorer.signal import Method
 from avsync.scorer.training.examples import Clip, Sampler
 from avsync.scorer.training.fit import Pair, Recipe, fit

@@ -93,7 +93,7 @@ def train(
     """Train and write `folder`/geometry.npz and pixels.npz; yields a line for each thing done."""
     from dataclasses import replace
 
-    from avsync.scorer.nets.weights import save_weights
+    from avsync.scorer.nets.weight_files import save_weights
     from avsync.scorer.training.geometry_train import (
         CLIPS,
         GeometryRecipe,

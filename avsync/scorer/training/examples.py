@@ -19,12 +19,12 @@ from torch import Tensor
 
 from avsync.scorer.features.features import CELLS_PER_S, MEL_PER_CELL, Floats, log_mel
 from avsync.scorer.features.grid import on_grid
-from avsync.scorer.features.normal import normal_lips, normal_mel, with_context
+from avsync.scorer.features.normalising import normal_lips, normal_mel, with_context
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.synthetic.mouths import TRACK_HZ, mouth_track
 from avsync.scorer.synthetic.speech import Utterance, utterance
 from avsync.scorer.training.channel import through_channel
-from avsync.scorer.training.seen import seen_geometry
+from avsync.scorer.training.tracker_errors import seen_geometry
 
 LAG_CELLS: Final = 15
 """Training looks 300 ms to either side, so that the 200 ms of the search have something beyond them."""

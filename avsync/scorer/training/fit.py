@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avsync.scorer.nets.networks import LipNet, SoundNet
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
 from avsync.scorer.training.examples import LAG_CELLS, Batch
 
 TARGET_SPREAD_CELLS: Final = 0.8

@@ -17,9 +17,9 @@ import torch
 
 from avsync.scorer.features.features import Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
-from avsync.scorer.nets.modules import arrays_of
-from avsync.scorer.nets.networks import LipNet, SoundNet
-from avsync.scorer.nets.weights import Arrays
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.torch_networks import arrays_of
+from avsync.scorer.nets.weight_files import Arrays
 from avsync.scorer.training.examples import Clip, Heard, Sampler, make_clip, make_heard, substream, usual_spread
 from avsync.scorer.training.fit import Pair, Recipe, fit, merged
 

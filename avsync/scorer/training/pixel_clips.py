@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from avsync.scorer.features.features import CELL_NS, CELLS_PER_S, MEL_PER_CELL, Floats
 from avsync.scorer.features.grid import on_grid
-from avsync.scorer.nets.mouthnet import MouthNet
+from avsync.scorer.nets.torch_mouth_network import MouthNet
 from avsync.scorer.synthetic.mouths import TRACK_HZ, mouth_track
 from avsync.scorer.synthetic.renderer import at_pictures, render
 from avsync.scorer.training.examples import SPOKEN_DB, Clip, Heard, substream

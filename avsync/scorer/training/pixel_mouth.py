@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from avsync.scorer.features.features import Floats
 from avsync.scorer.nets.architecture import CHANNELS
-from avsync.scorer.nets.mouthnet import MouthNet
+from avsync.scorer.nets.torch_mouth_network import MouthNet
 from avsync.scorer.synthetic.mouths import COLUMNS
 from avsync.scorer.synthetic.renderer import render
 from avsync.scorer.training.examples import substream

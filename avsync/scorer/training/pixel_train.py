@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from avsync.scorer.features.features import Floats
 from avsync.scorer.nets.architecture import EMBEDDING, HIDDEN
-from avsync.scorer.nets.modules import arrays_of
-from avsync.scorer.nets.mouthnet import MouthNet, packed
-from avsync.scorer.nets.networks import LipNet, SoundNet
-from avsync.scorer.nets.weights import Arrays
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.torch_mouth_network import MouthNet, packed
+from avsync.scorer.nets.torch_networks import arrays_of
+from avsync.scorer.nets.weight_files import Arrays
 from avsync.scorer.training.examples import Clip, Heard, Sampler, usual_spread
 from avsync.scorer.training.fit import Pair, Recipe, fit
 from avsync.scorer.training.pixel_clips import clips_of, film_pool, tracks_of

@@ -8,7 +8,7 @@ import pytest
 from avsync.scorer.backends.envelopes import ENVELOPES, LEAD_CELLS, WEIGHTS, lip_columns, lip_envelopes, sound_envelopes
 from avsync.scorer.features.features import MEL_BANDS, log_mel
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
-from avsync.scorer.matching.lags import best_lag, lag_scores, search_offsets
+from avsync.scorer.matching.lag_search import best_lag, lag_scores, search_offsets
 
 RANDOM = np.random.default_rng(2)
 LOUDNESS = np.clip(np.convolve(RANDOM.standard_normal(200), np.hanning(9), "same") * 0.2 + 0.4, 0.02, 1.0)

@@ -28,7 +28,7 @@ from avsync.scorer.evaluation.protocol import (
 )
 from avsync.scorer.evaluation.speakers import ClipEntry
 from avsync.scorer.evaluation.summary import floor_numbers, summary
-from avsync.scorer.tracking import faces
+from avsync.scorer.tracking import tracked_faces
 from tests.scorer.evaluation.evaluate_story import RATE, Opening, footage
 
 # ---- a whole evaluation
@@ -225,7 +225,7 @@ class CalledFace:
     """In place of the tracker: one face where the picture is bright, at a place that says how bright."""
 
     def track(self, picture: np.ndarray) -> tuple[object, ...]:  # type: ignore[type-arg]
-        from avsync.scorer.tracking.tracker import Face
+        from avsync.scorer.tracking.face_tracker import Face
 
         level = float(picture.mean())
         points = np.random.default_rng(9).uniform(20, 60, (468, 2)).astype(np.float32) + level / 100
@@ -236,7 +236,7 @@ class CalledFace:
 @pytest.fixture
 def clip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     av = pytest.importorskip("av")
-    monkeypatch.setattr(faces, "FaceTracker", CalledFace)
+    monkeypatch.setattr(tracked_faces, "FaceTracker", CalledFace)
     path = tmp_path / "clip.mkv"
     with av.open(str(path), "w") as out:
         video, audio = out.add_stream("mpeg4", rate=25), out.add_stream("pcm_s16le", rate=RATE)
@@ -264,10 +264,10 @@ def test_a_clip_is_tracked_once_and_kept_while_file_and_code_stay(
     assert len(clip.start_ns) == 25 and clip.end_ns == 1_000_000_000 and len(clip.pcm) == RATE
     assert np.flatnonzero(np.isnan(clip.landmarks[:, 0, 0])).tolist() == [10]  # the small face there is somebody else's
     assert not clip.rois[10].any() and clip.rois[11].any()
-    monkeypatch.setattr(faces, "FaceTracker", None)  # tracking again would fail
+    monkeypatch.setattr(tracked_faces, "FaceTracker", None)  # tracking again would fail
     again = tracked(clip_file, cache)
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(clip, again.footage, strict=True))  # type: ignore[arg-type]
-    monkeypatch.setattr(faces, "FaceTracker", CalledFace)
+    monkeypatch.setattr(tracked_faces, "FaceTracker", CalledFace)
     monkeypatch.setattr(evaluate_clips, "_code", lambda: b"other code")
     tracked(clip_file, cache)
     assert len(list(cache.glob("*.npz"))) == 2
@@ -295,7 +295,7 @@ def test_a_spoiled_clip_is_kept_too_each_condition_by_itself(
 ) -> None:
     clean, cache = tracked(clip_file).footage, tmp_path / "kept"
     first = [spoiled(clip_file, clean, condition, cache) for condition in ("low_light", "jpeg_10")]
-    monkeypatch.setattr(faces, "FaceTracker", None)  # tracking again would fail
+    monkeypatch.setattr(tracked_faces, "FaceTracker", None)  # tracking again would fail
     again = [spoiled(clip_file, clean, condition, cache) for condition in ("low_light", "jpeg_10")]
     for one, other in zip(first, again, strict=True):
         assert np.array_equal(one.landmarks, other.landmarks, equal_nan=True)
@@ -307,7 +307,7 @@ def test_evaluating_a_clip_without_a_face_says_so(clip_file: Path, monkeypatch: 
         def track(self, picture: np.ndarray) -> tuple[object, ...]:  # type: ignore[type-arg]
             return ()
 
-    monkeypatch.setattr(faces, "FaceTracker", Nobody)
+    monkeypatch.setattr(tracked_faces, "FaceTracker", Nobody)
     entry = ClipEntry(clip_file, "Eve", "development", 0.0)
     done: ClipAnswers = evaluate_clip(0, [entry], Plan((Contender("geometry", "geometry"),)))
     assert "no face" in done.left_out and not done.answers

@@ -26,7 +26,7 @@ from avsync.scorer.evaluation.protocol import (
 )
 from avsync.scorer.features.features import CELL_SAMPLES
 from avsync.scorer.matching.confidence import label_of
-from avsync.scorer.matching.lags import LagScores, Peak, best_lag, search_offsets
+from avsync.scorer.matching.lag_search import LagScores, Peak, best_lag, search_offsets
 from avsync.scorer.matching.segment import Measured, hear, measure, signal_of
 from avsync.scorer.scorer import SILENCE_DBFS
 from tests.scorer.evaluation.evaluate_story import RATE, Opening, footage, trial

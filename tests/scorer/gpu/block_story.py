@@ -14,9 +14,9 @@ from avsync.scorer.features.features import Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.gpu.block_program import BlockShape
 from avsync.scorer.nets.architecture import EMBEDDING, HIDDEN
-from avsync.scorer.nets.modules import arrays_of
-from avsync.scorer.nets.mouthnet import MouthNet
-from avsync.scorer.nets.networks import LipNet, SoundNet
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.torch_mouth_network import MouthNet
+from avsync.scorer.nets.torch_networks import arrays_of
 from avsync.scorer.signal import Method
 
 

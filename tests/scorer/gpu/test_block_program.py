@@ -17,9 +17,9 @@ from avsync.errors import UsageError
 from avsync.scorer.backends.learned import NetBackend
 from avsync.scorer.features.features import Floats, log_mel
 from avsync.scorer.features.geometry import geometry
-from avsync.scorer.features.normal import trust_columns
+from avsync.scorer.features.normalising import trust_columns
 from avsync.scorer.gpu.block_program import TOLERANCE, BlockProgram, BlockShape, read_scores
-from avsync.scorer.matching.lags import best_lag, lag_scores, search_offsets
+from avsync.scorer.matching.lag_search import best_lag, lag_scores, search_offsets
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import Method
 from tests.scorer.gpu.block_story import Block, backend

@@ -25,11 +25,11 @@ from avsync.cli import main
 from avsync.errors import InputError
 from avsync.scorer.backends.heuristic import HeuristicBackend
 from avsync.scorer.calibration import Curve
-from avsync.scorer.matching.lags import search_offsets
-from avsync.scorer.score import clip as score_clip
+from avsync.scorer.matching.lag_search import search_offsets
+from avsync.scorer.score import score_clip
 from avsync.scorer.score.face_run import FaceRun
-from avsync.scorer.tracking.placing import Sound
-from avsync.scorer.tracking.tracker import Face
+from avsync.scorer.tracking.face_tracker import Face
+from avsync.scorer.tracking.sound_placing import Sound
 from avsync.scorer.tracking.warp import Rgb
 from avsync.units import ms
 

@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from avsync.errors import InputError
-from avsync.scorer.score.answer import Answer
+from avsync.scorer.score.clip_answer import Answer
 from avsync.scorer.score.evidence import Evidence, Part
 from avsync.scorer.score.report import Face, Media, Report, Settings, as_dict, error_dict, exit_code, outcome
 from avsync.scorer.score.table import SHOWN, print_report
-from avsync.scorer.score.words import MARKS
+from avsync.scorer.score.verdict_words import MARKS
 from avsync.scorer.signal import LABELS, LipSyncSignal
 from avsync.units import ms, seconds
 

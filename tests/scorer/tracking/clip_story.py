@@ -13,7 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.tracking.clip import Clip, Picture, open_clip
+from avsync.scorer.tracking.clip_reader import Clip, Picture, open_clip
 from avsync.units import NS_PER_MS
 
 EVENTS_MS = (600, 1400, 2200)

@@ -13,7 +13,7 @@ from avsync.errors import InputError
 from avsync.scorer.backends.learned import read_ensemble
 from avsync.scorer.evaluation.clips import Tracked
 from avsync.scorer.evaluation.protocol import Footage
-from avsync.scorer.nets.weights import load_weights, shipped
+from avsync.scorer.nets.weight_files import load_weights, shipped
 from avsync.scorer.training import adapt as module
 from avsync.scorer.training.adapt import adapt, backend_of, example_of, heard_offset_ms, own_clips
 from tests.scorer.talking_story import Talk

@@ -11,11 +11,11 @@ import torch
 
 from avsync.scorer.backends.learned import PIXELS_WEIGHT, read_ensemble
 from avsync.scorer.features.features import Floats
-from avsync.scorer.features.normal import level_of, normal_lips, with_context
+from avsync.scorer.features.normalising import level_of, normal_lips, with_context
 from avsync.scorer.nets.architecture import ENCODER_CELLS, GREY_PX
-from avsync.scorer.nets.mouthnet import TOGETHER, MouthNet, packed
-from avsync.scorer.nets.networks import LipNet, SoundNet
-from avsync.scorer.nets.weights import save_weights
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.torch_mouth_network import TOGETHER, MouthNet, packed
+from avsync.scorer.nets.weight_files import save_weights
 from avsync.scorer.synthetic.espeak import Phoneme
 from avsync.scorer.synthetic.mouths import COLUMNS
 from avsync.scorer.synthetic.speech import Utterance

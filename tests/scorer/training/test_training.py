@@ -18,8 +18,8 @@ from avsync.scorer.backends.learned import read_ensemble
 from avsync.scorer.features.features import SAMPLE_RATE_HZ, log_mel
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.nets.architecture import ENCODER_CELLS
-from avsync.scorer.nets.networks import LipNet, SoundNet
-from avsync.scorer.nets.weights import save_weights
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.weight_files import save_weights
 from avsync.scorer.synthetic import espeak
 from avsync.scorer.synthetic.espeak import Phoneme
 from avsync.scorer.synthetic.mouths import draw_style, mouth_track
@@ -27,7 +27,7 @@ from avsync.scorer.synthetic.phonemes import gestures, targets_of
 from avsync.scorer.synthetic.speech import Utterance, utterance, warp
 from avsync.scorer.synthetic.texts import sentence
 from avsync.scorer.training import channel, examples, fit, geometry_train
-from avsync.scorer.training.seen import seen_geometry
+from avsync.scorer.training.tracker_errors import seen_geometry
 
 pytestmark = pytest.mark.lab
 

@@ -19,16 +19,16 @@ from avsync.scorer.backends.backend import Backend
 from avsync.scorer.backends.load import load_backend
 from avsync.scorer.calibration import Curve, curve_of
 from avsync.scorer.matching.confidence import label_of
-from avsync.scorer.matching.lags import Peak, search_offsets
-from avsync.scorer.score.answer import Answer, answer_of
+from avsync.scorer.matching.lag_search import Peak, search_offsets
+from avsync.scorer.score.clip_answer import Answer, answer_of
 from avsync.scorer.score.evidence import Array, Judge
 from avsync.scorer.score.face_run import FaceRun
 from avsync.scorer.score.report import Face, Media, Report, Settings
 from avsync.scorer.signal import Label
-from avsync.scorer.tracking.clip import Clip, open_clip
-from avsync.scorer.tracking.faces import Seen, follow
-from avsync.scorer.tracking.placing import Sound
-from avsync.scorer.tracking.tracker import FaceTracker
+from avsync.scorer.tracking.clip_reader import Clip, open_clip
+from avsync.scorer.tracking.face_tracker import FaceTracker
+from avsync.scorer.tracking.sound_placing import Sound
+from avsync.scorer.tracking.tracked_faces import Seen, follow
 from avsync.units import NS_PER_S, ms, to_ms
 
 HEARD_BEFORE_NS: Final = 8 * NS_PER_S

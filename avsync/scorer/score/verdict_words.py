@@ -6,7 +6,7 @@ Nothing sounds surer than it is: below ``SURE`` the sentence begins with "unsure
 
 from __future__ import annotations
 
-from avsync.scorer.score.answer import Answer
+from avsync.scorer.score.clip_answer import Answer
 from avsync.scorer.score.evidence import SURE, Part
 from avsync.scorer.signal import Label, Method
 

@@ -22,8 +22,8 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from avsync.errors import InputError
-from avsync.scorer.tracking.ahead import ahead
-from avsync.scorer.tracking.placing import Pcm, Placer, Sound
+from avsync.scorer.tracking.read_ahead import ahead
+from avsync.scorer.tracking.sound_placing import Pcm, Placer, Sound
 from avsync.units import NS_PER_S
 
 Rgb = NDArray[np.uint8]

@@ -28,8 +28,8 @@ from avsync.scorer.nets.architecture import (
     layers_of,
     weights_of,
 )
-from avsync.scorer.nets.litert import PACKAGE, interpreter_of
-from avsync.scorer.nets.weights import Arrays
+from avsync.scorer.nets.litert_runtime import PACKAGE, interpreter_of
+from avsync.scorer.nets.weight_files import Arrays
 
 FILE_IDENTIFIER: Final = b"TFL3"
 SCHEMA_VERSION: Final = 3
@@ -94,7 +94,7 @@ class Stack:
 
 
 def prepared(rois: NDArray[np.uint8]) -> Floats:
-    """Crops as their network sees them, as `mouthnet.prepared`: (T, 96, 96, 3) -> (T, 48, 48, 2).
+    """Crops as their network sees them, as `torch_mouth_network.prepared`: (T, 96, 96, 3) -> (T, 48, 48, 2).
 
     The picture free of its brightness and contrast, and its detail.
     """

@@ -18,13 +18,13 @@ import torch
 from avsync.errors import InputError
 from avsync.scorer.backends.learned import Ensemble, networks_on, read_ensemble
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
-from avsync.scorer.nets import litert
+from avsync.scorer.nets import litert_runtime
 from avsync.scorer.nets.architecture import GREY_PX, LUMA, layers_of
-from avsync.scorer.nets.lite import LiteNetworks, averaging, prepared
-from avsync.scorer.nets.modules import TorchNetworks, modules_of
-from avsync.scorer.nets.mouthnet import MouthNet
-from avsync.scorer.nets.mouthnet import prepared as prepared_by_torch
-from avsync.scorer.nets.weights import save_weights, shipped
+from avsync.scorer.nets.litert_networks import LiteNetworks, averaging, prepared
+from avsync.scorer.nets.torch_mouth_network import MouthNet
+from avsync.scorer.nets.torch_mouth_network import prepared as prepared_by_torch
+from avsync.scorer.nets.torch_networks import TorchNetworks, modules_of
+from avsync.scorer.nets.weight_files import save_weights, shipped
 from tests.scorer.gpu.block_story import ensemble
 
 SAME = 1e-5
@@ -135,7 +135,7 @@ def test_where_there_is_no_litert_torch_runs_them(monkeypatch: pytest.MonkeyPatc
     good = landmarks()
     assert isinstance(networks_on("cpu", good.arrays, good.header), LiteNetworks)
     assert isinstance(networks_on("meta", good.arrays, good.header), TorchNetworks), "any device but a CPU is torch's"
-    monkeypatch.setitem(sys.modules, litert.PACKAGE, None)
+    monkeypatch.setitem(sys.modules, litert_runtime.PACKAGE, None)
     assert isinstance(networks_on("cpu", good.arrays, good.header), TorchNetworks)
 
 

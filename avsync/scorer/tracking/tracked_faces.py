@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from avsync.errors import InputError
 from avsync.scorer.features.features import Floats
-from avsync.scorer.tracking.ahead import ahead
-from avsync.scorer.tracking.clip import Clip, Picture
-from avsync.scorer.tracking.crops import CROP_SIZE, mouth_crop
-from avsync.scorer.tracking.mesh import POINTS
-from avsync.scorer.tracking.placing import Pcm, Sound
-from avsync.scorer.tracking.tracker import FaceTracker
+from avsync.scorer.tracking.clip_reader import Clip, Picture
+from avsync.scorer.tracking.face_mesh import POINTS
+from avsync.scorer.tracking.face_tracker import FaceTracker
+from avsync.scorer.tracking.mouth_crops import CROP_SIZE, mouth_crop
+from avsync.scorer.tracking.read_ahead import ahead
+from avsync.scorer.tracking.sound_placing import Pcm, Sound
 from avsync.scorer.tracking.warp import Rgb
 
 TRACKED_AHEAD: Final = 200

@@ -15,10 +15,10 @@ pytest.importorskip("cv2")
 import numpy as np
 
 from avsync.errors import InputError
-from avsync.scorer.tracking import face_models, faces
-from avsync.scorer.tracking.clip import Picture, open_clip, whole_sound
-from avsync.scorer.tracking.faces import Seen, follow, track_clip
-from avsync.scorer.tracking.placing import Sound
+from avsync.scorer.tracking import face_models, tracked_faces
+from avsync.scorer.tracking.clip_reader import Picture, open_clip, whole_sound
+from avsync.scorer.tracking.sound_placing import Sound
+from avsync.scorer.tracking.tracked_faces import Seen, follow, track_clip
 from tests.scorer.tracking.clip_story import make_clip
 from tests.scorer.tracking.drawn_face import draw_face, scene
 
@@ -36,7 +36,7 @@ class Everywhere:
 
 
 def _face(number: int, x: float):
-    from avsync.scorer.tracking.tracker import Face
+    from avsync.scorer.tracking.face_tracker import Face
 
     points = np.tile(np.array([x, 20], np.float32), (468, 1))
     points[[33, 133, 362, 263]] = [(x - 8, 15), (x - 3, 15), (x + 3, 15), (x + 8, 15)]
@@ -83,7 +83,7 @@ def test_pictures_can_be_changed_before_they_are_tracked(clip) -> None:
 
 
 def test_a_clip_too_long_for_memory_is_refused(clip, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faces, "IN_MEMORY_MAX", 20)
+    monkeypatch.setattr(tracked_faces, "IN_MEMORY_MAX", 20)
     with pytest.raises(InputError, match="more than 20"):
         track_clip(clip, tracker=Everywhere())
 

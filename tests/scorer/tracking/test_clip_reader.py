@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avsync.errors import InputError
-from avsync.scorer.tracking import clip as clip_module
-from avsync.scorer.tracking.ahead import ahead
-from avsync.scorer.tracking.clip import Picture, open_clip, shown_size, whole_sound
-from avsync.scorer.tracking.placing import Placer
+from avsync.scorer.tracking import clip_reader
+from avsync.scorer.tracking.clip_reader import Picture, open_clip, shown_size, whole_sound
+from avsync.scorer.tracking.read_ahead import ahead
+from avsync.scorer.tracking.sound_placing import Placer
 from avsync.units import NS_PER_MS, ms, ticks_to_ns
 from tests.scorer.tracking.clip_story import (
     clicks,
@@ -237,12 +237,12 @@ def test_large_pictures_come_smaller_and_too_large_ones_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert shown_size(7680, 4320) == (1920, 1080) and shown_size(1280, 720) == (1280, 720)
-    monkeypatch.setattr(clip_module, "SIDE_MAX", 32)
+    monkeypatch.setattr(clip_reader, "SIDE_MAX", 32)
     path = make_clip(tmp_path / "a.mp4")
     clip = open_clip(path)
     assert (clip.width, clip.height) == (32, 24)
     assert next(iter(clip.pictures())).rgb.shape == (24, 32, 3)
-    monkeypatch.setattr(clip_module, "PIXELS_MAX", 64 * 48 - 1)
+    monkeypatch.setattr(clip_reader, "PIXELS_MAX", 64 * 48 - 1)
     with pytest.raises(InputError, match="64x48 is too large"):
         open_clip(path)
 

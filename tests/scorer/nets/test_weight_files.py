@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from avsync.errors import InputError
-from avsync.scorer.nets import weights as module
-from avsync.scorer.nets.weights import load_weights, save_weights, write_hashes
+from avsync.scorer.nets import weight_files as module
+from avsync.scorer.nets.weight_files import load_weights, save_weights, write_hashes
 
 ARRAYS = {"lips.0.weight": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), "usual_spread": np.ones(2)}
 

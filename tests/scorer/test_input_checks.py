@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from avsync.errors import InputError, UsageError
 from avsync.scorer.calibration import TERMS, curve_of, read_calibration
-from avsync.scorer.matching.checks import LOUDEST, fps_of, landmarks_of, pcm_of, picture_pts_of
+from avsync.scorer.matching.input_checks import LOUDEST, fps_of, landmarks_of, pcm_of, picture_pts_of
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream

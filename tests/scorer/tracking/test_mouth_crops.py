@@ -10,7 +10,7 @@ pytest.importorskip("cv2")
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.tracking.crops import CROP_SIZE, mouth_crop, mouth_crops, mouth_square
+from avsync.scorer.tracking.mouth_crops import CROP_SIZE, mouth_crop, mouth_crops, mouth_square
 
 EYES = {33: (-1, 0), 133: (-0.4, 0), 362: (0.4, 0), 263: (1, 0)}
 NOSE = {2: (0, 1.1), 98: (-0.25, 1.1), 327: (0.25, 1.1)}

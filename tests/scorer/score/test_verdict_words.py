@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avsync.scorer.matching.lags import Peak, search_offsets
-from avsync.scorer.score.answer import Answer, answer_of
-from avsync.scorer.score.changes import cheapest_path
+from avsync.scorer.matching.lag_search import Peak, search_offsets
+from avsync.scorer.score.clip_answer import Answer, answer_of
 from avsync.scorer.score.evidence import Evidence
-from avsync.scorer.score.words import offset_words, signed_words, time_words, verdict_words
+from avsync.scorer.score.offset_changes import cheapest_path
+from avsync.scorer.score.verdict_words import offset_words, signed_words, time_words, verdict_words
 from avsync.scorer.signal import Label
 
 LAGS_MS = search_offsets()

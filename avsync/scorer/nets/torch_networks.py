@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from avsync.scorer.features.features import Floats
 from avsync.scorer.nets.architecture import layers_of
-from avsync.scorer.nets.mouthnet import MouthNet
-from avsync.scorer.nets.networks import LipNet, SoundNet
-from avsync.scorer.nets.weights import Arrays
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.torch_mouth_network import MouthNet
+from avsync.scorer.nets.weight_files import Arrays
 
 
 class Modules(NamedTuple):
@@ -38,7 +38,7 @@ def modules_of(arrays: Arrays, header: dict[str, Any]) -> Modules:
 
 
 def arrays_of(lips: LipNet, sound: SoundNet, mouth: MouthNet | None, usual_spread: Floats) -> Arrays:
-    """The arrays of an ensemble, as `modules_of` and `lite.LiteNetworks` expect them."""
+    """The arrays of an ensemble, as `modules_of` and `litert_networks.LiteNetworks` expect them."""
     arrays: Arrays = {"usual_spread": usual_spread}
     for name, module in (("lips", lips), ("sound", sound), ("mouth", mouth)):
         if module is not None:
@@ -47,7 +47,7 @@ def arrays_of(lips: LipNet, sound: SoundNet, mouth: MouthNet | None, usual_sprea
 
 
 class TorchNetworks:
-    """The networks of a file of weights on a device, as `lite.LiteNetworks` on a CPU."""
+    """The networks of a file of weights on a device, as `litert_networks.LiteNetworks` on a CPU."""
 
     def __init__(self, arrays: Arrays, header: dict[str, Any], device: str) -> None:
         found = modules_of(arrays, header)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from avsync.errors import InputError, UsageError
 from avsync.scorer.tracking import face_models
-from avsync.scorer.tracking.detector import Box, FaceNet, distinct, even_anchors, layered_anchors, overlap, tiles
-from avsync.scorer.tracking.mesh import FaceMesh, Meshed
-from avsync.scorer.tracking.tracker import SEARCH_EAGER, SEARCH_EMPTY_EVERY, SEARCH_EVERY, FaceTracker
+from avsync.scorer.tracking.face_detector import Box, FaceNet, distinct, even_anchors, layered_anchors, overlap, tiles
+from avsync.scorer.tracking.face_mesh import FaceMesh, Meshed
+from avsync.scorer.tracking.face_tracker import SEARCH_EAGER, SEARCH_EMPTY_EVERY, SEARCH_EVERY, FaceTracker
 from avsync.scorer.tracking.warp import Square, cut_square, shrink_into
 from tests.scorer.tracking.drawn_face import draw_face, scene
 

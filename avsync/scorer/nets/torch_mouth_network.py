@@ -1,7 +1,7 @@
 """The network that reads a mouth's shape off a picture of it: four strided convolutions on 48x48 grey, no memory.
 
 It sees one picture at a time and knows nothing of speech; what it says of a picture (`values` numbers) becomes lip
-movement only once the running mean over the context is taken off (`backends.normal_lips`), and with it most of what
+movement only once the running mean over the context is taken off (`normalising.normal_lips`), and with it most of what
 the face looks like. Training puts a batch normalisation behind every convolution; `packed` folds it away and lays
 several trained networks side by side as the groups of one.
 """
@@ -25,7 +25,7 @@ from avsync.scorer.nets.architecture import (
     SMALLEST_DETAIL,
     mouth_layers,
 )
-from avsync.scorer.nets.lite import averaging
+from avsync.scorer.nets.litert_networks import averaging
 
 TOGETHER: Final = 8
 """Pictures that `values_of` sends through at once: what lies between two layers of more than these is so large that

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avsync.scorer.score.changes import changes
 from avsync.scorer.score.evidence import AGREES_MS, SURE, UNJUDGED, Array, Evidence, Judge, Part, Windows
+from avsync.scorer.score.offset_changes import changes
 from avsync.scorer.signal import Label
 
 

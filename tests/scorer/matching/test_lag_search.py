@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avsync.scorer.matching.lags import DRIFT_CELLS, best_lag, lag_scores, search_offsets, without_drift
+from avsync.scorer.matching.lag_search import DRIFT_CELLS, best_lag, lag_scores, search_offsets, without_drift
 
 RNG = np.random.default_rng(7)
 SOUND = RNG.standard_normal((200, 8)).astype(np.float32)
