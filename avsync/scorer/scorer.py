@@ -27,7 +27,7 @@ from avsync.errors import UsageError
 from avsync.scorer.backends.backend import Backend, sound_values_of
 from avsync.scorer.backends.load import load_backend
 from avsync.scorer.calibration import curve_of
-from avsync.scorer.features.features import CELL_MS, CELL_SAMPLES
+from avsync.scorer.features.cells import CELL_MS, CELL_SAMPLES
 from avsync.scorer.matching.input_checks import (
     LONGEST_S,
     check_wants,

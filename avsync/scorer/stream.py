@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from avsync.errors import UsageError
 from avsync.scorer.backends.backend import Backend, sound_values_of
 from avsync.scorer.calibration import Curve, curve_of
-from avsync.scorer.features.features import CELL_MS, CELL_NS, Floats
+from avsync.scorer.features.cells import CELL_MS, CELL_NS, Floats
 from avsync.scorer.features.geometry import LANDMARKS
 from avsync.scorer.matching.gathering import Gathering, Window
 from avsync.scorer.matching.input_checks import check_wants, epoch_of, pcm_of, picture_pts_of, pictures_of, pts_of

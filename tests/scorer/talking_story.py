@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import MEL_PER_CELL, SAMPLE_RATE_HZ
+from avsync.scorer.features.cells import MEL_PER_CELL, SAMPLE_RATE_HZ
 from avsync.scorer.features.geometry import LANDMARKS
 from avsync.scorer.features.normalising import normal_lips, normal_mel, with_context
 from avsync.scorer.signal import Method

@@ -13,7 +13,7 @@ import pytest
 
 from avsync.errors import UsageError
 from avsync.scorer.calibration import Curve, curve_of, terms
-from avsync.scorer.features.features import CELL_MS
+from avsync.scorer.features.cells import CELL_MS
 from avsync.scorer.matching.confidence import CONFIDENT, EDGE_MOST, label_of
 from avsync.scorer.matching.lag_search import Peak
 from avsync.scorer.matching.segment import CONTEXT_MS

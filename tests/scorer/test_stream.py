@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from avsync.errors import UsageError
 from avsync.scorer.backends.heuristic import HeuristicBackend
 from avsync.scorer.calibration import Curve
-from avsync.scorer.features.features import CELL_SAMPLES
+from avsync.scorer.features.cells import CELL_SAMPLES
 from avsync.scorer.matching.gathering import Gathering, Window
 from avsync.scorer.matching.lag_search import search_offsets
 from avsync.scorer.matching.segment import CONTEXT_MS, hear

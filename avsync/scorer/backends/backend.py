@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import Floats, log_mel
+from avsync.scorer.features.cells import Floats
+from avsync.scorer.features.log_mel import log_mel
 from avsync.scorer.signal import Method
 
 

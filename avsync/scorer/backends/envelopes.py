@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from avsync.scorer.features.features import MEL_PER_CELL, Floats
+from avsync.scorer.features.cells import MEL_PER_CELL, Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.features.normalising import level_of
 
@@ -54,7 +54,7 @@ def lip_envelopes(normal: Floats, window: slice) -> Floats:
 
 
 def sound_envelopes(mel: Floats, window: slice) -> Floats:
-    """mel: (2 M, 40) as `features.log_mel` -> (m, 3), the cells of the window."""
+    """mel: (2 M, 40) as `log_mel` -> (m, 3), the cells of the window."""
     power = np.exp(mel)
     columns = []
     for each in ENVELOPES:

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
-from avsync.scorer.features.features import HIGHEST_HZ, LOWEST_HZ, MEL_BANDS, MEL_PER_CELL, Floats
+from avsync.scorer.features.cells import MEL_PER_CELL, Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES, geometry
+from avsync.scorer.features.log_mel import HIGHEST_HZ, LOWEST_HZ, MEL_BANDS
 from avsync.scorer.signal import Method
 
 SPEECH_HZ: Final = (500.0, 3000.0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avsync.errors import InputError
 from avsync.scorer.backends.envelopes import lip_envelopes, sound_envelopes
-from avsync.scorer.features.features import MEL_PER_CELL, Floats
+from avsync.scorer.features.cells import MEL_PER_CELL, Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.features.geometry import geometry as geometry_of
 from avsync.scorer.features.normalising import level_of, normal_lips, normal_mel, trust_in, with_context

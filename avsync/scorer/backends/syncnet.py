@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from avsync.errors import InputError, UsageError
-from avsync.scorer.features.features import MEL_PER_CELL, SAMPLE_RATE_HZ, Floats
+from avsync.scorer.features.cells import MEL_PER_CELL, SAMPLE_RATE_HZ, Floats
 from avsync.scorer.signal import Method
 
 SIDE = 224

@@ -21,7 +21,7 @@ from avsync.scorer.evaluation import degrade
 from avsync.scorer.evaluation.degrade import PICTURE_CONDITIONS, typical_face
 from avsync.scorer.evaluation.protocol import Footage
 from avsync.scorer.features import geometry
-from avsync.scorer.features.features import Floats, as_mono_float
+from avsync.scorer.features.cells import Floats, as_mono_float
 from avsync.scorer.features.geometry import LANDMARKS
 from avsync.scorer.tracking.clip_reader import Picture, open_clip
 from avsync.scorer.tracking.mouth_crops import CROP_SIZE

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import InputError
-from avsync.scorer.features.features import SAMPLE_RATE_HZ, Floats, as_mono_float
+from avsync.scorer.features.cells import SAMPLE_RATE_HZ, Floats, as_mono_float
 
 Picture = NDArray[np.uint8]
 

@@ -36,7 +36,7 @@ from avsync.scorer.evaluation.protocol import (
     sound_of,
 )
 from avsync.scorer.evaluation.speakers import ClipEntry
-from avsync.scorer.features.features import CELL_MS, as_mono_float
+from avsync.scorer.features.cells import CELL_MS, as_mono_float
 from avsync.scorer.threads import keep_to_one_thread
 from avsync.scorer.tracking.clip_reader import open_clip, whole_sound
 

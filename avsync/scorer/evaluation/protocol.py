@@ -18,18 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.scorer.backends.backend import Backend
-from avsync.scorer.features.features import (
+from avsync.scorer.features.cells import (
     CELL_MS,
     CELL_NS,
     CELL_SAMPLES,
     HOP_SAMPLES,
     SAMPLE_RATE_HZ,
-    WINDOW_SAMPLES,
     Floats,
     as_mono_float,
-    log_mel,
 )
 from avsync.scorer.features.grid import on_grid
+from avsync.scorer.features.log_mel import WINDOW_SAMPLES, log_mel
 from avsync.scorer.matching.lag_search import best_lag, search_offsets
 from avsync.scorer.matching.segment import Heard, Listened, Looked, Watched, compare, hear, listen, look, watch
 from avsync.scorer.score.evidence import between_lags

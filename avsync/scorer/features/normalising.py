@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 
 SPREAD_SHARE: Final = 0.7

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 
 THUMB: Final = 12
 ALIKE: Final = 0.3

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from avsync.errors import UsageError
 from avsync.scorer.backends import envelopes
-from avsync.scorer.features import features, geometry, grid
-from avsync.scorer.features.features import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_PER_CELL, Floats
+from avsync.scorer.features import geometry, grid
+from avsync.scorer.features.cells import CELL_MS, CELL_NS, CELL_SAMPLES, HOP_SAMPLES, MEL_PER_CELL, Floats
+from avsync.scorer.features.log_mel import FFT_SAMPLES, POWER_FLOOR, WINDOW_SAMPLES, mel_filters
 from avsync.scorer.features.normalising import (
     MEL_SPREAD_FLOOR,
     SPREAD_SHARE,
@@ -96,7 +97,7 @@ class BlockProgram:
         at = _layout(shape, backend.zero_ms, offsets_ms)
         self._samples, self._heard, self._own = at.samples, at.heard, at.own
         self._parts = [_Part(each, at, kept, dtype) for each in backend.ensembles]
-        self._dft, self._mel = kept(_windowed_dft()), kept(features.mel_filters())
+        self._dft, self._mel = kept(_windowed_dft()), kept(mel_filters())
         self._pairs = kept(np.array([pair for pairs in geometry.MOUTH_DISTANCES.values() for pair in pairs]))
         self._shares = kept(geometry.distance_shares())
         self._cover = kept(_cover(at))
@@ -121,14 +122,14 @@ class BlockProgram:
         return self._correlate(torch.cat(lips, dim=2), torch.cat(sound, dim=2), seen[:, self._own])
 
     def log_mel(self, pcm: Tensor) -> Tensor:
-        """(B, samples) -> (B, 2 cells, 40), as `features.log_mel`; the transform is a matrix: a graph can hold it."""
+        """(B, samples) -> (B, 2 cells, 40), as `log_mel`; the transform is a matrix: a graph can hold it."""
         x = pcm.float() / 32768.0 if pcm.dtype == torch.int16 else pcm
         frames = x.shape[1] // CELL_SAMPLES * MEL_PER_CELL
-        before = (features.WINDOW_SAMPLES - features.HOP_SAMPLES) // 2
-        padded = nn.functional.pad(x, (before, features.WINDOW_SAMPLES))
-        windows = padded.unfold(1, features.WINDOW_SAMPLES, features.HOP_SAMPLES)[:, :frames]
+        before = (WINDOW_SAMPLES - HOP_SAMPLES) // 2
+        padded = nn.functional.pad(x, (before, WINDOW_SAMPLES))
+        windows = padded.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES)[:, :frames]
         spectrum = (windows @ self._dft).reshape(len(x), frames, 2, -1)
-        return torch.log(spectrum.square().sum(dim=2) @ self._mel + features.POWER_FLOOR)
+        return torch.log(spectrum.square().sum(dim=2) @ self._mel + POWER_FLOOR)
 
     def geometry(self, landmarks: Tensor) -> Tensor:
         """(B, frames, 468, 2) -> (B, frames, 9), as `geometry.geometry`."""
@@ -258,9 +259,9 @@ class _Part:
 
 def _windowed_dft() -> Floats:
     """(400, 2 x 257): a window of sound times this is the real and the imaginary part of its spectrum."""
-    n, k = np.arange(features.WINDOW_SAMPLES)[:, None], np.arange(features.FFT_SAMPLES // 2 + 1)
-    turn = 2 * np.pi * n * k / features.FFT_SAMPLES
-    hann = np.hanning(features.WINDOW_SAMPLES + 2)[1:-1, None]
+    n, k = np.arange(WINDOW_SAMPLES)[:, None], np.arange(FFT_SAMPLES // 2 + 1)
+    turn = 2 * np.pi * n * k / FFT_SAMPLES
+    hann = np.hanning(WINDOW_SAMPLES + 2)[1:-1, None]
     return np.asarray(np.concatenate([hann * np.cos(turn), hann * np.sin(turn)], axis=1), np.float32)
 
 

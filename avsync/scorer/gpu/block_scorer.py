@@ -20,7 +20,7 @@ from torch import Tensor
 
 from avsync.errors import UsageError
 from avsync.scorer.backends.learned import NetBackend
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import LANDMARKS
 from avsync.scorer.gpu.block_program import BlockProgram, BlockScores, BlockShape, read_scores
 from avsync.scorer.matching.lag_search import search_offsets

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
-from avsync.scorer.features.features import CELL_SAMPLES, Floats, as_mono_float
+from avsync.scorer.features.cells import CELL_SAMPLES, Floats, as_mono_float
 from avsync.scorer.features.geometry import LANDMARKS
 from avsync.types import MAX_PTS_NS
 

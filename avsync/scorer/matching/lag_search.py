@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import CELL_MS, Floats
+from avsync.scorer.features.cells import CELL_MS, Floats
 
 NEIGHBOUR_MS: Final = 40.0
 """Lags no further apart than this look alike (a picture at 25 fps); the margin looks beyond them."""

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from avsync.scorer.backends.backend import Backend
 from avsync.scorer.calibration import Curve
-from avsync.scorer.features.features import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_PER_CELL, SILENT_DBFS, Floats, log_mel
+from avsync.scorer.features.cells import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_PER_CELL, Floats
 from avsync.scorer.features.geometry import geometry
 from avsync.scorer.features.grid import HOLD_MAX_NS, on_grid
+from avsync.scorer.features.log_mel import SILENT_DBFS, log_mel
 from avsync.scorer.features.occlusion import OCCLUDED_SHARE, REFERENCE_NS, hidden, still, thumbnails
 from avsync.scorer.matching.confidence import label_of
 from avsync.scorer.matching.input_checks import CLIPPED_SHARE, clipped_per_cell

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.scorer.backends.backend import Backend
-from avsync.scorer.features.features import CELL_NS, CELL_SAMPLES, SAMPLE_RATE_HZ, Floats, log_mel
+from avsync.scorer.features.cells import CELL_NS, CELL_SAMPLES, SAMPLE_RATE_HZ, Floats
 from avsync.scorer.features.grid import HOLD_MAX_NS, SPAN_NS
+from avsync.scorer.features.log_mel import log_mel
 from avsync.scorer.matching.segment import Heard, Looked, hear, look
 from avsync.units import NS_PER_S
 

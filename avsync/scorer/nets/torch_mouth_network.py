@@ -25,7 +25,7 @@ from avsync.scorer.nets.architecture import (
     SMALLEST_DETAIL,
     mouth_layers,
 )
-from avsync.scorer.nets.litert_networks import averaging
+from avsync.scorer.nets.crop_preparing import averaging
 
 TOGETHER: Final = 8
 """Pictures that `values_of` sends through at once: what lies between two layers of more than these is so large that

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.nets.architecture import layers_of
 from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
 from avsync.scorer.nets.torch_mouth_network import MouthNet

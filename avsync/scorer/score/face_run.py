@@ -13,7 +13,7 @@ import numpy as np
 
 from avsync.scorer.backends.backend import Backend
 from avsync.scorer.calibration import Curve
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import LANDMARKS
 from avsync.scorer.score.evidence import Array, Evidence
 from avsync.scorer.signal import LipSyncSignal

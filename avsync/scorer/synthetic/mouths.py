@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.synthetic.espeak import Phoneme
 from avsync.scorer.synthetic.phonemes import PAUSE, Gesture, gestures
 

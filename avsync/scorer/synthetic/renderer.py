@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.synthetic.mouths import COLUMNS, TRACK_HZ
 from avsync.scorer.synthetic.render_camera import film, randn, wander
 from avsync.scorer.synthetic.render_look import Look, chance, draw_look, uniform

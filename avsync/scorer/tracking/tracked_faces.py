@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import InputError
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.tracking.clip_reader import Clip, Picture
 from avsync.scorer.tracking.face_mesh import POINTS
 from avsync.scorer.tracking.face_tracker import FaceTracker

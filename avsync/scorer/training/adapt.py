@@ -20,7 +20,7 @@ from avsync.scorer.calibration import zero_ms_of
 from avsync.scorer.evaluation.clips import tracked
 from avsync.scorer.evaluation.protocol import Footage, counted_windows, lips_of, sound_of, speech_cells, trials_of
 from avsync.scorer.evaluation.speakers import ClipEntry, read_manifest
-from avsync.scorer.features.features import MEL_PER_CELL
+from avsync.scorer.features.cells import MEL_PER_CELL
 from avsync.scorer.features.grid import on_grid
 from avsync.scorer.matching.lag_search import best_lag, lag_scores, search_offsets
 from avsync.scorer.nets.torch_encoders import LipNet, SoundNet

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import SAMPLE_RATE_HZ, Floats
+from avsync.scorer.features.cells import SAMPLE_RATE_HZ, Floats
 
 Sound = NDArray[np.float64]
 NOISES: Final = ("white", "pink", "hum", "babble", "music")

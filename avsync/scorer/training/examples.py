@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avsync.scorer.features.features import CELLS_PER_S, MEL_PER_CELL, Floats, log_mel
+from avsync.scorer.features.cells import CELLS_PER_S, MEL_PER_CELL, Floats
 from avsync.scorer.features.grid import on_grid
+from avsync.scorer.features.log_mel import log_mel
 from avsync.scorer.features.normalising import normal_lips, normal_mel, with_context
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.synthetic.mouths import TRACK_HZ, mouth_track

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
 from avsync.scorer.nets.torch_networks import arrays_of

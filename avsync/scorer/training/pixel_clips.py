@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import CELL_NS, CELLS_PER_S, MEL_PER_CELL, Floats
+from avsync.scorer.features.cells import CELL_NS, CELLS_PER_S, MEL_PER_CELL, Floats
 from avsync.scorer.features.grid import on_grid
 from avsync.scorer.nets.torch_mouth_network import MouthNet
 from avsync.scorer.synthetic.mouths import TRACK_HZ, mouth_track

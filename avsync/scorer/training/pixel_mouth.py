@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.nets.architecture import CHANNELS
 from avsync.scorer.nets.torch_mouth_network import MouthNet
 from avsync.scorer.synthetic.mouths import COLUMNS

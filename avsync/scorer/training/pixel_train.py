@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.nets.architecture import EMBEDDING, HIDDEN
 from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
 from avsync.scorer.nets.torch_mouth_network import MouthNet, packed

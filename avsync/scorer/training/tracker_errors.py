@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.synthetic.mouths import TRACK_HZ, MouthTrack, _slow
 

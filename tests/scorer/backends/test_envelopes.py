@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from avsync.scorer.backends.envelopes import ENVELOPES, LEAD_CELLS, WEIGHTS, lip_columns, lip_envelopes, sound_envelopes
-from avsync.scorer.features.features import MEL_BANDS, log_mel
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
+from avsync.scorer.features.log_mel import MEL_BANDS, log_mel
 from avsync.scorer.matching.lag_search import best_lag, lag_scores, search_offsets
 
 RANDOM = np.random.default_rng(2)

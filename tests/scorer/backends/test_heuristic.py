@@ -8,7 +8,8 @@ import pytest
 from avsync.errors import UsageError
 from avsync.scorer.backends.heuristic import HeuristicBackend, darkness
 from avsync.scorer.backends.load import load_backend
-from avsync.scorer.features.features import SAMPLE_RATE_HZ, log_mel
+from avsync.scorer.features.cells import SAMPLE_RATE_HZ
+from avsync.scorer.features.log_mel import log_mel
 from avsync.scorer.scorer import LipSyncScorer
 from tests.scorer.talking_story import Talk, faces, mouths
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.scorer.evaluation.protocol import Footage
-from avsync.scorer.features.features import MEL_PER_CELL, Floats
+from avsync.scorer.features.cells import MEL_PER_CELL, Floats
 from avsync.scorer.signal import Method
 
 RATE = 16_000

@@ -24,7 +24,7 @@ from avsync.scorer.evaluation.protocol import (
     sound_of,
     trials_of,
 )
-from avsync.scorer.features.features import CELL_SAMPLES
+from avsync.scorer.features.cells import CELL_SAMPLES
 from avsync.scorer.matching.confidence import label_of
 from avsync.scorer.matching.lag_search import LagScores, Peak, best_lag, search_offsets
 from avsync.scorer.matching.segment import Measured, hear, measure, signal_of

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avsync.scorer.backends.learned import Ensemble, NetBackend
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.gpu.block_program import BlockShape
 from avsync.scorer.nets.architecture import EMBEDDING, HIDDEN

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from avsync.errors import UsageError
 from avsync.scorer.backends.learned import NetBackend
-from avsync.scorer.features.features import Floats, log_mel
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import geometry
+from avsync.scorer.features.log_mel import log_mel
 from avsync.scorer.features.normalising import trust_columns
 from avsync.scorer.gpu.block_program import TOLERANCE, BlockProgram, BlockShape, read_scores
 from avsync.scorer.matching.lag_search import best_lag, lag_scores, search_offsets

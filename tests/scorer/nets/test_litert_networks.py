@@ -20,7 +20,8 @@ from avsync.scorer.backends.learned import Ensemble, networks_on, read_ensemble
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.nets import litert_runtime
 from avsync.scorer.nets.architecture import GREY_PX, LUMA, layers_of
-from avsync.scorer.nets.litert_networks import LiteNetworks, averaging, prepared
+from avsync.scorer.nets.crop_preparing import averaging, prepared
+from avsync.scorer.nets.litert_networks import LiteNetworks
 from avsync.scorer.nets.torch_mouth_network import MouthNet
 from avsync.scorer.nets.torch_mouth_network import prepared as prepared_by_torch
 from avsync.scorer.nets.torch_networks import TorchNetworks, modules_of

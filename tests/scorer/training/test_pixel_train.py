@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 import torch
 
 from avsync.scorer.backends.learned import PIXELS_WEIGHT, read_ensemble
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.normalising import level_of, normal_lips, with_context
 from avsync.scorer.nets.architecture import ENCODER_CELLS, GREY_PX
 from avsync.scorer.nets.torch_encoders import LipNet, SoundNet

@@ -15,8 +15,9 @@ import torch
 
 from avsync.errors import InputError
 from avsync.scorer.backends.learned import read_ensemble
-from avsync.scorer.features.features import SAMPLE_RATE_HZ, log_mel
+from avsync.scorer.features.cells import SAMPLE_RATE_HZ
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
+from avsync.scorer.features.log_mel import log_mel
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
 from avsync.scorer.nets.weight_files import save_weights

@@ -5,19 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avsync.scorer.features.features import (
-    CELL_MS,
-    CELL_SAMPLES,
-    FFT_SAMPLES,
-    HOP_SAMPLES,
-    MEL_BANDS,
-    MEL_PER_CELL,
-    POWER_FLOOR,
-    SAMPLE_RATE_HZ,
-    WINDOW_SAMPLES,
-    log_mel,
-    mel_filters,
-)
+from avsync.scorer.features.cells import CELL_MS, CELL_SAMPLES, HOP_SAMPLES, MEL_PER_CELL, SAMPLE_RATE_HZ
+from avsync.scorer.features.log_mel import FFT_SAMPLES, MEL_BANDS, POWER_FLOOR, WINDOW_SAMPLES, log_mel, mel_filters
 
 
 def sine(hertz: float, n: int = SAMPLE_RATE_HZ, level: float = 1.0) -> np.ndarray:

@@ -1,8 +1,6 @@
-"""Log-mel features of speech, on the scorer's grid of time.
+"""Log-mel features of speech, two frames a cell (`cells`).
 
-The scorer's time is cut into *cells* of 20 ms of media time: cell ``j`` covers [20 j, 20 j + 20) ms. Sound is described
-by two mel frames a cell, frame ``k`` centred on (k + 0.5) x 10 ms, so that a cell's two frames lie evenly around its
-centre. Every constant below follows from the sample rate, the cell, and the three choices marked as such.
+Every constant below follows from the sample rate, the cell, and the three choices marked as such.
 """
 
 from __future__ import annotations
@@ -13,15 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from avsync.scorer.features.cells import HOP_SAMPLES, SAMPLE_RATE_HZ, Floats, as_mono_float
 
-SAMPLE_RATE_HZ: Final = 16_000
-CELL_MS: Final = 20
-CELLS_PER_S: Final = 1000 // CELL_MS
-CELL_NS: Final = CELL_MS * 1_000_000
-MEL_PER_CELL: Final = 2
-HOP_SAMPLES: Final = SAMPLE_RATE_HZ // (CELLS_PER_S * MEL_PER_CELL)
-CELL_SAMPLES: Final = HOP_SAMPLES * MEL_PER_CELL
 WINDOW_SAMPLES: Final = SAMPLE_RATE_HZ * 25 // 1000
 """25 ms, the usual analysis window of speech recognition (choice)."""
 FFT_SAMPLES: Final = 1 << (WINDOW_SAMPLES - 1).bit_length()
@@ -35,13 +26,6 @@ POWER_FLOOR: Final = 1e-7
 of 16-bit samples, so that digital silence and a quiet room look alike."""
 SILENT_DBFS: Final = -120.0
 """The level of no signal at all."""
-
-
-def as_mono_float(pcm: NDArray[Any]) -> Floats:
-    """One channel of samples as float32 in [-1, 1]; int16 is divided by 32768, floats are taken as they are."""
-    if pcm.dtype == np.int16:
-        return np.asarray(pcm, np.float32) / np.float32(32768.0)
-    return np.asarray(pcm, np.float32)
 
 
 def log_mel(pcm: NDArray[Any]) -> Floats:
