@@ -213,7 +213,7 @@ class LipSyncScorer:
             measured = Measured("bad_input", None, 0.0, 0.0, False)
         else:
             looked = look(backend, times[:-1], crops, points)
-            end_ns = int(times[-1]) + round(backend.zero_ms * 1e6)
+            end_ns = int(times[-1]) + round(backend.bias_ms * 1e6)
             first = cell_at(int(looked.start_ns[0]))
             cells = max(cell_at(end_ns) - first, 0)
             offsets_ms = self._offsets_ms(float(rate))

@@ -68,7 +68,7 @@ class Scored(NamedTuple):
 
 
 class _Run:
-    """Pictures without a gap, and which of its blocks and windows are out. Ends are in cells, zero included."""
+    """Pictures without a gap, and which of its blocks and windows are out. Ends are in cells, bias included."""
 
     def __init__(self, start_ns: int, first_cell: int) -> None:
         self.start_ns, self.first_cell = start_ns, first_cell
@@ -221,13 +221,13 @@ class LipSyncStream:
                 over.gaps_ns += time_ns - newest
         run, first = self._open, self._open is None
         if run is None:
-            run = self._open = _Run(time_ns, cell_at(time_ns + pictures.zero_ns))
+            run = self._open = _Run(time_ns, cell_at(time_ns + pictures.bias_ns))
             self._runs.append(run)
         elif time_ns >= self._portion_end_ns:
             pictures.describe()
         pictures.push(time_ns, roi, points, first=first)
         if first or time_ns >= self._portion_end_ns:
-            self._portion_end_ns = self._next_portion_end_ns(run, time_ns + pictures.zero_ns) - pictures.zero_ns
+            self._portion_end_ns = self._next_portion_end_ns(run, time_ns + pictures.bias_ns) - pictures.bias_ns
         return self._ready()
 
     def _close(self) -> None:

@@ -112,8 +112,8 @@ class FakeBackend:
     method: Method = "pixels"
     wants: frozenset[str] = frozenset({"rois"})
 
-    def __init__(self, zero_ms: float = 0.0) -> None:
-        self.zero_ms = zero_ms
+    def __init__(self, bias_ms: float = 0.0) -> None:
+        self.bias_ms = bias_ms
         rng = np.random.default_rng(3)
         self._lips = rng.standard_normal((16, 5)).astype(np.float32)
         self._sound = rng.standard_normal((40, 5)).astype(np.float32)

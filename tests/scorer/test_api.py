@@ -122,11 +122,11 @@ def test_pts_and_epoch_are_handed_through() -> None:
     assert (signal.pts_ns, signal.epoch) == (7_000_000_000, 3)
 
 
-def test_the_methods_zero_moves_the_answer_by_as_much() -> None:
+def test_the_methods_bias_moves_the_answer_by_as_much() -> None:
     talk = Talk(2.0)
     plain, moved = (
-        LipSyncScorer(FakeBackend(zero)).score_window(talk.pcm, talk.rois, fps=25, pcm_start_ms=-500)
-        for zero in (0.0, 60.0)
+        LipSyncScorer(FakeBackend(bias_ms)).score_window(talk.pcm, talk.rois, fps=25, pcm_start_ms=-500)
+        for bias_ms in (0.0, 60.0)
     )
     assert plain.offset_ms is not None and moved.offset_ms == plain.offset_ms + 60
 

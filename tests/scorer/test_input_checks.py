@@ -269,16 +269,16 @@ def test_what_the_checks_give_back() -> None:
 
 # ---- the file of numbers
 
-GOOD: dict[str, Any] = {"zero_ms": 12.5, "curve": dict.fromkeys(TERMS, 1.0), "unrelated": {"peak": 0.1, "margin": 0.05}}
+GOOD: dict[str, Any] = {"bias_ms": 12.5, "curve": dict.fromkeys(TERMS, 1.0), "unrelated": {"peak": 0.1, "margin": 0.05}}
 
 
 def test_the_calibration_is_read(tmp_path: Path) -> None:
     file = tmp_path / "calibration.json"
     file.write_text(json.dumps({"fused": GOOD, "heuristic": GOOD}))
     fused, heuristic = curve_of("fused", file), curve_of("heuristic", file)
-    assert (fused.zero_ms, fused.most, fused.unrelated_peak) == (12.5, 1.0, 0.1)
+    assert (fused.bias_ms, fused.most, fused.unrelated_peak) == (12.5, 1.0, 0.1)
     assert heuristic.most == 0.5, "whatever was fitted"
-    assert curve_of("pixels", file).zero_ms == 0.0 and read_calibration(tmp_path / "none.json") == {}
+    assert curve_of("pixels", file).bias_ms == 0.0 and read_calibration(tmp_path / "none.json") == {}
 
 
 @pytest.mark.parametrize(
@@ -287,10 +287,10 @@ def test_the_calibration_is_read(tmp_path: Path) -> None:
         ("{", "not readable as JSON"),
         ("[]", "must be an object by method"),
         ('{"magic": {}}', "magic: no such method"),
-        ('{"fused": {"zero_ms": 1}}', "fused: needs zero_ms and curve"),
-        ('{"fused": {"curve": {}}}', "zero_ms must be a finite number, got None"),
-        ('{"fused": {"zero_ms": 1, "curve": {"bias": 1}}}', "margin must be a finite number"),
-        ('{"fused": {"zero_ms": 1, "curve": {}, "unrelated": 3}}', "unrelated must hold"),
+        ('{"fused": {"bias_ms": 1}}', "fused: needs bias_ms and curve"),
+        ('{"fused": {"curve": {}}}', "bias_ms must be a finite number, got None"),
+        ('{"fused": {"bias_ms": 1, "curve": {"intercept": 1}}}', "margin must be a finite number"),
+        ('{"fused": {"bias_ms": 1, "curve": {}, "unrelated": 3}}', "unrelated must hold"),
     ],
 )
 def test_a_broken_calibration_is_named_with_the_remedy(tmp_path: Path, text: str, says: str) -> None:

@@ -29,8 +29,8 @@ NS_PER_SAMPLE = 62_500
 
 
 def stream(backend: Any = None, **options: Any) -> LipSyncStream:
-    # Its own zero, whatever the calibration says: the stories below count pictures and samples.
-    chosen = HeuristicBackend(zero_ms=0.0) if backend is None else backend
+    # Its own bias, whatever the calibration says: the stories below count pictures and samples.
+    chosen = HeuristicBackend(bias_ms=0.0) if backend is None else backend
     return LipSyncStream(lambda given: chosen, search_offsets(), **options)
 
 
@@ -138,7 +138,7 @@ def test_the_stream_finds_what_the_window_finds() -> None:
     talk = Talk(4.0, ahead_ms=80)
     for each in signals(at_once(talk), "window"):
         assert each.offset_ms is not None and abs(each.offset_ms - 80) <= 20
-    alone = LipSyncScorer(HeuristicBackend(zero_ms=0.0)).score_window(
+    alone = LipSyncScorer(HeuristicBackend(bias_ms=0.0)).score_window(
         talk.pcm, talk.rois[:25], fps=25, pcm_start_ms=-500, landmarks=talk.landmarks[:25]
     )
     first = signals(at_once(talk, gather_s=0.0), "window")[0]
@@ -498,7 +498,7 @@ def test_old_windows_and_unscored_lags_are_left_out_of_the_mean() -> None:
 
 
 def test_the_scorers_own_stream_gives_signals() -> None:
-    scorer = LipSyncScorer(HeuristicBackend(zero_ms=0.0))
+    scorer = LipSyncScorer(HeuristicBackend(bias_ms=0.0))
     found = scorer.push_audio(TALK.pcm, TALK.pcm_pts_ns)
     found += scorer.push_video(TALK.rois, TALK.pts_ns, 0, TALK.landmarks) + scorer.flush()
     assert found == signals(WHOLE["heuristic"]) and scorer.counts.samples_missing == 0

@@ -17,7 +17,7 @@ class Backend(Protocol):
     """Embeddings of lips and sound on the grid of 20 ms cells."""
 
     method: Method
-    zero_ms: float
+    bias_ms: float
     """Added to the pictures' times before they are brought onto the grid."""
     wants: frozenset[str]
     """What must be given: "rois", "landmarks", or both."""

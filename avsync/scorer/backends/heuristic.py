@@ -40,10 +40,10 @@ class HeuristicBackend:
     wants: frozenset[str] = frozenset()
     """Either crops or landmarks will do."""
 
-    def __init__(self, zero_ms: float | None = None) -> None:
-        from avsync.scorer.calibration import zero_ms_of
+    def __init__(self, bias_ms: float | None = None) -> None:
+        from avsync.scorer.calibration import bias_ms_of
 
-        self.zero_ms = zero_ms_of("heuristic") if zero_ms is None else zero_ms
+        self.bias_ms = bias_ms_of("heuristic") if bias_ms is None else bias_ms
 
     def picture_values(self, rois: NDArray[np.uint8] | None, landmarks: Floats | None) -> Floats:
         """How open the mouth is in each picture: float32 (T, 1), larger is more open. Landmarks win over crops."""

@@ -100,7 +100,7 @@ class NetBackend:
 
     method: Method
     ensembles: tuple[Ensemble, ...]
-    zero_ms: float
+    bias_ms: float
     wants: frozenset[str]
 
     def picture_values(self, rois: NDArray[np.uint8] | None, landmarks: Floats | None) -> Floats:
@@ -130,11 +130,11 @@ def read_ensemble(path: Path, *, device: str = "cpu") -> Ensemble:
 
 def load_nets(method: Method, *, device: str, weights: dict[str, Path]) -> NetBackend:
     """The backend geometry, pixels or fused, from the shipped weights or the given ones."""
-    from avsync.scorer.calibration import zero_ms_of
+    from avsync.scorer.calibration import bias_ms_of
 
     names: dict[str, tuple[str, ...]] = {
         "geometry": ("geometry",), "pixels": ("pixels",), "fused": ("geometry", "pixels"),
     }  # fmt: skip
     ensembles = tuple(read_ensemble(weights.get(net, shipped(net)), device=device) for net in names[method])
     wants = {"geometry": "landmarks", "pixels": "rois"}
-    return NetBackend(method, ensembles, zero_ms_of(method), frozenset(wants[net] for net in names[method]))
+    return NetBackend(method, ensembles, bias_ms_of(method), frozenset(wants[net] for net in names[method]))

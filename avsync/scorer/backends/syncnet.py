@@ -199,7 +199,7 @@ class SyncNetBackend:
     """SyncNet behind the interface of all backends (`avsync.scorer.backends.backend.Backend`)."""
 
     method: Method = "syncnet"
-    zero_ms = 0.0
+    bias_ms = 0.0
     wants = frozenset({"rois"})
 
     def __init__(self, net: SyncNet, *, device: str = "cpu") -> None:

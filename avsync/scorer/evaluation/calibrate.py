@@ -1,10 +1,11 @@
 """Calibration: the two things that real clips may set, and only those of the development half.
 
-The *zero*: what a method says of clips in sync is not quite 0, because a mouth leads its sound and the training had
-another lead in mind. The *curve*: how likely an answer is right within 40 ms, by its margin, its peak and the seconds
-of speech. A curve of maximum likelihood is honest on average, but too generous where it matters: those who act on a
-confidence above 0.8 are promised that fewer than 1 % of the answers are wrong. So the fitted curve is bent until that
-holds with something to spare, for windows of each length and for voices that belong to somebody else.
+The *bias*: what a method says of clips in sync is not quite 0, because a mouth begins before its sound, by more or less
+than in training. Minus that is added to the times of pictures. The *curve*: how likely an answer is right within 40 ms,
+by its margin, its peak and the seconds of speech. A curve of maximum likelihood is honest on average, but too generous
+where it matters: those who act on a confidence above 0.8 are promised that fewer than 1 % of the answers are wrong. So
+the fitted curve is bent until that holds with something to spare, for windows of each length and for voices that belong
+to somebody else.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from avsync.errors import InputError
 from avsync.scorer.calibration import MOST_UNCALIBRATED, TERMS, Curve, terms
-from avsync.scorer.evaluation.numbers import Sure, chosen, confidences, right, sure
+from avsync.scorer.evaluation.numbers import BIAS_STEP_MS, BIAS_WINDOW_MS, Sure, chosen, confidences, right, sure
 from avsync.scorer.evaluation.protocol import KINDS, STEPS_MS, WINDOWS_MS, Trials
 from avsync.scorer.matching.confidence import EDGE_MOST, UNRELATED_FROM_S
 from avsync.scorer.score.evidence import SURE
@@ -28,8 +29,6 @@ from avsync.scorer.signal import Method
 STEP_MS: Final = max(STEPS_MS)
 """The lag step at which the promise holds: that of the headline accuracy, a picture at 25 fps. References are known to
 a picture or so; at 20 ms an answer 60 ms off is next to one that is right, and no margin can tell them apart."""
-ZERO_STEP_MS: Final = min(STEPS_MS)
-ZERO_WINDOW_MS: Final = 2000
 WRONG_MOST: Final = 0.005
 """Of sure answers, on the clips that were fitted: half of what is promised for others."""
 UNRELATED_MOST: Final = 0.045
@@ -59,12 +58,12 @@ class Fit(NamedTuple):
     """By window, of voices of others and offsets beyond the search: none of these is right."""
 
 
-def zero_error_ms(trials: Trials, speakers: Mapping[int, str]) -> float:
+def in_sync_reading_ms(trials: Trials, speakers: Mapping[int, str]) -> float:
     """What the method says of clips in sync (ms): the median over speakers of the medians of their clips.
 
     trials: of windows of 2 s at 20 ms lags; speakers: by clip. One speaker with many clips counts once.
     """
-    known = chosen(trials, window_ms=ZERO_WINDOW_MS, step_ms=ZERO_STEP_MS)
+    known = chosen(trials, window_ms=BIAS_WINDOW_MS, step_ms=BIAS_STEP_MS)
     known = known[known["tracked"] & np.isfinite(known["refined_ms"]) & (np.abs(known["error_ms"]) < 200)]
     medians: dict[str, list[float]] = {}
     for clip in np.unique(known["clip"]):
@@ -72,19 +71,19 @@ def zero_error_ms(trials: Trials, speakers: Mapping[int, str]) -> float:
         medians.setdefault(speakers[int(clip)], []).append(float(np.median(some["refined_ms"] + some["delay_ms"])))
     if len(medians) < FEWEST_SPEAKERS:
         raise InputError(
-            f"windows of 2 s of {len(medians)} speakers are too few to set a zero; {FEWEST_SPEAKERS} are needed"
+            f"windows of 2 s of {len(medians)} speakers are too few to set a bias; {FEWEST_SPEAKERS} are needed"
         )
     return float(np.median([np.median(clips) for clips in medians.values()]))
 
 
-def fit(method: Method, trials: Trials, speakers: Mapping[int, str], zero_ms: float) -> Fit:
+def fit(method: Method, trials: Trials, speakers: Mapping[int, str], bias_ms: float) -> Fit:
     """The curve of a method from its trials of all kinds in the stream. InputError where they are too few."""
     trials = trials[trials["step_ms"] == STEP_MS]
-    curve = fit_curve(method, trials, zero_ms)
+    curve = fit_curve(method, trials, bias_ms)
     names = np.array([speakers[int(clip)] for clip in trials["clip"]])
     told = np.zeros(len(trials))
     for name in np.unique(names):
-        others = fit_curve(method, trials[names != name], zero_ms) if len(set(names)) > FEWEST_SPEAKERS else curve
+        others = fit_curve(method, trials[names != name], bias_ms) if len(set(names)) > FEWEST_SPEAKERS else curve
         told[names == name] = confidences(trials[names == name], others)
     held_out, fitted, unrelated = {}, {}, {}
     for window_ms in WINDOWS_MS:
@@ -96,7 +95,7 @@ def fit(method: Method, trials: Trials, speakers: Mapping[int, str], zero_ms: fl
     return Fit(curve, fitted, held_out, unrelated)
 
 
-def fit_curve(method: Method, trials: Trials, zero_ms: float) -> Curve:
+def fit_curve(method: Method, trials: Trials, bias_ms: float) -> Curve:
     """trials: at one lag step. Answers to strangers and to offsets beyond the search count as wrong."""
     used = trials[trials["tracked"] & np.isfinite(trials["found_ms"]) & (trials["speech_s"] > 0)]
     if len(used) < FEWEST_TRIALS:
@@ -104,7 +103,7 @@ def fit_curve(method: Method, trials: Trials, zero_ms: float) -> Curve:
     weights = likeliest(terms(used["margin"], used["best"], used["speech_s"]), right(used))
     named_peak, named_margin = unrelated_limits(used)
     most = MOST_UNCALIBRATED if method == "heuristic" else 1.0
-    curve = Curve(method, zero_ms, tuple(float(each) for each in weights), most, named_peak, named_margin)
+    curve = Curve(method, bias_ms, tuple(float(each) for each in weights), most, named_peak, named_margin)
     return curve if method == "heuristic" else bent(curve, used)
 
 
@@ -179,7 +178,7 @@ def unrelated_limits(trials: Trials) -> tuple[float, float]:
 def as_numbers(curve: Curve, trials: int, speakers: int) -> dict[str, Any]:
     """The curve as `confidence.read_calibration` wants it."""
     return {
-        "zero_ms": round(curve.zero_ms, 1),
+        "bias_ms": round(curve.bias_ms, 1),
         "curve": {term: round(weight, 4) for term, weight in zip(TERMS, curve.weights, strict=True)},
         "unrelated": {"peak": round(curve.unrelated_peak, 4), "margin": round(curve.unrelated_margin, 4)},
         "from": {"speakers": speakers, "answers": trials},

@@ -56,7 +56,7 @@ class Contender(NamedTuple):
     method: str
     label: str
     weights: tuple[tuple[str, Path], ...] = ()
-    zero_ms: float | None = None
+    bias_ms: float | None = None
     """In place of the calibrated one."""
 
     @property
@@ -238,8 +238,8 @@ def _answers(
 def backend_of(contender: Contender) -> Backend:
     """Loaded once a process. InputError where what runs it or a file is missing."""
     backend = load_backend(contender.method, weights=dict(contender.weights))
-    if contender.zero_ms is not None:
-        backend.zero_ms = contender.zero_ms
+    if contender.bias_ms is not None:
+        backend.bias_ms = contender.bias_ms
     return backend
 
 

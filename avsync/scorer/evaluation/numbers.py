@@ -19,6 +19,9 @@ from avsync.scorer.score.evidence import SURE
 RESAMPLES: Final = 2000
 COVERAGES: Final = (10, 20, 30, 40, 50, 60, 70, 75, 80, 90, 100)
 BINS: Final = 10
+BIAS_WINDOW_MS: Final = 2000
+BIAS_STEP_MS: Final = 20
+"""The windows and lags that a bias is read off."""
 
 Floats64 = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -38,7 +41,8 @@ class Accuracy(NamedTuple):
 
 
 class Bias(NamedTuple):
-    """Signed error (positive: the answer says the voice is further ahead than it is): over clips, of their medians."""
+    """What is left after calibration: the signed error (positive: the answer says the voice is further ahead than it
+    is), over clips, of their medians."""
 
     clips: int
     median_ms: float | None

@@ -130,7 +130,7 @@ class Eyes:
     def see(self, window: Window) -> tuple[Watched, Floats | None]:
         """The window, and its embedding (n, D): None where it cannot be judged."""
         if window not in self._seen:
-            looked, end_ns = _shown(self.lips, window, self._backend.zero_ms, self._mode)
+            looked, end_ns = _shown(self.lips, window, self._backend.bias_ms, self._mode)
             found = watch(looked, window.start, window.cells, end_ns=end_ns)
             embed = self._backend.embed_lips
             lips = embed(found.values, found.known, found.window) if found.why is None else None
@@ -167,9 +167,9 @@ def sound_of(pcm: NDArray[np.float32], pcm_start_ns: int, truth_ms: float = 0.0)
 
 
 def lips_of(footage: Footage, backend: Backend) -> Lips:
-    """The pictures as the backend sees them (its zero moves them); `seen` is the tracker's and knows no zero."""
+    """The pictures as the backend sees them (its bias moves them); `seen` is the tracker's and knows no bias."""
     looked = look(backend, footage.start_ns, footage.rois, footage.landmarks)
-    return Lips(looked, footage.end_ns + round(backend.zero_ms * 1e6), _seen_cells(footage), _span(footage)[0])
+    return Lips(looked, footage.end_ns + round(backend.bias_ms * 1e6), _seen_cells(footage), _span(footage)[0])
 
 
 def _span(footage: Footage) -> tuple[int, int]:
@@ -266,13 +266,13 @@ def _measured(eyes: Eyes, ears: Ears, window: Window, at: int) -> tuple[NDArray[
     return found.scores.rho, found.speech_s, found.coverage
 
 
-def _shown(lips: Lips, window: Window, zero_ms: float, mode: Mode) -> tuple[Looked, int]:
+def _shown(lips: Lips, window: Window, bias_ms: float, mode: Mode) -> tuple[Looked, int]:
     """The pictures that a trial is given, and when the last of them ends. Isolated: those that begin in the window."""
     if mode == "stream":
         return lips.looked, lips.end_ns
-    zero_ns = round(zero_ms * 1e6)
+    bias_ns = round(bias_ms * 1e6)
     starts = lips.looked.start_ns
-    bounds = (window.start * CELL_NS + zero_ns, (window.start + window.cells) * CELL_NS + zero_ns)
+    bounds = (window.start * CELL_NS + bias_ns, (window.start + window.cells) * CELL_NS + bias_ns)
     first, last = (int(at) for at in np.searchsorted(starts, bounds))
     return lips.looked.part(first, last), int(starts[last]) if last < len(starts) else lips.end_ns
 

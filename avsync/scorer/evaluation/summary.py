@@ -16,6 +16,8 @@ from avsync.scorer.calibration import curve_of
 from avsync.scorer.evaluation import degrade
 from avsync.scorer.evaluation.evaluate import CLEAN, ClipAnswers, Contender, Plan
 from avsync.scorer.evaluation.numbers import (
+    BIAS_STEP_MS,
+    BIAS_WINDOW_MS,
     accuracy,
     as_json,
     bias,
@@ -44,8 +46,6 @@ from avsync.scorer.evaluation.protocol import (
 from avsync.scorer.evaluation.speakers import HALVES
 
 POOLED: Final = "all"
-BIAS_STEP_MS: Final = 20
-BIAS_WINDOW_MS: Final = 2000
 CONDITION_WINDOW_MS: Final = 1000
 FLOOR_STEP_MS: Final = 40
 

@@ -94,7 +94,7 @@ class BlockProgram:
             return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
         self.shape, self.offsets_ms = shape, offsets_ms
-        at = _layout(shape, backend.zero_ms, offsets_ms)
+        at = _layout(shape, backend.bias_ms, offsets_ms)
         self._samples, self._heard, self._own = at.samples, at.heard, at.own
         self._parts = [_Part(each, at, kept, dtype) for each in backend.ensembles]
         self._dft, self._mel = kept(_windowed_dft()), kept(mel_filters())
@@ -286,10 +286,10 @@ class _Layout(NamedTuple):
     """The first of those."""
 
 
-def _layout(shape: BlockShape, zero_ms: float, offsets_ms: NDArray[np.float64]) -> _Layout:
+def _layout(shape: BlockShape, bias_ms: float, offsets_ms: NDArray[np.float64]) -> _Layout:
     rate = fps_of(shape.fps)
     ticks = [ticks_to_ns(number, rate) for number in range(shape.frames + 1)]
-    times = np.array(ticks, np.int64) - round(shape.pcm_start_ms * 1e6) + round(zero_ms * 1e6)
+    times = np.array(ticks, np.int64) - round(shape.pcm_start_ms * 1e6) + round(bias_ms * 1e6)
     first = cell_at(int(times[0]))
     end = max(cell_at(int(times[-1])), first + 1)
     reach = math.ceil(float(np.abs(offsets_ms).max()) / CELL_MS - 1e-9)

@@ -47,7 +47,7 @@ SPEECH_BELOW_SILENCE_DB: Final = 10.0
 
 
 class Looked(NamedTuple):
-    """Pictures, described one by one. Times have the method's zero in them."""
+    """Pictures, described one by one. Times have the method's bias in them."""
 
     start_ns: NDArray[np.int64]
     """(T,) rising."""
@@ -173,12 +173,12 @@ class Listened(NamedTuple):
 def look(
     backend: Backend, start_ns: NDArray[np.int64], rois: NDArray[np.uint8] | None, landmarks: Floats | None
 ) -> Looked:
-    """Pictures with their times (the backend's zero not yet in them). Landmarks of NaN: no face, whatever the crop."""
+    """Pictures with their times (the backend's bias not yet in them). Landmarks of NaN: no face, whatever the crop."""
     values = np.array(backend.picture_values(rois, landmarks), np.float32)
     if landmarks is not None:
         values[np.isnan(landmarks[:, 0, 0])] = np.nan
     return Looked(
-        start_ns + np.int64(round(backend.zero_ms * 1e6)),
+        start_ns + np.int64(round(backend.bias_ms * 1e6)),
         values,
         None if rois is None else thumbnails(rois),
         None if landmarks is None else geometry(landmarks),
@@ -233,7 +233,7 @@ def measure(
     """The stretch of `cells` cells from `first_cell` on, with all that is known around it.
 
     Of that, `STATISTICS_S` before and `CONTEXT_MS` after it (for the sound: after and before the search) are used.
-    `end_ns`: when the last picture ends, zero included; by default it lasts as long as the others.
+    `end_ns`: when the last picture ends, bias included; by default it lasts as long as the others.
     """
     watched = watch(looked, first_cell, cells, end_ns=end_ns)
     listened = listen(heard, first_cell, cells, offsets_ms, silence_dbfs=silence_dbfs)
@@ -362,9 +362,9 @@ def signal_of(
     evidence = measured.speech_s if evidence_s is None else evidence_s
     believed = curve(peak.margin, peak.best, evidence) * measured.coverage
     label, confidence = label_of(curve, peak, believed, evidence)
-    zero = float(gathered[int(np.abs(measured.scores.offsets_ms).argmin())])
+    in_sync = float(gathered[int(np.abs(measured.scores.offsets_ms).argmin())])
     return LipSyncSignal(
-        score=None if math.isnan(zero) else _similarity(zero),
+        score=None if math.isnan(in_sync) else _similarity(in_sync),
         offset_ms=peak.offset_ms,
         confidence=confidence,
         occluded=measured.occluded,

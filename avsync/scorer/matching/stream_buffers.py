@@ -162,7 +162,7 @@ class SoundTrack:
 
 
 class Run(NamedTuple):
-    """Pictures without a gap. Times are PTS, without the method's zero."""
+    """Pictures without a gap. Times are PTS, without the method's bias."""
 
     start_ns: int
     end_ns: int | None
@@ -174,7 +174,7 @@ class PictureTrack:
 
     def __init__(self, backend: Backend, counts: Counts) -> None:
         self._backend, self._counts = backend, counts
-        self.zero_ns = round(backend.zero_ms * 1e6)
+        self.bias_ns = round(backend.bias_ms * 1e6)
         self._waiting: list[tuple[int, NDArray[np.uint8] | None, Floats | None]] = []
         self._looked: Looked | None = None
         self._lasts_ns: list[int] = []  # distances of the latest pictures of this run
@@ -201,12 +201,12 @@ class PictureTrack:
         self._waiting.append((pts_ns, roi, landmarks))
 
     def shown_ns(self) -> int:
-        """When the newest picture began, zero included; asked for after the first only."""
+        """When the newest picture began, bias included; asked for after the first only."""
         assert self.newest_ns is not None
-        return self.newest_ns + self.zero_ns
+        return self.newest_ns + self.bias_ns
 
     def end_ns(self) -> int:
-        """When the newest picture is believed to end, zero included: it lasts as long as the middle of those before."""
+        """When the newest picture is believed to end, bias included: it lasts as long as the middle of those before."""
         lasts = min(int(np.median(self._lasts_ns)), HOLD_MAX_NS) if self._lasts_ns else SPAN_NS
         return self.shown_ns() + lasts
 
@@ -224,12 +224,12 @@ class PictureTrack:
         self._waiting.clear()
 
     def looked_until(self, end_ns: int) -> Looked:
-        """All that is described and kept of the pictures before `end_ns` (zero included)."""
+        """All that is described and kept of the pictures before `end_ns` (bias included)."""
         assert self._looked is not None, "a portion is described before it is asked for"
         return self._looked.part(0, int(np.searchsorted(self._looked.start_ns, end_ns)))
 
     def forget(self, before_ns: int) -> None:
-        """Nothing before this time (zero included) will be asked for again."""
+        """Nothing before this time (bias included) will be asked for again."""
         if self._looked is not None:
             first = int(np.searchsorted(self._looked.start_ns, before_ns))
             self._looked = self._looked.part(first, len(self._looked.start_ns))

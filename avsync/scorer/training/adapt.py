@@ -16,7 +16,7 @@ import torch
 
 from avsync.errors import InputError
 from avsync.scorer.backends.learned import Ensemble, NetBackend, read_ensemble
-from avsync.scorer.calibration import zero_ms_of
+from avsync.scorer.calibration import bias_ms_of
 from avsync.scorer.evaluation.clips import tracked
 from avsync.scorer.evaluation.protocol import Footage, counted_windows, lips_of, sound_of, speech_cells, trials_of
 from avsync.scorer.evaluation.speakers import ClipEntry, read_manifest
@@ -140,7 +140,7 @@ def backend_of(net: str, ensemble: Ensemble) -> NetBackend:
     """An ensemble as a backend of its own."""
     method: Method = "geometry" if net == "geometry" else "pixels"
     return NetBackend(
-        method, (ensemble,), zero_ms_of(method), frozenset({"landmarks" if net == "geometry" else "rois"})
+        method, (ensemble,), bias_ms_of(method), frozenset({"landmarks" if net == "geometry" else "rois"})
     )
 
 

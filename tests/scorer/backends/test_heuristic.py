@@ -69,4 +69,4 @@ def test_never_surer_than_a_half(seed: int) -> None:
 
 def test_it_is_what_load_backend_gives() -> None:
     assert isinstance(load_backend("heuristic"), HeuristicBackend)
-    assert HeuristicBackend(zero_ms=5.0).zero_ms == 5.0
+    assert HeuristicBackend(bias_ms=5.0).bias_ms == 5.0

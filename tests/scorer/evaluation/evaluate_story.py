@@ -40,7 +40,7 @@ class Opening:
     """A backend that reads the made clips: one number of the landmarks against the sound's log energy."""
 
     method: Method = "geometry"
-    zero_ms = 0.0
+    bias_ms = 0.0
     wants = frozenset({"landmarks"})
 
     def __init__(self) -> None:

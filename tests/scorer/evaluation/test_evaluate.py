@@ -373,7 +373,7 @@ def test_three_trainings_are_averaged_each_method_by_itself(folder: Path, monkey
     from avsync.scorer.evaluation.speakers import read_manifest
 
     class Late(Opening):
-        zero_ms = 80.0
+        bias_ms = 80.0
 
     seeds = [Contender(m, f"{m} {n}", ((m, Path(n)),)) for m in ("geometry", "pixels") for n in ("a", "b", "c")]
     blind = {"geometry b", "pixels a", "pixels b", "pixels c"}

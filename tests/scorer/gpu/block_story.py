@@ -29,7 +29,7 @@ def ensemble(members: int, usual_spread: Floats, mouth: MouthNet | None = None) 
     return Ensemble(arrays_of(lips, sound, mouth, usual_spread), header)
 
 
-def backend(method: Method = "fused", zero_ms: float = 7.0) -> NetBackend:
+def backend(method: Method = "fused", bias_ms: float = 7.0) -> NetBackend:
     """Networks of random weights, as many as the method has."""
     torch.manual_seed(3)
     usual = np.linspace(0.02, 0.2, len(GEOMETRY_NAMES)).astype(np.float32)
@@ -39,7 +39,7 @@ def backend(method: Method = "fused", zero_ms: float = 7.0) -> NetBackend:
         "geometry": (landmarks,), "pixels": (pixels,), "fused": (landmarks, pixels),
     }  # fmt: skip
     wants = {"geometry": {"landmarks"}, "pixels": {"rois"}, "fused": {"rois", "landmarks"}}
-    return NetBackend(method, given[method], zero_ms, frozenset(wants[method]))
+    return NetBackend(method, given[method], bias_ms, frozenset(wants[method]))
 
 
 class Block:

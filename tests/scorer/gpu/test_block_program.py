@@ -94,15 +94,15 @@ def test_a_mouth_that_hardly_moves_counts_less_beside_pixels_alike() -> None:
             each.usual_spread[trust_columns()] = spread / share
         read.append(in_one_go(nets, block))
         np.testing.assert_allclose(read[-1], through_numpy(nets, block), atol=TOLERANCE)
-    pixels_alone = NetBackend("fused", nets.ensembles[1:], nets.zero_ms, frozenset({"rois"}))
+    pixels_alone = NetBackend("fused", nets.ensembles[1:], nets.bias_ms, frozenset({"rois"}))
     alone = through_numpy(pixels_alone, Block(BlockShape(), seed=22))
     moving, still = (np.abs(each - alone).max() for each in read)
     assert still < 0.3 * moving
 
 
-@pytest.mark.parametrize("zero_ms", [-45.0, -8.5, 61.0])
-def test_a_zero_moves_the_pictures_alike(zero_ms: float) -> None:
-    nets, block = backend(zero_ms=zero_ms), Block(BlockShape(), seed=11)
+@pytest.mark.parametrize("bias_ms", [-45.0, -8.5, 61.0])
+def test_a_bias_moves_the_pictures_alike(bias_ms: float) -> None:
+    nets, block = backend(bias_ms=bias_ms), Block(BlockShape(), seed=11)
     np.testing.assert_allclose(in_one_go(nets, block), through_numpy(nets, block), atol=TOLERANCE)
 
 
