@@ -48,7 +48,7 @@ from avsync.units import ticks_to_ns
 SILENCE_DBFS: Final = -50.0
 """Sound below this RMS is silence: speech is mastered near -20 dBFS, rarely below -40; a quiet room is near -60."""
 HEARD_SHARE: Final = 0.5
-"""A block must have sound for so much of it; with less, sound and pictures are not of the same stretch."""
+"""A block must have sound for so much of it; with less, sound and pictures are not of the same segment."""
 
 
 class Block(NamedTuple):
@@ -252,7 +252,7 @@ class LipSyncScorer:
 def _needed(
     pcm: NDArray[np.float32], first: int, cells: int, offsets_ms: NDArray[np.float64]
 ) -> tuple[int, NDArray[np.float32]]:
-    """The part of the sound that matters for a stretch, from the start of a cell on: (first cell, samples)."""
+    """The part of the sound that matters for a segment, from the start of a cell on: (first cell, samples)."""
     reach = math.ceil(float(np.abs(offsets_ms).max()) / CELL_MS)
     start = max(0, first - reach - STATISTICS_CELLS)
     end = max(start, first + cells + reach + CONTEXT_CELLS)

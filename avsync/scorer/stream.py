@@ -13,7 +13,7 @@ What is defined, and tested with random chunkings:
   more than a second ends the run (its last, shorter block and window come out), the next picture begins another; for
   the gap itself nothing is said. A leap of the sound by more than 20 s ends the run, too.
 - **Cuts** to another face or pose inside a run: what does not look like this mouth in the last second is hidden
-  (`occlusion`), so the stretch that holds the cut is "occluded", and from the next second on the new picture is judged.
+  (`occlusion`), so the segment that holds the cut is "occluded", and from the next second on the new picture is judged.
   Statistics reach back over the cut for 6 s; the best offset stands out a little less until then.
 - **Duplicates.** The first sample for a place stays. A picture less than 3 ms after the last one is the same again.
 - **Late.** Samples fill holes until that place is scored. A picture before the last one is dropped. All are counted.
@@ -63,7 +63,7 @@ class Scored(NamedTuple):
     kind: Literal["block", "window"]
     signal: LipSyncSignal
     scores: LagScores | None
-    """The stretch's own lag scores, nothing gathered; None where it could not be judged."""
+    """The segment's own lag scores, nothing gathered; None where it could not be judged."""
     speech_s: float
 
 

@@ -1,4 +1,4 @@
-"""LipSyncScorer, one stretch at a time: signs, rates, what is given, what a newcomer may expect."""
+"""LipSyncScorer, one segment at a time: signs, rates, what is given, what a newcomer may expect."""
 
 from __future__ import annotations
 

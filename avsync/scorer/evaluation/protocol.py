@@ -6,7 +6,7 @@ offset. Delays move real sound; a trial whose search would reach beyond it is le
 on the clean clip alone, before any backend has seen it: all backends and conditions meet the same ones.
 
 The answers are those of `segment.measure`, as `LipSyncScorer` gives them: `Eyes` and `Ears` take the same three steps,
-and take each only once where several trials share a stretch of pictures or of sound.
+and take each only once where several trials share a segment of pictures or of sound.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Lips(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A stretch of cells."""
+    """A segment of cells."""
 
     start: int
     cells: int
@@ -139,7 +139,7 @@ class Eyes:
 
 
 class Ears:
-    """A sound as one backend hears it, stretch by stretch, each listened to only once, whatever it is compared to."""
+    """A sound as one backend hears it, segment by segment, each listened to only once, whatever it is compared to."""
 
     def __init__(self, backend: Backend, sound: Sound, mode: Mode) -> None:
         self.sound = sound
@@ -147,7 +147,7 @@ class Ears:
         self._heard: dict[tuple[int, int], tuple[Listened, Floats | None]] = {}
 
     def hear(self, at: int, cells: int) -> tuple[Listened, Floats | None]:
-        """The stretch from cell `at` of the sound on, and its embedding (m, D): None where it cannot be judged."""
+        """The segment from cell `at` of the sound on, and its embedding (m, D): None where it cannot be judged."""
         if (at, cells) not in self._heard:
             heard = self.sound.heard if self._mode == "stream" else isolated(self.sound, at, cells)
             found = listen(heard, self.sound.first + at, cells, OFFSETS_MS, silence_dbfs=SILENCE_DBFS)

@@ -22,7 +22,7 @@ UNRELATED_FROM_S: Final = 0.8
 
 
 def label_of(curve: Curve, peak: Peak, confidence: float, evidence_s: float) -> tuple[Label, float]:
-    """The label of a stretch that could be judged, and its confidence, held down where the best lag is at the edge."""
+    """The label of a segment that could be judged, and its confidence, held down where the best lag is at the edge."""
     if evidence_s >= UNRELATED_FROM_S and peak.best < curve.unrelated_peak and peak.margin < curve.unrelated_margin:
         return "unrelated", min(confidence, EDGE_MOST)
     if peak.at_edge:

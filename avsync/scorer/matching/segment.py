@@ -1,7 +1,7 @@
-"""A stretch: a block or a window of pictures with its sound, measured and put into words.
+"""A segment: a block or a window of pictures with its sound, measured and put into words.
 
 Blocks, windows, clips and streams all come through here: `look` and `hear` describe what was given, `measure` compares
-one stretch of it at every lag, `signal_of` says what that means. Nothing is remembered between calls.
+one segment of it at every lag, `signal_of` says what that means. Nothing is remembered between calls.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.signal import Label, LipSyncSignal
 
 STATISTICS_S: Final = 6.0
-"""Lips and sound are normalised over what is known of so much before a stretch, and the stretch: a voice and a mouth
+"""Lips and sound are normalised over what is known of so much before a segment, and the segment: a voice and a mouth
 show their range in a few seconds, and it bounds memory."""
 STATISTICS_CELLS: Final = int(STATISTICS_S * 1000) // CELL_MS
 CONTEXT_CELLS: Final = ENCODER_CELLS + 1
 """One more than an embedding depends on: the last mel frame's window and the last cell's mean over the pictures reach
 so far."""
 CONTEXT_MS: Final = CONTEXT_CELLS * CELL_MS
-"""The documented context: pictures and sound used beyond a stretch, the sound on top of the search."""
+"""The documented context: pictures and sound used beyond a segment, the sound on top of the search."""
 
 SHORTEST_CELLS: Final = 8
 """160 ms: with less there is no movement to compare."""
 SEEN_SHARE: Final = 0.5
-"""A stretch with fewer cells that show a mouth has no face."""
+"""A segment with fewer cells that show a mouth has no face."""
 SPEECH_BELOW_LOUD_DB: Final = 25.0
 """A cell is speech when its level is no further below the loud ones (95th percentile)."""
 SPEECH_BELOW_SILENCE_DB: Final = 10.0
-"""... and no further below the silence threshold, which is held against the whole stretch with its pauses."""
+"""... and no further below the silence threshold, which is held against the whole segment with its pauses."""
 
 
 class Looked(NamedTuple):
@@ -126,7 +126,7 @@ class Heard(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What one stretch says about every lag, or why it says nothing (`scores` is then None)."""
+    """What one segment says about every lag, or why it says nothing (`scores` is then None)."""
 
     label: Label
     """Why it cannot be judged; "uncertain" when it can."""
@@ -139,30 +139,30 @@ class Measured(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """The pictures of a stretch and of all that is known around it, cell by cell, before any sound is heard."""
+    """The pictures of a segment and of all that is known around it, cell by cell, before any sound is heard."""
 
     values: Floats
     """(N, F), 0 where unseen."""
     known: NDArray[np.bool_]
     """(N,) whether a mouth is seen."""
     window: slice
-    """The stretch's own cells."""
+    """The segment's own cells."""
     why: Label | None
     """Why it cannot be judged, if so."""
     occluded: bool
 
 
 class Listened(NamedTuple):
-    """The sound of a stretch and of all that is known around it; where on the clip it lies does not matter."""
+    """The sound of a segment and of all that is known around it; where on the clip it lies does not matter."""
 
     mel: Floats
     """(2 M, 40)."""
     near: slice
     """The cells, of these M, that the search looks at."""
     lips_in_sound: int
-    """The cell of `near` at the media time of the stretch's first."""
+    """The cell of `near` at the media time of the segment's first."""
     speech: NDArray[np.bool_]
-    """(n,) of the stretch's own cells."""
+    """(n,) of the segment's own cells."""
     why: Label | None
     """Why it cannot be judged, if so."""
 
@@ -230,7 +230,7 @@ def measure(
     silence_dbfs: float,
     end_ns: int | None = None,
 ) -> Measured:
-    """The stretch of `cells` cells from `first_cell` on, with all that is known around it.
+    """The segment of `cells` cells from `first_cell` on, with all that is known around it.
 
     Of that, `STATISTICS_S` before and `CONTEXT_MS` after it (for the sound: after and before the search) are used.
     `end_ns`: when the last picture ends, bias included; by default it lasts as long as the others.
@@ -246,12 +246,12 @@ def measure(
 
 
 def watch(looked: Looked, first_cell: int, cells: int, *, end_ns: int | None = None) -> Watched:
-    """What `measure` sees of a stretch."""
+    """What `measure` sees of a segment."""
     end_cell = first_cell + cells
     looked = looked.between(
         (first_cell - STATISTICS_CELLS) * CELL_NS - HOLD_MAX_NS, (end_cell + CONTEXT_CELLS) * CELL_NS
     )
-    # A picture belongs to the stretch of the first cell whose centre it can cover.
+    # A picture belongs to the segment of the first cell whose centre it can cover.
     own = looked.between(first_cell * CELL_NS - CELL_NS // 2, end_cell * CELL_NS - CELL_NS // 2)
     looked, veiled = _without_hidden(looked, own)
     values, known, before = _cells_of(looked, first_cell, end_cell, end_ns)
@@ -263,7 +263,7 @@ def watch(looked: Looked, first_cell: int, cells: int, *, end_ns: int | None = N
 def listen(
     heard: Heard, first_cell: int, cells: int, offsets_ms: NDArray[np.float64], *, silence_dbfs: float
 ) -> Listened:
-    """What `measure` hears of a stretch and as far around it as the search goes."""
+    """What `measure` hears of a segment and as far around it as the search goes."""
     end_cell = first_cell + cells
     reach = math.ceil(float(np.abs(offsets_ms).max(initial=0.0)) / CELL_MS - 1e-9)
     heard = heard.between(first_cell - reach - STATISTICS_CELLS, end_cell + reach + ENCODER_CELLS)
@@ -281,7 +281,7 @@ def listen(
 def compare(
     watched: Watched, lips: Floats, listened: Listened, sound: Floats, offsets_ms: NDArray[np.float64]
 ) -> Measured:
-    """`measure` of a stretch that can be judged, with the embeddings of both sides."""
+    """`measure` of a segment that can be judged, with the embeddings of both sides."""
     seen = watched.known[watched.window]
     scores = lag_scores(lips, sound, listened.lips_in_sound, offsets_ms, seen=seen)
     share = seen.mean()
@@ -291,7 +291,7 @@ def compare(
 
 
 def _without_hidden(looked: Looked, own: Looked) -> tuple[Looked, NDArray[np.bool_]]:
-    """The pictures with those of the stretch that are hidden taken as unseen, and which of the stretch's these are."""
+    """The pictures with those of the segment that are hidden taken as unseen, and which of the segment's these are."""
     none = np.zeros(len(own.start_ns), np.bool_)
     if looked.thumbs is None or own.thumbs is None or len(none) == 0:
         return looked, none
@@ -308,7 +308,7 @@ def _without_hidden(looked: Looked, own: Looked) -> tuple[Looked, NDArray[np.boo
 def _cells_of(
     looked: Looked, first_cell: int, end_cell: int, end_ns: int | None
 ) -> tuple[Floats, NDArray[np.bool_], int]:
-    """Values and seen of all cells that are known around a stretch, and how many of them lie before it."""
+    """Values and seen of all cells that are known around a segment, and how many of them lie before it."""
     if len(looked.start_ns) == 0:
         return *on_grid(looked.start_ns, looked.values, first_cell, end_cell - first_cell), 0
     first = max(min(first_cell, int(looked.start_ns[0] // CELL_NS)), first_cell - STATISTICS_CELLS)
@@ -317,13 +317,13 @@ def _cells_of(
 
 
 def _unseen_share(own: Looked, veiled: NDArray[np.bool_], seen: NDArray[np.bool_]) -> float:
-    """The share of the stretch without a mouth: by pictures or by cells, whichever is more."""
+    """The share of the segment without a mouth: by pictures or by cells, whichever is more."""
     lost = np.isnan(own.values).any(axis=1) | veiled
     return max(float(lost.mean()) if len(lost) else 1.0, 1.0 - float(seen.mean()) if len(seen) else 1.0)
 
 
 def _why_unheard(cells: int, near: Heard, here: Heard, silence_dbfs: float) -> Label | None:
-    """Why the sound of a stretch says nothing; None where it does. `near`: all sound the search looks at."""
+    """Why the sound of a segment says nothing; None where it does. `near`: all sound the search looks at."""
     if cells < SHORTEST_CELLS or near.spoilt.any():
         return "bad_input"
     if len(here.clipped) and here.clipped.mean() > CLIPPED_SHARE:
@@ -332,7 +332,7 @@ def _why_unheard(cells: int, near: Heard, here: Heard, silence_dbfs: float) -> L
 
 
 def _why_unseen(own: Looked, veiled: NDArray[np.bool_], seen: NDArray[np.bool_]) -> Label | None:
-    """Why the pictures of a stretch say nothing; None where they do."""
+    """Why the pictures of a segment say nothing; None where they do."""
     if len(seen) == 0 or seen.mean() < SEEN_SHARE:
         return "occluded" if veiled.sum() > np.isnan(own.values).any(axis=1).sum() else "no_face"
     return "still" if still(own.thumbs, own.shapes) else None
@@ -351,7 +351,7 @@ def signal_of(
     rho: NDArray[np.float64] | None = None,
     evidence_s: float | None = None,
 ) -> LipSyncSignal:
-    """The result of a stretch. `rho` and `evidence_s`: lag scores gathered with earlier windows, and over how much."""
+    """The result of a segment. `rho` and `evidence_s`: lag scores gathered with earlier windows, and over how much."""
     gathered = measured.scores.rho if measured.scores is not None and rho is None else rho
     peak = None if measured.scores is None or gathered is None else best_lag(measured.scores.offsets_ms, gathered)
     if measured.scores is None or gathered is None or peak is None:

@@ -236,5 +236,5 @@ class PictureTrack:
 
 
 def cell_at(time_ns: int) -> int:
-    """The first cell whose centre is not before a time: a stretch consists of the cells whose centres it holds."""
+    """The first cell whose centre is not before a time: a segment consists of the cells whose centres it holds."""
     return -((CELL_NS // 2 - time_ns) // CELL_NS)

@@ -49,7 +49,7 @@ class Evidence(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A stretch of the clip with one offset, or with one that moves steadily from one to another."""
+    """A segment of the clip with one offset, or with one that moves steadily from one to another."""
 
     start_ms: float
     end_ms: float

@@ -63,7 +63,7 @@ def _stepped(whole: Windows, steps: list[tuple[int, int]]) -> Array:
 
 
 def _steps(whole: Windows) -> list[tuple[int, int]]:
-    """[first, end) of each stretch with an offset of its own; a single one where nothing sure contradicts."""
+    """[first, end) of each segment with an offset of its own; a single one where nothing sure contradicts."""
     ends = _runs(cheapest_path(np.nan_to_num(whole.rho)))
     while len(ends) > 1:
         parts = [whole.part(*pair) for pair in ends]

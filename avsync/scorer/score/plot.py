@@ -1,6 +1,6 @@
 """Plot: one picture of a clip: the offset over time, the scores under it.
 
-What is sure is opaque, what is a guess is faint; stretches that nothing can be said of are shaded by reason. Importing
+What is sure is opaque, what is a guess is faint; segments that nothing can be said of are shaded by reason. Importing
 this file imports matplotlib, so it is imported only where something is drawn. No global state is touched.
 """
 

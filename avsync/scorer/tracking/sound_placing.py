@@ -1,7 +1,7 @@
 """Placing sound: decoded pieces of any rate and layout, laid by their stamps on one gapless line of 16 kHz samples.
 
-Within a stretch samples are counted, since containers round their stamps (to 1 ms in Matroska). A stamp that is off by
-`HOLE_NS`, or a little off for a while, or that follows damage, begins a new stretch: what is missing becomes silence,
+Within a segment samples are counted, since containers round their stamps (to 1 ms in Matroska). A stamp that is off by
+`HOLE_NS`, or a little off for a while, or that follows damage, begins a new segment: what is missing becomes silence,
 what is there twice is cut.
 """
 
@@ -50,8 +50,8 @@ class Placer:
         self._waiting_samples = 0
         self._resampler: Any = None
         self._form: tuple[int, str, str] | None = None
-        self._stretch_ns = 0  # where the present stretch begins
-        self._stretch_in = 0  # samples of the source pushed since then
+        self._segment_ns = 0  # where the present segment begins
+        self._segment_in = 0  # samples of the source pushed since then
         self._to_cut = 0
         self._errors_ns: deque[int] = deque(maxlen=ERRORS)
 
@@ -60,7 +60,7 @@ class Placer:
         """Where the next piece is expected; None before the first."""
         if self._origin_ns is None or self._form is None:
             return None
-        return self._stretch_ns + ticks_to_ns(self._stretch_in, self._form[0])
+        return self._segment_ns + ticks_to_ns(self._segment_in, self._form[0])
 
     def is_past(self, frame: av.AudioFrame, at_ns: int | None) -> bool:
         """Whether this frame lies wholly before what is expected: it has been heard already."""
@@ -74,29 +74,29 @@ class Placer:
         form = (frame.sample_rate, frame.layout.name, frame.format.name)
         expected_ns = self.end_ns
         if expected_ns is None:
-            self._origin_ns = self._stretch_ns = 0 if at_ns is None else at_ns
-            self._begin(form, self._stretch_ns)
+            self._origin_ns = self._segment_ns = 0 if at_ns is None else at_ns
+            self._begin(form, self._segment_ns)
         elif self.is_past(frame, at_ns):
             return
         else:
             moved_ns = 0 if at_ns is None else self._moved_ns(at_ns - expected_ns, exactly)
             if moved_ns or form != self._form:
-                self._end_stretch()
+                self._end_segment()
                 yield from self._hand_out()
                 yield from self._fill_until(expected_ns + moved_ns)
                 self._begin(form, expected_ns + moved_ns)
-        self._stretch_in += frame.samples
+        self._segment_in += frame.samples
         frame.pts = None  # the resampler counts for itself
         self._take(self._resample(frame))
         yield from self._hand_out(PIECE_SAMPLES)
 
     def flush(self) -> Iterator[Sound]:
         if self._origin_ns is not None:
-            self._end_stretch()
+            self._end_segment()
             yield from self._hand_out()
 
     def _moved_ns(self, error_ns: int, exactly: bool) -> int:
-        """By how much a new stretch is to begin later than the old one ends; 0: there is none."""
+        """By how much a new segment is to begin later than the old one ends; 0: there is none."""
         self._errors_ns.append(error_ns)
         if abs(error_ns) >= HOLE_NS or (exactly and abs(error_ns) >= DRIFT_NS):
             return error_ns
@@ -106,16 +106,16 @@ class Placer:
         return middle_ns if abs(middle_ns) >= DRIFT_NS else 0
 
     def _begin(self, form: tuple[int, str, str], at_ns: int) -> None:
-        self._form, self._stretch_ns, self._stretch_in = form, at_ns, 0
+        self._form, self._segment_ns, self._segment_in = form, at_ns, 0
         self._errors_ns.clear()
         self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
         self._to_cut = max(0, self._given - self._position(at_ns))
 
-    def _end_stretch(self) -> None:
-        """What is still inside the resampler comes out, but no more than the stretch's input lasted."""
+    def _end_segment(self) -> None:
+        """What is still inside the resampler comes out, but no more than the segment's input lasted."""
         self._take(self._resample(None))
         assert self._form is not None
-        end = self._position(self._stretch_ns + ticks_to_ns(self._stretch_in, self._form[0]))
+        end = self._position(self._segment_ns + ticks_to_ns(self._segment_in, self._form[0]))
         while self._given > end and self._waiting:
             last = self._waiting.pop()
             kept = last[: max(0, len(last) - (self._given - end))]

@@ -162,8 +162,8 @@ def other_tract(mel: Tensor, most_bands: float, make: torch.Generator) -> Tensor
     """mel (B, 40, T) as of a shorter or longer vocal tract: its bands moved by up to so many, and stretched."""
     size, bands, _ = mel.shape
     moved = most_bands * (2 * torch.rand(size, 1, generator=make) - 1)
-    stretch = 1.0 + 0.06 * most_bands * (2 * torch.rand(size, 1, generator=make) - 1)
-    at = (torch.arange(bands) - bands / 2)[None] * stretch + bands / 2 + moved
+    scale = 1.0 + 0.06 * most_bands * (2 * torch.rand(size, 1, generator=make) - 1)
+    at = (torch.arange(bands) - bands / 2)[None] * scale + bands / 2 + moved
     at = at.clamp(0, bands - 1.001)
     below = at.floor().long()
     part = (at - below)[:, :, None]

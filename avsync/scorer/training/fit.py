@@ -37,7 +37,7 @@ class Recipe:
     warm_share: float = 0.1
     keep: float = 0.998
     """Of the running mean of the weights, per step."""
-    stretches: int = 3
+    segments: int = 3
     """Windows of several lengths that are cut from each sequence: the embeddings are computed once."""
     foreign_weight: float = 0.3
     """Share of the loss in which sound of other clips and 'neither' stand among the choices."""
@@ -127,7 +127,7 @@ def fit(
         loss = torch.stack(
             [
                 loss_of(pair, lips[..., first : first + n], sound[..., first : first + n + 2 * LAG_CELLS], recipe)
-                for first, n in stretches(batch.n, recipe.stretches, random)
+                for first, n in segments(batch.n, recipe.segments, random)
             ]
         ).mean()
         optimiser.zero_grad(set_to_none=True)
@@ -144,7 +144,7 @@ def fit(
     return mean
 
 
-def stretches(n: int, count: int, random: np.random.Generator) -> list[tuple[int, int]]:
+def segments(n: int, count: int, random: np.random.Generator) -> list[tuple[int, int]]:
     """The whole sequence of n cells, and shorter windows of it: (first cell, length), from 0.4 s on."""
     cut = [(0, n)]
     for _ in range(count - 1):

@@ -77,7 +77,7 @@ def test_pictures_without_a_face_are_left_out_alike() -> None:
         assert np.isnan(in_one_go(nets, Block(BlockShape(), seed=5, unseen=tuple(range(lost))))).all()
 
 
-def test_a_running_mean_is_taken_off_long_stretches_alike() -> None:
+def test_a_running_mean_is_taken_off_long_segments_alike() -> None:
     nets = backend("geometry")
     for unseen in ((), (0, 1), (7, 8, 9)):
         block = Block(BlockShape(fps=12.5, samples=36_000), seed=21, unseen=unseen)  # 1.28 s of pictures

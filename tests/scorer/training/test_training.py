@@ -221,7 +221,7 @@ def test_the_rate_rises_then_falls_to_nothing():
 
 
 def test_windows_cut_from_a_sequence_lie_inside_it():
-    for first, length in fit.stretches(60, 50, chance()):
+    for first, length in fit.segments(60, 50, chance()):
         assert first >= 0 and length >= fit.SHORTEST_CELLS and first + length <= 60
 
 
