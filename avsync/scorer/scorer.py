@@ -28,6 +28,7 @@ from avsync.scorer.backends.backend import Backend, sound_values_of
 from avsync.scorer.backends.load import load_backend
 from avsync.scorer.calibration import curve_of
 from avsync.scorer.features.cells import CELL_MS, CELL_SAMPLES
+from avsync.scorer.matching.confidence import signal_of
 from avsync.scorer.matching.input_checks import (
     LONGEST_S,
     check_wants,
@@ -39,7 +40,8 @@ from avsync.scorer.matching.input_checks import (
     start_ms_of,
 )
 from avsync.scorer.matching.lag_search import search_offsets
-from avsync.scorer.matching.segment import CONTEXT_CELLS, STATISTICS_CELLS, Measured, hear, look, measure, signal_of
+from avsync.scorer.matching.media_features import picture_features, sound_features
+from avsync.scorer.matching.segment import CONTEXT_CELLS, STATISTICS_CELLS, Measurement, measure
 from avsync.scorer.matching.stream_buffers import Counts, cell_at
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream, Scored
@@ -47,7 +49,7 @@ from avsync.units import ticks_to_ns
 
 SILENCE_DBFS: Final = -50.0
 """Sound below this RMS is silence: speech is mastered near -20 dBFS, rarely below -40; a quiet room is near -60."""
-HEARD_SHARE: Final = 0.5
+SOUND_SHARE: Final = 0.5
 """A block must have sound for so much of it; with less, sound and pictures are not of the same segment."""
 
 
@@ -210,19 +212,19 @@ class LipSyncScorer:
         times = np.array([ticks_to_ns(n, rate) for n in range(count + 1)], np.int64) - round(start_ms * 1e6)
         curve = curve_of(backend.method)
         if count < 2 or len(sound) == 0:
-            measured = Measured("bad_input", None, 0.0, 0.0, False)
+            measured = Measurement("bad_input", None, 0.0, 0.0, False)
         else:
-            looked = look(backend, times[:-1], crops, points)
+            pictures = picture_features(backend, times[:-1], crops, points)
             end_ns = int(times[-1]) + round(backend.bias_ms * 1e6)
-            first = cell_at(int(looked.start_ns[0]))
+            first = cell_at(int(pictures.start_ns[0]))
             cells = max(cell_at(end_ns) - first, 0)
             offsets_ms = self._offsets_ms(float(rate))
-            heard = hear(*_needed(sound, first, cells, offsets_ms), describe=sound_values_of(backend))
-            if len(heard.between(first, first + cells).mean) < HEARD_SHARE * cells:
-                measured = Measured("bad_input", None, 0.0, 0.0, False)
+            known = sound_features(*_needed(sound, first, cells, offsets_ms), describe=sound_values_of(backend))
+            if len(known.between(first, first + cells).mean) < SOUND_SHARE * cells:
+                measured = Measurement("bad_input", None, 0.0, 0.0, False)
             else:
                 measured = measure(
-                    backend, looked, heard, first, cells, offsets_ms, silence_dbfs=self.silence_dbfs, end_ns=end_ns
+                    backend, pictures, known, first, cells, offsets_ms, silence_dbfs=self.silence_dbfs, end_ns=end_ns
                 )
         signal = signal_of(measured, curve, pts_ns=pts_ns, duration_ns=ticks_to_ns(count, rate), epoch=epoch)
         return Scored(kind, signal, measured.scores, measured.speech_s)

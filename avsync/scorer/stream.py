@@ -38,11 +38,12 @@ from avsync.scorer.backends.backend import Backend, sound_values_of
 from avsync.scorer.calibration import Curve, curve_of
 from avsync.scorer.features.cells import CELL_MS, CELL_NS, Floats
 from avsync.scorer.features.geometry import LANDMARKS
+from avsync.scorer.matching.confidence import signal_of
 from avsync.scorer.matching.gathering import Gathering, Window
 from avsync.scorer.matching.input_checks import check_wants, epoch_of, pcm_of, picture_pts_of, pictures_of, pts_of
 from avsync.scorer.matching.lag_search import LagScores
-from avsync.scorer.matching.segment import CONTEXT_CELLS, SHORTEST_CELLS, STATISTICS_CELLS, measure, signal_of
-from avsync.scorer.matching.stream_buffers import GAP_NS, PATIENCE_NS, Counts, PictureTrack, SoundTrack, cell_at
+from avsync.scorer.matching.segment import CONTEXT_CELLS, SHORTEST_CELLS, STATISTICS_CELLS, measure
+from avsync.scorer.matching.stream_buffers import GAP_NS, PATIENCE_NS, Counts, PictureBuffer, SoundBuffer, cell_at
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.signal import LipSyncSignal
 from avsync.units import ms, seconds
@@ -83,7 +84,7 @@ class _Face(NamedTuple):
 
     backend: Backend
     curve: Curve
-    pictures: PictureTrack
+    pictures: PictureBuffer
     gathering: Gathering
     with_crops: bool
     with_points: bool
@@ -138,7 +139,7 @@ class LipSyncStream:
         self._begin()
 
     def _begin(self) -> None:
-        self._sound = SoundTrack(self.counts)
+        self._sound = SoundBuffer(self.counts)
         self._face: _Face | None = None
         self._runs: deque[_Run] = deque()
         self._open: _Run | None = None
@@ -204,7 +205,7 @@ class LipSyncStream:
         self._face = _Face(
             backend,
             curve,
-            PictureTrack(backend, self.counts),
+            PictureBuffer(backend, self.counts),
             Gathering(self._offsets_ms, self._gather_ns, curve),
             crops is not None,
             points is not None,
@@ -212,7 +213,7 @@ class LipSyncStream:
         return self._face
 
     def _picture(
-        self, pictures: PictureTrack, time_ns: int, roi: NDArray[np.uint8] | None, points: Floats | None
+        self, pictures: PictureBuffer, time_ns: int, roi: NDArray[np.uint8] | None, points: Floats | None
     ) -> list[Scored]:
         newest = pictures.newest_ns
         if self._open is not None and newest is not None and time_ns - newest > GAP_NS:
@@ -301,9 +302,9 @@ class LipSyncStream:
         backend, curve, pictures, gathering = self._face[:4]
         first = run.first_cell + step.first
         end = first + step.cells
-        looked = pictures.looked_until((end + CONTEXT_CELLS) * CELL_NS)
-        heard = self._sound.heard_until(first - self._reach - STATISTICS_CELLS, end + self._reach + ENCODER_CELLS)
-        measured = measure(backend, looked, heard, first, step.cells, self._offsets_ms, silence_dbfs=self._silence_dbfs)
+        seen = pictures.features_until((end + CONTEXT_CELLS) * CELL_NS)
+        sound = self._sound.features_until(first - self._reach - STATISTICS_CELLS, end + self._reach + ENCODER_CELLS)
+        measured = measure(backend, seen, sound, first, step.cells, self._offsets_ms, silence_dbfs=self._silence_dbfs)
         gathered = None
         if step.kind == "block":
             run.blocks += 1

@@ -16,8 +16,9 @@ from avsync.scorer.calibration import Curve
 from avsync.scorer.features.cells import CELL_SAMPLES
 from avsync.scorer.matching.gathering import Gathering, Window
 from avsync.scorer.matching.lag_search import search_offsets
-from avsync.scorer.matching.segment import CONTEXT_MS, hear
-from avsync.scorer.matching.stream_buffers import Counts, SoundTrack
+from avsync.scorer.matching.media_features import sound_features
+from avsync.scorer.matching.segment import CONTEXT_MS
+from avsync.scorer.matching.stream_buffers import Counts, SoundBuffer
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import LipSyncSignal
 from avsync.scorer.stream import LipSyncStream, Scored
@@ -422,10 +423,10 @@ def test_sound_that_goes_on_after_the_pictures_ended_costs_no_memory() -> None:
 
 def test_sound_heard_in_portions_is_the_sound_heard_at_once() -> None:
     talk = Talk(2.0)
-    whole, track = hear(0, talk.pcm), SoundTrack(Counts())
+    whole, track = sound_features(0, talk.pcm), SoundBuffer(Counts())
     track.push(talk.pcm, 0)
     for end_cell in (7, 8, 30, 31, 90, 140):
-        parts = track.heard_until(0, end_cell)
+        parts = track.features_until(0, end_cell)
         track.forget(0)
         assert parts.end_cell == end_cell
         np.testing.assert_allclose(parts.mel, whole.mel[: 2 * end_cell], atol=1e-5)
@@ -433,10 +434,10 @@ def test_sound_heard_in_portions_is_the_sound_heard_at_once() -> None:
 
 
 def test_a_cell_counts_from_its_first_sample_to_its_last() -> None:
-    track = SoundTrack(Counts())
+    track = SoundBuffer(Counts())
     track.push(np.full(1000, 0.1, np.float32), 50 * NS_PER_SAMPLE)  # samples 50 to 1050, cells 0.16 to 3.3
-    heard = track.heard_until(-5, 99)
-    assert (heard.first_cell, heard.end_cell) == (1, 3)
+    found = track.features_until(-5, 99)
+    assert (found.first_cell, found.end_cell) == (1, 3)
 
 
 # ---- gathering

@@ -22,12 +22,12 @@ from avsync.scorer.evaluation.degrade import PICTURE_CONDITIONS, RATES, SOUND_CO
 from avsync.scorer.evaluation.protocol import (
     MODES,
     WINDOWS_MS,
-    Ears,
-    Eyes,
     Footage,
+    LipEmbeddings,
     Lips,
     Mode,
     Sound,
+    SoundEmbeddings,
     Trials,
     Window,
     answers_to,
@@ -45,7 +45,7 @@ CONDITION_WINDOWS_MS: Final = (1000,)
 RATE_WINDOWS_MS: Final = (1000, 2000)
 """What is asked about spoiled clips, and about those at another rate (2 s: how far the answer moves)."""
 PORTION: Final = 64
-"""So many windows (15 s) are answered before what was seen and heard in them is forgotten."""
+"""So many windows (15 s) are answered before what was embedded for them is forgotten."""
 PARTNERS: Final = 5
 """So many other clips lend a clip their sound for the trials with somebody else's voice."""
 
@@ -208,7 +208,7 @@ def _answers(
     """Everything that one contender says about a clip.
 
     Spoiled or not, all meet the windows that count in the clean clip; those in which the face was lost are answered
-    without a face: wrong. Windows come in portions, so that what was seen and heard does not pile up.
+    without a face: wrong. Windows come in portions, so that embeddings do not pile up.
     """
     backend = backend_of(contender)
     clean, *spoilt = (scene for scene in scenes if contender.label in scene.lips)
@@ -216,21 +216,24 @@ def _answers(
     parts: dict[tuple[Mode, str], list[Trials]] = {}
     for mode in plan.modes if contender.shipped else plan.modes[:1]:
         for some in (every[at : at + PORTION] for every in windows for at in range(0, len(every), PORTION)):
-            eyes, ears = Eyes(backend, clean.lips[contender.label], mode), Ears(backend, clean.sound, mode)
+            lip_side = LipEmbeddings(backend, clean.lips[contender.label], mode)
+            sound_side = SoundEmbeddings(backend, clean.sound, mode)
             found = parts.setdefault((mode, CLEAN), [])
-            found.append(answers_to(eyes, ears, some, clip=index))
+            found.append(answers_to(lip_side, sound_side, some, clip=index))
             if mode != "stream":
                 continue
             if strangers:
-                found.append(answers_to(eyes, ears, some, kind="beyond", clip=index))
+                found.append(answers_to(lip_side, sound_side, some, kind="beyond", clip=index))
                 found += [
-                    answers_to(eyes, Ears(backend, sound, mode), some, kind="other", clip=index) for sound in others
+                    answers_to(lip_side, SoundEmbeddings(backend, other, mode), some, kind="other", clip=index)
+                    for other in others
                 ]
             for scene in spoilt:
                 if some[0].cells * CELL_MS in looked_at(scene.condition):
-                    lips = Eyes(backend, scene.lips[contender.label], mode)
-                    heard = ears if scene.sound is clean.sound else Ears(backend, scene.sound, mode)
-                    parts.setdefault((mode, scene.condition), []).append(answers_to(lips, heard, some, clip=index))
+                    lips = LipEmbeddings(backend, scene.lips[contender.label], mode)
+                    same = scene.sound is clean.sound
+                    sound = sound_side if same else SoundEmbeddings(backend, scene.sound, mode)
+                    parts.setdefault((mode, scene.condition), []).append(answers_to(lips, sound, some, clip=index))
     return [Answers(contender.label, mode, name, np.concatenate(found)) for (mode, name), found in parts.items()]
 
 

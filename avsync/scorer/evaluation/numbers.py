@@ -87,7 +87,7 @@ def right(trials: Trials) -> Flags:
 
 
 def confidences(trials: Trials, curve: Curve) -> Floats64:
-    """What `segment.signal_of` would say to each; 0 without a face."""
+    """What `confidence.signal_of` would say to each; 0 without a face."""
     best, margin, speech_s = (trials[name].astype(np.float64) for name in ("best", "margin", "speech_s"))
     told = np.where(speech_s > 0, curve.chances(margin, best, speech_s), 0.0) * trials["coverage"]
     unrelated = (speech_s >= UNRELATED_FROM_S) & (best < curve.unrelated_peak) & (margin < curve.unrelated_margin)

@@ -95,7 +95,7 @@ class BlockProgram:
 
         self.shape, self.offsets_ms = shape, offsets_ms
         at = _layout(shape, backend.bias_ms, offsets_ms)
-        self._samples, self._heard, self._own = at.samples, at.heard, at.own
+        self._samples, self._mel_frames, self._own = at.samples, at.mel_frames, at.own
         self._parts = [_Part(each, at, kept, dtype) for each in backend.ensembles]
         self._dft, self._mel = kept(_windowed_dft()), kept(mel_filters())
         self._pairs = kept(np.array([pair for pairs in geometry.MOUTH_DISTANCES.values() for pair in pairs]))
@@ -108,7 +108,7 @@ class BlockProgram:
         self._around = [kept(_around(span.stop - span.start)) for span in (at.own, at.near)] if drifts else None
 
     def __call__(self, pcm: Tensor, rois: Tensor | None, landmarks: Tensor | None) -> Tensor:
-        mel = self.log_mel(pcm[:, self._samples])[:, self._heard]
+        mel = self.log_mel(pcm[:, self._samples])[:, self._mel_frames]
         values = self._picture_values(rois, landmarks)
         known = torch.isfinite(torch.cat(values, dim=2)).all(dim=2).float()
         covered = known @ self._cover.T
@@ -171,9 +171,9 @@ class BlockProgram:
         of_lips, of_sound = self._both.T @ v, taken.transpose(1, 2) @ s
         top = (v @ s.transpose(1, 2)).reshape(blocks, -1) @ self._weight.reshape(n * m, -1)
         square, beside = s.square().sum(dim=2), (s[:, :-1] * s[:, 1:]).sum(dim=2)
-        heard = (seen @ self._square.reshape(n, -1)).reshape(blocks, m, -1) * square[..., None]
+        squares = (seen @ self._square.reshape(n, -1)).reshape(blocks, m, -1) * square[..., None]
         mixed = (seen @ self._beside.reshape(n, -1)).reshape(blocks, m - 1, -1) * beside[..., None]
-        of_s = heard.sum(dim=1) + mixed.sum(dim=1) - of_sound.square().sum(dim=2) / share
+        of_s = squares.sum(dim=1) + mixed.sum(dim=1) - of_sound.square().sum(dim=2) / share
         of_v = v.square().sum(dim=2) @ self._both - of_lips.square().sum(dim=2) / share
         root = of_v.clamp_min(0.0) * of_s.clamp_min(0.0)
         rho = (top - (of_lips * of_sound).sum(dim=2) / share) / root.clamp_min(1e-12).sqrt()
@@ -198,9 +198,9 @@ class _Part:
             return kept(with_context(numbers, window, ENCODER_CELLS, per_cell).astype(np.int64))
 
         self._members, self._weight, self._dtype = ensemble.members, ensemble.weight, dtype
-        self._lip_rows = rows(at.looked.stop - at.looked.start, at.own)
-        self._mel_rows = rows((at.heard.stop - at.heard.start) // MEL_PER_CELL, at.near, MEL_PER_CELL)
-        self._slopes = kept(_slopes(at.looked.stop - at.looked.start))
+        self._lip_rows = rows(at.picture_cells.stop - at.picture_cells.start, at.own)
+        self._mel_rows = rows((at.mel_frames.stop - at.mel_frames.start) // MEL_PER_CELL, at.near, MEL_PER_CELL)
+        self._slopes = kept(_slopes(at.picture_cells.stop - at.picture_cells.start))
         self._usual = kept(np.asarray(ensemble.usual_spread, np.float32))
         networks = modules_of(ensemble.arrays, ensemble.header)
         self._lips, self._sound = ready(networks.lips), ready(networks.sound)
@@ -208,7 +208,7 @@ class _Part:
         self._near = at.near
         self._columns, self._signs = kept(np.array(envelopes.lip_columns())), kept(envelopes.SIGNS)
         self._weights, self._trust_by = kept(envelopes.WEIGHTS), kept(np.array(trust_columns()))
-        self._mel_slopes = kept(_slopes((at.heard.stop - at.heard.start) // MEL_PER_CELL))
+        self._mel_slopes = kept(_slopes((at.mel_frames.stop - at.mel_frames.start) // MEL_PER_CELL))
         self.mouth = None if networks.mouth is None else ready(networks.mouth)
 
     def embed_lips(self, cells: Tensor, seen: Tensor) -> Tensor:
@@ -273,12 +273,12 @@ class _Layout(NamedTuple):
     """(frames + 1,) ns: when each picture starts, the last one's end."""
     first: int
     """The block's first cell."""
-    looked: slice
+    picture_cells: slice
     """Cells that the pictures say something about: the block's own, and where they are moved, some beside them."""
     own: slice
     """The block's cells among those."""
     samples: slice
-    heard: slice
+    mel_frames: slice
     """Of the mel frames of these samples: what the sound is normalised over."""
     near: slice
     """Of the cells of these: what the search looks at."""
@@ -293,7 +293,7 @@ def _layout(shape: BlockShape, bias_ms: float, offsets_ms: NDArray[np.float64]) 
     first = cell_at(int(times[0]))
     end = max(cell_at(int(times[-1])), first + 1)
     reach = math.ceil(float(np.abs(offsets_ms).max()) / CELL_MS - 1e-9)
-    looked = slice(
+    picture_cells = slice(
         min(first, max(int(times[0]) // CELL_NS, first - STATISTICS_CELLS)),
         max(end, min(end + ENCODER_CELLS, int(times[-2] + grid.HOLD_MAX_NS // 2) // CELL_NS)),
     )
@@ -307,8 +307,8 @@ def _layout(shape: BlockShape, bias_ms: float, offsets_ms: NDArray[np.float64]) 
     return _Layout(
         times,
         first,
-        looked,
-        slice(first - looked.start, end - looked.start),
+        picture_cells,
+        slice(first - picture_cells.start, end - picture_cells.start),
         samples,
         slice(0, (stop - start) * MEL_PER_CELL),
         slice(near.start - start, near.stop - start),
@@ -319,7 +319,7 @@ def _layout(shape: BlockShape, bias_ms: float, offsets_ms: NDArray[np.float64]) 
 def _cover(at: _Layout) -> Floats:
     """(N, frames): the share of a cell's span that each picture is held, as `grid.on_grid` weighs them."""
     start, end = at.times[:-1], np.minimum(at.times[1:], at.times[:-1] + grid.HOLD_MAX_NS)
-    centre = (np.arange(at.looked.start, at.looked.stop) + 0.5)[:, None] * CELL_NS
+    centre = (np.arange(at.picture_cells.start, at.picture_cells.stop) + 0.5)[:, None] * CELL_NS
     held = np.minimum(end, centre + grid.SPAN_NS / 2) - np.maximum(start, centre - grid.SPAN_NS / 2)
     return np.asarray(np.maximum(held, 0.0) / grid.SPAN_NS, np.float32)
 

@@ -116,7 +116,7 @@ class _Sums(NamedTuple):
 def _sums(
     lips: Floats, sound: Floats, row: NDArray[np.int64], part: NDArray[np.float64], both: NDArray[np.float64]
 ) -> _Sums:
-    """What a correlation needs: lag l hears cell i as row[l, i] of the sound, mixed with `part` of the next row.
+    """What a correlation needs: lag l compares cell i with row[l, i] of the sound, mixed with `part` of the next row.
 
     No (lags, cells, dimensions) array is made, which costs ten times as much: dot products of all rows with all rows
     are a small matrix, and every lag picks its diagonal out of it.
@@ -128,7 +128,7 @@ def _sums(
     dots = v @ s.T
     square = np.einsum("md,md->m", s, s)
     beside = np.append(np.einsum("md,md->m", s[:-1], s[1:]), 0.0)
-    heard = low * (1.0 - part) * square[row] + high * part * square[following] + 2.0 * low * part * beside[row]
+    squares = low * (1.0 - part) * square[row] + high * part * square[following] + 2.0 * low * part * beside[row]
     taken = np.zeros((len(row), len(s)))
     each = np.arange(len(row))[:, None]
     np.add.at(taken, (each, row), low)
@@ -137,7 +137,7 @@ def _sums(
     return _Sums(
         (low * dots[cell, row] + high * dots[cell, following]).sum(axis=1),
         both @ np.einsum("nd,nd->n", v, v),
-        heard.sum(axis=1),
+        squares.sum(axis=1),
         (of_lips * of_sound).sum(axis=1),
         (of_lips**2).sum(axis=1),
         (of_sound**2).sum(axis=1),

@@ -1,4 +1,4 @@
-"""Tracks: sound and pictures as they come in, kept in bounded memory until they are scored.
+"""Buffers of a stream: sound and pictures as they come in, kept in bounded memory until they are scored.
 
 Sound lies on a grid of samples by its PTS, so that chunks may be cut anywhere, come twice, leave gaps or fill them.
 Pictures lie in a row by PTS; gaps of `GAP_NS` cut the row into *runs*, and only runs are scored. What is computed from
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from avsync.scorer.backends.backend import Backend
 from avsync.scorer.features.cells import CELL_NS, CELL_SAMPLES, SAMPLE_RATE_HZ, Floats
 from avsync.scorer.features.grid import HOLD_MAX_NS, SPAN_NS
 from avsync.scorer.features.log_mel import log_mel
-from avsync.scorer.matching.segment import Heard, Looked, hear, look
+from avsync.scorer.matching.media_features import PictureFeatures, SoundFeatures, picture_features, sound_features
 from avsync.units import NS_PER_S
 
 GAP_NS: Final = NS_PER_S
@@ -53,17 +53,17 @@ class Counts:
     """Pushes of an epoch that is over."""
 
 
-class SoundTrack:
-    """Samples by their place, and what was heard of them so far. Memory: what `forget` leaves."""
+class SoundBuffer:
+    """Samples by their place, and what they were described by so far. Memory: what `forget` leaves."""
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
         self._samples: Floats = np.zeros(0, np.float32)
         self._base = 0  # the place of _samples[0]; a whole number of cells
         self._first = 0  # the place of the first sample
-        self._heard: Heard | None = None
+        self._features: SoundFeatures | None = None
         self.describe: Callable[[Floats], Floats] = log_mel
-        """The backend's, once it is known; nothing is heard before."""
+        """The backend's, once it is known; nothing is described before."""
         self.end: int | None = None
         """One past the newest sample; None before the first."""
 
@@ -79,9 +79,9 @@ class SoundTrack:
             self._begin(at)
         elif 0 < abs(at - self.end) <= JITTER_SAMPLES:
             at = self.end
-        if at < self._first and self._heard is None and self._first - at <= _LEAP_SAMPLES:
+        if at < self._first and self._features is None and self._first - at <= _LEAP_SAMPLES:
             self._grow_back(at)
-        scored = self._base if self._heard is None else max(self._base, self._heard.end_cell * CELL_SAMPLES)
+        scored = self._base if self._features is None else max(self._base, self._features.end_cell * CELL_SAMPLES)
         late = min(max(scored - at, 0), len(pcm))
         self._counts.samples_late += late
         if late < len(pcm):
@@ -106,7 +106,7 @@ class SoundTrack:
     def _begin(self, at: int) -> None:
         self._samples = np.zeros(0, np.float32)
         self._base = (at // CELL_SAMPLES) * CELL_SAMPLES
-        self._heard = None
+        self._features = None
         self._first = self.end = at
 
     def _grow_back(self, at: int) -> None:
@@ -115,7 +115,7 @@ class SoundTrack:
         self._samples = np.concatenate([np.full(self._base - base, _HOLE, np.float32), self._samples])
         self._base, self._first = base, at
 
-    def heard_until(self, first_cell: int, end_cell: int) -> Heard:
+    def features_until(self, first_cell: int, end_cell: int) -> SoundFeatures:
         """All that is known from `first_cell` (a step's furthest look back) up to `end_cell` at the most.
 
         A cell counts once its last sample came; computing one reads one cell further, which is why a step waits for it.
@@ -123,18 +123,18 @@ class SoundTrack:
         known_end = (self.end if self.end is not None else 0) // CELL_SAMPLES
         end_cell = min(end_cell, known_end)
         start = max(first_cell, self._base // CELL_SAMPLES, -(-self._first // CELL_SAMPLES))
-        if self._heard is not None and self._heard.end_cell >= start:
-            start = self._heard.end_cell
+        if self._features is not None and self._features.end_cell >= start:
+            start = self._features.end_cell
         else:
-            self._heard = None
+            self._features = None
         if end_cell > start:
             portion = self._portion(start, end_cell)
-            self._heard = portion if self._heard is None else self._heard.and_then(portion)
-        if self._heard is None:
-            return hear(start, np.zeros(0, np.float32), describe=self.describe)
-        return self._heard.between(first_cell, end_cell)
+            self._features = portion if self._features is None else self._features.and_then(portion)
+        if self._features is None:
+            return sound_features(start, np.zeros(0, np.float32), describe=self.describe)
+        return self._features.between(first_cell, end_cell)
 
-    def _portion(self, start: int, end: int) -> Heard:
+    def _portion(self, start: int, end: int) -> SoundFeatures:
         first = start * CELL_SAMPLES - self._base
         before = 1 if first >= CELL_SAMPLES else 0
         block = self._samples[first - before * CELL_SAMPLES : (end + 1) * CELL_SAMPLES - self._base]
@@ -144,16 +144,16 @@ class SoundTrack:
         filled = np.where(holes, np.float32(0.0), block)
         if short:
             filled = np.concatenate([filled, np.zeros(short, np.float32)])
-        return hear(start - before, filled, before=before, after=1, describe=self.describe)
+        return sound_features(start - before, filled, before=before, after=1, describe=self.describe)
 
     def forget(self, before_cell: int) -> None:
-        """Nothing before this cell will be asked for again. Samples that were heard go, but for one cell.
+        """Nothing before this cell will be asked for again. Samples that were described go, but for one cell.
 
         Called often; samples are moved once a second has come together.
         """
-        if self._heard is not None:
-            self._heard = self._heard.between(before_cell, self._heard.end_cell)
-            before_cell = max(before_cell, self._heard.end_cell) - 1
+        if self._features is not None:
+            self._features = self._features.between(before_cell, self._features.end_cell)
+            before_cell = max(before_cell, self._features.end_cell) - 1
         keep = min(before_cell, (self.end or 0) // CELL_SAMPLES) * CELL_SAMPLES
         if keep - self._base >= SAMPLE_RATE_HZ:  # now and then: it copies
             assert self.end is not None
@@ -161,22 +161,14 @@ class SoundTrack:
             self._base = keep
 
 
-class Run(NamedTuple):
-    """Pictures without a gap. Times are PTS, without the method's bias."""
-
-    start_ns: int
-    end_ns: int | None
-    """When its last picture ends; None while it goes on."""
-
-
-class PictureTrack:
+class PictureBuffer:
     """Pictures by time, described in portions; memory: what `forget` leaves, and one portion of crops."""
 
     def __init__(self, backend: Backend, counts: Counts) -> None:
         self._backend, self._counts = backend, counts
         self.bias_ns = round(backend.bias_ms * 1e6)
         self._waiting: list[tuple[int, NDArray[np.uint8] | None, Floats | None]] = []
-        self._looked: Looked | None = None
+        self._features: PictureFeatures | None = None
         self._lasts_ns: list[int] = []  # distances of the latest pictures of this run
         self.newest_ns: int | None = None
 
@@ -217,22 +209,22 @@ class PictureTrack:
         times = np.array([each[0] for each in self._waiting], np.int64)
         rois = [each[1] for each in self._waiting if each[1] is not None]
         points = [each[2] for each in self._waiting if each[2] is not None]
-        portion = look(
+        portion = picture_features(
             self._backend, times, np.stack(rois) if rois else None, np.stack(points) if points else None
         )  # fmt: skip
-        self._looked = portion if self._looked is None else self._looked.and_then(portion)
+        self._features = portion if self._features is None else self._features.and_then(portion)
         self._waiting.clear()
 
-    def looked_until(self, end_ns: int) -> Looked:
+    def features_until(self, end_ns: int) -> PictureFeatures:
         """All that is described and kept of the pictures before `end_ns` (bias included)."""
-        assert self._looked is not None, "a portion is described before it is asked for"
-        return self._looked.part(0, int(np.searchsorted(self._looked.start_ns, end_ns)))
+        assert self._features is not None, "a portion is described before it is asked for"
+        return self._features.part(0, int(np.searchsorted(self._features.start_ns, end_ns)))
 
     def forget(self, before_ns: int) -> None:
         """Nothing before this time (bias included) will be asked for again."""
-        if self._looked is not None:
-            first = int(np.searchsorted(self._looked.start_ns, before_ns))
-            self._looked = self._looked.part(first, len(self._looked.start_ns))
+        if self._features is not None:
+            first = int(np.searchsorted(self._features.start_ns, before_ns))
+            self._features = self._features.part(first, len(self._features.start_ns))
 
 
 def cell_at(time_ns: int) -> int:

@@ -94,7 +94,7 @@ def own_clips(entries: Sequence[ClipEntry], cache: Path | None, progress: Told) 
         truth_ms = entry.truth_ms
         if truth_ms is None:
             geometry = geometry or backend_of("geometry", read_ensemble(shipped("geometry")))
-            truth_ms = heard_offset_ms(geometry, footage)
+            truth_ms = estimated_offset_ms(geometry, footage)
         if truth_ms is not None:
             found.append(Own(entry, footage, truth_ms))
     progress("tracking", len(entries), len(entries))
@@ -113,15 +113,15 @@ def refuse_too_little(folder: Path, clips: Sequence[Own]) -> None:
         )
 
 
-def heard_offset_ms(backend: NetBackend, footage: Footage) -> float | None:
+def estimated_offset_ms(backend: NetBackend, footage: Footage) -> float | None:
     """What a backend says of a whole clip; None where it cannot say, or the best is at the edge of the search."""
     sound, lips = sound_of(footage.pcm, footage.pcm_start_ns), lips_of(footage, backend)
-    cells, seen = on_grid(lips.looked.start_ns, lips.looked.values, sound.first, sound.cells, end_ns=lips.end_ns)
+    cells, seen = on_grid(lips.features.start_ns, lips.features.values, sound.first, sound.cells, end_ns=lips.end_ns)
     whole = slice(0, sound.cells)
     if not seen.any():
         return None
     offsets_ms = search_offsets(400.0, 20.0)
-    embedded = backend.embed_lips(cells, seen, whole), backend.embed_sound(sound.heard.mel, whole)
+    embedded = backend.embed_lips(cells, seen, whole), backend.embed_sound(sound.features.mel, whole)
     peak = best_lag(offsets_ms, lag_scores(*embedded, 0, offsets_ms, seen=seen).rho)
     return None if peak is None or peak.at_edge else peak.offset_ms
 
@@ -131,8 +131,8 @@ def example_of(ensemble: Ensemble, net: str, clip: Own) -> Clip:
     footage = clip.footage
     sound = sound_of(footage.pcm, footage.pcm_start_ns, clip.truth_ms)
     lips = lips_of(footage, backend_of(net, ensemble))
-    cells, seen = on_grid(lips.looked.start_ns, lips.looked.values, sound.first, sound.cells, end_ns=lips.end_ns)
-    mel = sound.heard.mel[: sound.cells * MEL_PER_CELL].astype(np.float16)
+    cells, seen = on_grid(lips.features.start_ns, lips.features.values, sound.first, sound.cells, end_ns=lips.end_ns)
+    mel = sound.features.mel[: sound.cells * MEL_PER_CELL].astype(np.float16)
     return Clip(cells, seen, mel, speech_cells(sound) & seen)
 
 

@@ -1,4 +1,4 @@
-"""Adapting to one's own footage: too little is refused, speakers are left out, an unknown offset is heard first."""
+"""Adapting to one's own footage: too little is refused, speakers are left out, an unknown offset is estimated first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from avsync.scorer.evaluation.clips import Tracked
 from avsync.scorer.evaluation.protocol import Footage
 from avsync.scorer.nets.weight_files import load_weights, shipped
 from avsync.scorer.training import adapt as module
-from avsync.scorer.training.adapt import adapt, backend_of, example_of, heard_offset_ms, own_clips
+from avsync.scorer.training.adapt import adapt, backend_of, estimated_offset_ms, example_of, own_clips
 from tests.scorer.talking_story import Talk
 
 SECONDS = 8.0
@@ -69,7 +69,7 @@ def test_an_unknown_offset_is_heard_and_a_known_one_believed(folder: Path) -> No
     clips = own_clips(read_manifest(folder, references=False), None, told)
     assert [clip.truth_ms for clip in clips[:3]] == [80.0, 80.0, 80.0]
     geometry = backend_of("geometry", read_ensemble(shipped("geometry")))
-    assert clips[3].truth_ms == heard_offset_ms(geometry, clips[3].footage)
+    assert clips[3].truth_ms == estimated_offset_ms(geometry, clips[3].footage)
 
 
 def test_an_example_is_in_sync_once_its_offset_is_taken_out(folder: Path) -> None:
