@@ -44,8 +44,8 @@ def main(backend_name: str) -> None:
     for at, landmarks, crop in zip(times_ns.tolist(), seen.landmarks, seen.rois, strict=True):
         covered = COVERED_S[0] <= at / 1e9 < COVERED_S[1]
         if at % ms(1000) == 0:
-            run.hear(Sound(at, samples[at * 2 // 125_000 : at * 2 // 125_000 + 16_000]))
-        run.see(at, landmarks, BEFORE_THE_MOUTH if covered else crop)
+            run.add_sound(Sound(at, samples[at * 2 // 125_000 : at * 2 // 125_000 + 16_000]))
+        run.add_picture(at, landmarks, BEFORE_THE_MOUTH if covered else crop)
     run.finish()
     answer = answer_of(run.evidence, offsets_ms, judge_of(curve))
     face = Face(1, 100.0, *run.place, answer, tuple(run.windows), tuple(run.blocks), tuple(run.evidence))

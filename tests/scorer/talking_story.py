@@ -20,12 +20,12 @@ Array = NDArray[Any]
 
 @dataclass
 class Talk:
-    """`pcm` from -lead on, pictures from 0 on. `ahead_ms` > 0: the voice is ahead of the lips."""
+    """`pcm` from -before_ms on, pictures from 0 on. `ahead_ms` > 0: the voice is ahead of the lips."""
 
     seconds: float = 4.0
     fps: Fraction | int = 25
     ahead_ms: int = 0
-    lead_ms: int = 500
+    before_ms: int = 500
     seed: int = 1
     pcm: Array = field(init=False)
     rois: Array = field(init=False)
@@ -33,22 +33,22 @@ class Talk:
     pts_ns: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        open_100hz = openness(self.seed, self.seconds + 2 * self.lead_ms / 1000 + 2.0)
-        self.pcm = voice(open_100hz, self.seed, self.seconds + 2 * self.lead_ms / 1000, 1.0 + self.ahead_ms / 1000)
+        open_100hz = openness(self.seed, self.seconds + 2 * self.before_ms / 1000 + 2.0)
+        self.pcm = voice(open_100hz, self.seed, self.seconds + 2 * self.before_ms / 1000, 1.0 + self.ahead_ms / 1000)
         count = int(self.seconds * self.fps)
         self.pts_ns = [ticks_to_ns(n, self.fps) for n in range(count)]
         # A picture shows the mouth of its middle; sound and mouth share one clock that begins a second in.
-        at_s = np.array(self.pts_ns) * 1e-9 + 0.5 / float(self.fps) + 1.0 + self.lead_ms / 1000
+        at_s = np.array(self.pts_ns) * 1e-9 + 0.5 / float(self.fps) + 1.0 + self.before_ms / 1000
         opened = np.interp(at_s, np.arange(len(open_100hz)) / 100, open_100hz)
         self.rois, self.landmarks = mouths(opened), faces(opened)
 
     @property
     def pcm_start_ms(self) -> int:
-        return -self.lead_ms
+        return -self.before_ms
 
     @property
     def pcm_pts_ns(self) -> int:
-        return -ms(self.lead_ms)
+        return -ms(self.before_ms)
 
 
 def openness(seed: int, seconds: float) -> Array:

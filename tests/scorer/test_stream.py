@@ -151,7 +151,7 @@ def test_the_stream_finds_what_the_window_finds() -> None:
 
 
 def test_a_block_comes_out_with_the_push_that_brings_the_last_of_its_sound() -> None:
-    talk, one, step = Talk(3.0, lead_ms=1000), stream(), 80
+    talk, one, step = Talk(3.0, before_ms=1000), stream(), 80
     assert one.push_video(talk.rois, talk.pts_ns) == [], "pictures alone say nothing"
     ready: dict[tuple[int, int], int] = {}
     for a in range(0, len(talk.pcm), step):
@@ -307,7 +307,7 @@ def test_after_ten_seconds_what_is_missing_counts_as_not_coming() -> None:
 
 
 def test_a_stall_of_pictures_ends_the_run_once_the_sound_is_ten_seconds_on() -> None:
-    talk, one, out = Talk(2.0, lead_ms=500), stream(), []
+    talk, one, out = Talk(2.0, before_ms=500), stream(), []
     one.push_video(talk.rois, talk.pts_ns)
     quiet = np.zeros(16_000, np.int16)
     for n in range(13):
@@ -348,8 +348,8 @@ def test_within_an_epoch_pictures_come_as_they_began() -> None:
 def held(one: LipSyncStream) -> int:
     """Bytes of samples, features and pictures."""
     total = one._sound._samples.nbytes
-    if one._sound._heard is not None:
-        total += sum(each.nbytes for each in one._sound._heard[1:])
+    if one._sound._features is not None:
+        total += sum(each.nbytes for each in one._sound._features[1:])
     if one._face is not None:
         pictures = one._face.pictures
         total += sum(roi.nbytes for _, roi, _ in pictures._waiting if roi is not None)
@@ -421,7 +421,7 @@ def test_sound_that_goes_on_after_the_pictures_ended_costs_no_memory() -> None:
 # ---- tracks
 
 
-def test_sound_heard_in_portions_is_the_sound_heard_at_once() -> None:
+def test_sound_described_in_portions_is_the_sound_described_at_once() -> None:
     talk = Talk(2.0)
     whole, track = sound_features(0, talk.pcm), SoundBuffer(Counts())
     track.push(talk.pcm, 0)

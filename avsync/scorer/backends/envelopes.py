@@ -34,7 +34,7 @@ ENVELOPES: Final = (
     Envelope(0.4, "outer_height", 1.0, slice(8, 27), True),
     Envelope(0.2, "outer_width", -1.0, slice(2, 10), False),
 )
-LEAD_CELLS: Final = 1
+ANTICIPATION_CELLS: Final = 1
 """Lips are ahead of their envelope of the sound by so much: 20 ms."""
 
 WEIGHTS: Final = np.array([each.weight for each in ENVELOPES], np.float32)
@@ -49,7 +49,7 @@ def lip_columns() -> list[int]:
 
 def lip_envelopes(normal: Floats, window: slice) -> Floats:
     """normal: (N, 2 F) as `normalising.normal_lips` of `geometry` -> (n, 3), the cells of the window."""
-    at = np.clip(np.arange(window.start, window.stop) - LEAD_CELLS, 0, len(normal) - 1)
+    at = np.clip(np.arange(window.start, window.stop) - ANTICIPATION_CELLS, 0, len(normal) - 1)
     return weighted(normal[at][:, lip_columns()] * SIGNS)
 
 

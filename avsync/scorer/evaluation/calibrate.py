@@ -81,15 +81,15 @@ def fit(method: Method, trials: Trials, speakers: Mapping[int, str], bias_ms: fl
     trials = trials[trials["step_ms"] == STEP_MS]
     curve = fit_curve(method, trials, bias_ms)
     names = np.array([speakers[int(clip)] for clip in trials["clip"]])
-    told = np.zeros(len(trials))
+    believed = np.zeros(len(trials))
     for name in np.unique(names):
         others = fit_curve(method, trials[names != name], bias_ms) if len(set(names)) > FEWEST_SPEAKERS else curve
-        told[names == name] = confidences(trials[names == name], others)
+        believed[names == name] = confidences(trials[names == name], others)
     held_out, fitted, unrelated = {}, {}, {}
     for window_ms in WINDOWS_MS:
         own = (trials["window_ms"] == window_ms) & (trials["kind"] == KINDS.index("known"))
         stranger = (trials["window_ms"] == window_ms) & (trials["kind"] != KINDS.index("known"))
-        held_out[window_ms] = sure(told[own], right(trials[own]))
+        held_out[window_ms] = sure(believed[own], right(trials[own]))
         fitted[window_ms] = sure(confidences(trials[own], curve), right(trials[own]))
         unrelated[window_ms] = sure(confidences(trials[stranger], curve), right(trials[stranger]))
     return Fit(curve, fitted, held_out, unrelated)

@@ -89,10 +89,10 @@ def right(trials: Trials) -> Flags:
 def confidences(trials: Trials, curve: Curve) -> Floats64:
     """What `confidence.signal_of` would say to each; 0 without a face."""
     best, margin, speech_s = (trials[name].astype(np.float64) for name in ("best", "margin", "speech_s"))
-    told = np.where(speech_s > 0, curve.chances(margin, best, speech_s), 0.0) * trials["coverage"]
+    believed = np.where(speech_s > 0, curve.chances(margin, best, speech_s), 0.0) * trials["coverage"]
     unrelated = (speech_s >= UNRELATED_FROM_S) & (best < curve.unrelated_peak) & (margin < curve.unrelated_margin)
-    told = np.where(trials["at_edge"] | unrelated, np.minimum(told, EDGE_MOST), told)
-    return np.where(trials["tracked"] & np.isfinite(trials["found_ms"]), told, 0.0)
+    believed = np.where(trials["at_edge"] | unrelated, np.minimum(believed, EDGE_MOST), believed)
+    return np.where(trials["tracked"] & np.isfinite(trials["found_ms"]), believed, 0.0)
 
 
 def accuracy(trials: Trials) -> Accuracy:

@@ -144,9 +144,9 @@ def _confidence(pool: Pool, contenders: Sequence[Contender]) -> Rows:
     for step_ms, window_ms in product(STEPS_MS, WINDOWS_MS):
         for one, part, head in _heads(pool, contenders):
             trials = chosen(pool.of(one.label, part), window_ms=window_ms, step_ms=step_ms)
-            told, rights = confidences(trials, curve_of(one.method)), right(trials)
-            found = {"step_ms": step_ms, "window_ms": window_ms, "sure": sure(told, rights)}
-            found |= {"coverage": coverage(told, rights), "reliability": reliability(told, rights)}
+            believed, rights = confidences(trials, curve_of(one.method)), right(trials)
+            found = {"step_ms": step_ms, "window_ms": window_ms, "sure": sure(believed, rights)}
+            found |= {"coverage": coverage(believed, rights), "reliability": reliability(believed, rights)}
             rows.append(head | as_json(found))
     return rows
 

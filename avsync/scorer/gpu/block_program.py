@@ -204,7 +204,9 @@ class _Part:
         self._usual = kept(np.asarray(ensemble.usual_spread, np.float32))
         networks = modules_of(ensemble.arrays, ensemble.header)
         self._lips, self._sound = ready(networks.lips), ready(networks.sound)
-        self._envelope_rows = kept(np.clip(np.arange(at.own.start, at.own.stop) - envelopes.LEAD_CELLS, 0, None))
+        self._envelope_rows = kept(
+            np.clip(np.arange(at.own.start, at.own.stop) - envelopes.ANTICIPATION_CELLS, 0, None)
+        )
         self._near = at.near
         self._columns, self._signs = kept(np.array(envelopes.lip_columns())), kept(envelopes.SIGNS)
         self._weights, self._trust_by = kept(envelopes.WEIGHTS), kept(np.array(trust_columns()))

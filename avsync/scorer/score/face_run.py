@@ -66,12 +66,12 @@ class FaceRun:
         self._waiting: list[tuple[int, Floats, Rgb]] = []
         self._last_crop: Rgb = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
         for sound in before:
-            self.hear(sound)
+            self.add_sound(sound)
 
-    def hear(self, sound: Sound) -> None:
+    def add_sound(self, sound: Sound) -> None:
         self._keep(self._stream.push_audio(sound.pcm, sound.pts_ns))
 
-    def see(self, pts_ns: int, landmarks: Floats, crop: Rgb) -> None:
+    def add_picture(self, pts_ns: int, landmarks: Floats, crop: Rgb) -> None:
         if self.pictures_seen % PLACE_EVERY == 0:
             x, y = landmarks[list(INNER_LIPS)].mean(axis=0).tolist()
             self._places.append(Place(float(np.ptp(landmarks[:, 0])), x, y))
@@ -80,7 +80,7 @@ class FaceRun:
         self._last_crop = crop
         self._push(pts_ns, landmarks)
 
-    def miss(self, pts_ns: int) -> None:
+    def add_lost(self, pts_ns: int) -> None:
         """A picture without it. It keeps its last crop, so that what this mouth looks like is not forgotten."""
         self._push(pts_ns, LOST)
 

@@ -28,10 +28,10 @@ from avsync.scorer.signal import Label
 from avsync.scorer.tracking.clip_reader import Clip, open_clip
 from avsync.scorer.tracking.face_tracker import FaceTracker
 from avsync.scorer.tracking.sound_placing import Sound
-from avsync.scorer.tracking.tracked_faces import Seen, follow
+from avsync.scorer.tracking.tracked_faces import PictureFaces, follow
 from avsync.units import NS_PER_S, ms, to_ms
 
-HEARD_BEFORE_NS: Final = 8 * NS_PER_S
+SOUND_KEPT_NS: Final = 8 * NS_PER_S
 """Sound kept for a face that appears later: more than the statistics look back on."""
 FACES_MAX: Final = 16
 """Faces scored in one clip. A film of many cuts has more; the later ones are counted, not scored."""
@@ -85,10 +85,10 @@ def score_clip(
         for item in tracked:
             faces = faces or _Faces(backend(), offsets_ms, with_blocks=options.blocks)
             if isinstance(item, Sound):
-                faces.heard(item)
+                faces.add_sound(item)
                 continue
             length.add(item.pts_ns)
-            faces.seen(item)
+            faces.add_picture(item)
             if progress is not None and item.pts_ns - reached_ns >= PROGRESS_NS:
                 reached_ns = item.pts_ns
                 progress(to_ms(reached_ns), total_ms)
@@ -152,14 +152,14 @@ class _Faces:
         self._recent: deque[Sound] = deque()
         self.brief = 0
 
-    def heard(self, sound: Sound) -> None:
+    def add_sound(self, sound: Sound) -> None:
         self._recent.append(sound)
-        while sound.pts_ns - self._recent[0].pts_ns > HEARD_BEFORE_NS:
+        while sound.pts_ns - self._recent[0].pts_ns > SOUND_KEPT_NS:
             self._recent.popleft()
         for run in self._runs.values():
-            run.hear(sound)
+            run.add_sound(sound)
 
-    def seen(self, tracked: Seen) -> None:
+    def add_picture(self, tracked: PictureFaces) -> None:
         here = {face.number: face for face in tracked.faces}
         for number, face in here.items():
             run = self._runs.get(number)
@@ -168,10 +168,10 @@ class _Faces:
                     self._refused.add(number)
                     continue
                 run = self._runs[number] = self._run_of(number)
-            run.see(tracked.pts_ns, face.landmarks, face.roi)
+            run.add_picture(tracked.pts_ns, face.landmarks, face.roi)
         for number, run in self._runs.items():
             if number not in here and tracked.pts_ns - run.last_seen_ns <= GONE_NS:
-                run.miss(tracked.pts_ns)
+                run.add_lost(tracked.pts_ns)
 
     def _run_of(self, number: int) -> FaceRun:
         given = number, self._backend, self._offsets_ms, self._curve, self._recent

@@ -29,7 +29,7 @@ IN_MEMORY_MAX: Final = 120_000
 """Pictures times faces of `track_clip`: 4 GB, more than half an hour of one face at 60 fps."""
 
 
-class SeenFace(NamedTuple):
+class FaceObservation(NamedTuple):
     """One face in one picture. landmarks: float32 (468, 2), pixels of the full picture; roi: uint8 (96, 96, 3)."""
 
     number: int
@@ -38,11 +38,11 @@ class SeenFace(NamedTuple):
     presence: float
 
 
-class Seen(NamedTuple):
+class PictureFaces(NamedTuple):
     """A picture's faces in the order of their numbers, none when there is none; ns since the clip's start."""
 
     pts_ns: int
-    faces: tuple[SeenFace, ...]
+    faces: tuple[FaceObservation, ...]
 
 
 Change = Callable[[Picture], Picture]
@@ -50,7 +50,7 @@ Change = Callable[[Picture], Picture]
 
 def follow(
     clip: Clip, *, tracker: FaceTracker | None = None, change: Change | None = None
-) -> Generator[Sound | Seen, None, None]:
+) -> Generator[Sound | PictureFaces, None, None]:
     """A clip's sound and seen faces, in the order of time, in bounded memory.
 
     `change` is applied to every picture before the tracker sees it (studies of spoiled pictures). Raises
@@ -59,18 +59,18 @@ def follow(
     return ahead(_follow(clip, tracker or FaceTracker(), change), TRACKED_AHEAD)
 
 
-def _follow(clip: Clip, tracker: FaceTracker, change: Change | None) -> Iterator[Sound | Seen]:
+def _follow(clip: Clip, tracker: FaceTracker, change: Change | None) -> Iterator[Sound | PictureFaces]:
     with closing(clip.together()) as units:
         for unit in units:
-            yield _see(unit if change is None else change(unit), tracker) if isinstance(unit, Picture) else unit
+            yield _observe(unit if change is None else change(unit), tracker) if isinstance(unit, Picture) else unit
 
 
-def _see(picture: Picture, tracker: FaceTracker) -> Seen:
+def _observe(picture: Picture, tracker: FaceTracker) -> PictureFaces:
     faces = tracker.track(picture.rgb)
-    return Seen(
+    return PictureFaces(
         picture.pts_ns,
         tuple(
-            SeenFace(face.number, face.landmarks, mouth_crop(picture.rgb, face.landmarks), face.presence)
+            FaceObservation(face.number, face.landmarks, mouth_crop(picture.rgb, face.landmarks), face.presence)
             for face in faces
         ),
     )
@@ -116,7 +116,7 @@ def track_clip(
     """
     times: list[int] = []
     pieces: list[Sound] = []
-    found: dict[int, list[tuple[int, SeenFace]]] = {}
+    found: dict[int, list[tuple[int, FaceObservation]]] = {}
     held = 0
     with closing(follow(clip, tracker=tracker, change=change)) as units:
         for unit in units:
@@ -138,7 +138,7 @@ def track_clip(
     return TrackedClip(clip, np.array(times, np.int64), faces, pcm, pieces[0].pts_ns)
 
 
-def _over_time(number: int, seen: list[tuple[int, SeenFace]], pictures: int) -> TrackedFace:
+def _over_time(number: int, seen: list[tuple[int, FaceObservation]], pictures: int) -> TrackedFace:
     landmarks = np.full((pictures, POINTS, 2), np.nan, np.float32)
     rois = np.zeros((pictures, CROP_SIZE, CROP_SIZE, 3), np.uint8)
     for index, face in seen:

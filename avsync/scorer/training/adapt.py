@@ -7,7 +7,7 @@ few steps at a small rate; what reads mouths off pictures stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,6 +29,7 @@ from avsync.scorer.nets.weight_files import Arrays, save_weights, shipped
 from avsync.scorer.signal import Method
 from avsync.scorer.training.examples import Clip, Sampler
 from avsync.scorer.training.fit import Pair, Recipe, fit
+from avsync.scorer.training.progress import Progress
 
 LEAST_S: Final = 180.0
 LEAST_SPEAKERS: Final = 4
@@ -39,8 +40,6 @@ RATE: Final = 4e-4
 """A tenth of the training's: the networks are to be bent, not made anew."""
 RIGHT_MS: Final = 40.0
 SHOWN_MS: Final = (500, 1000, 2000)
-
-Told = Callable[[str, int, int], None]
 
 
 class Own(NamedTuple):
@@ -60,7 +59,7 @@ def adapt(
     device: str,
     steps: int | None,
     cache: Path | None,
-    progress: Told,
+    progress: Progress,
 ) -> Iterator[str]:
     """Adapt and write `out`/NET.npz; yields lines that say how right the networks are before and after.
 
@@ -81,7 +80,7 @@ def adapt(
             yield f"{net}: adapting did not help on speakers left out; keep the shipped weights"
 
 
-def own_clips(entries: Sequence[ClipEntry], cache: Path | None, progress: Told) -> list[Own]:
+def own_clips(entries: Sequence[ClipEntry], cache: Path | None, progress: Progress) -> list[Own]:
     """The clips that can be used, tracked; an unknown offset is asked of the shipped geometry network."""
     geometry: NetBackend | None = None
     found = []
@@ -162,7 +161,7 @@ def left_out(
     recipe: Recipe,
     seed: int,
     device: str,
-    progress: Told,
+    progress: Progress,
 ) -> tuple[list[float], list[float]]:
     """Percent right at 0.5, 1 and 2 s on speakers that were not learned from, before and after adapting."""
     speakers = sorted({clip.entry.speaker for clip in clips})

@@ -25,7 +25,7 @@ from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.synthetic.mouths import TRACK_HZ, mouth_track
 from avsync.scorer.synthetic.speech import Utterance, utterance
 from avsync.scorer.training.channel import through_channel
-from avsync.scorer.training.tracker_errors import seen_geometry
+from avsync.scorer.training.tracker_errors import tracked_geometry
 
 LAG_CELLS: Final = 15
 """Training looks 300 ms to either side, so that the 200 ms of the search have something beyond them."""
@@ -54,29 +54,29 @@ class Batch(NamedTuple):
     n: int
 
 
-class Heard(NamedTuple):
-    """What a clip sounds like. mel: float16 (2 N, 40)."""
+class TrainingVoice(NamedTuple):
+    """The sound of a clip: an utterance through a channel. mel: float16 (2 N, 40)."""
 
     spoken: Utterance
     mel: NDArray[np.float16]
 
 
-def make_heard(seed: int, index: int, others: Sequence[Floats] = ()) -> Heard:
+def make_voice(seed: int, index: int, others: Sequence[Floats] = ()) -> TrainingVoice:
     """The sound of clip `index` of the pool `seed`: one utterance through one channel."""
     spoken = utterance(substream(seed, index, "speech"))
     pcm = through_channel(spoken.pcm, substream(seed, index, "channel"), others)
-    return Heard(spoken, log_mel(pcm).astype(np.float16))
+    return TrainingVoice(spoken, log_mel(pcm).astype(np.float16))
 
 
-def make_clip(heard: Heard, random: np.random.Generator) -> Clip:
-    """What is heard, said by some mouth and seen by some tracker."""
-    spoken = heard.spoken
+def make_clip(voice: TrainingVoice, random: np.random.Generator) -> Clip:
+    """A voice, said by some mouth and measured by some tracker."""
+    spoken = voice.spoken
     track = mouth_track(spoken.phonemes, spoken.duration_s, random, level_db=spoken.level_db)
-    times_ns, values = seen_geometry(track, random)
-    count = min(len(heard.mel) // MEL_PER_CELL, len(track.values) * CELLS_PER_S // TRACK_HZ)
+    times_ns, values = tracked_geometry(track, random)
+    count = min(len(voice.mel) // MEL_PER_CELL, len(track.values) * CELLS_PER_S // TRACK_HZ)
     cells, seen = on_grid(times_ns, values, 0, count)
     loud = spoken.level_db > np.percentile(spoken.level_db, 95) - SPOKEN_DB
-    return Clip(cells, seen, heard.mel[: count * MEL_PER_CELL], np.resize(loud[::MEL_PER_CELL], count))
+    return Clip(cells, seen, voice.mel[: count * MEL_PER_CELL], np.resize(loud[::MEL_PER_CELL], count))
 
 
 def usual_spread(clips: Sequence[Clip]) -> Floats:
@@ -174,11 +174,11 @@ def other_tract(mel: Tensor, most_bands: float, make: torch.Generator) -> Tensor
 def _inputs(clip: Clip, start: int, n: int, past: int, ahead: int, spread: Floats) -> tuple[Floats, Floats]:
     first, last = max(0, start - past), min(len(clip.cells), start + n + ahead)
     lips = normal_lips(clip.cells[first:last], clip.seen[first:last], spread)
-    heard_first, heard_last = max(0, first - LAG_CELLS), min(len(clip.cells), last + LAG_CELLS)
-    mel = normal_mel(clip.mel[heard_first * MEL_PER_CELL : heard_last * MEL_PER_CELL].astype(np.float32))
+    sound_first, sound_last = max(0, first - LAG_CELLS), min(len(clip.cells), last + LAG_CELLS)
+    mel = normal_mel(clip.mel[sound_first * MEL_PER_CELL : sound_last * MEL_PER_CELL].astype(np.float32))
     window = slice(start - first, start - first + n)
-    heard = slice(start - LAG_CELLS - heard_first, start + n + LAG_CELLS - heard_first)
+    sound = slice(start - LAG_CELLS - sound_first, start + n + LAG_CELLS - sound_first)
     return (
         with_context(lips, window, ENCODER_CELLS).astype(np.float32),
-        with_context(mel, heard, ENCODER_CELLS, MEL_PER_CELL),
+        with_context(mel, sound, ENCODER_CELLS, MEL_PER_CELL),
     )

@@ -81,14 +81,14 @@ def agreement(lips: Tensor, sound: Tensor, lag_cells: int = LAG_CELLS) -> tuple[
 
 def loss_of(pair: Pair, lips: Tensor, sound: Tensor, recipe: Recipe) -> Tensor:
     """lips (B, D, n), sound (B, D, n + 30): the mean loss of a batch of one member."""
-    mouth, heard = agreement(lips, sound)
+    mouth, voice = agreement(lips, sound)
     scale = pair.sharpness.exp()
-    own = torch.einsum("bd,bld->bl", mouth, heard) * scale
+    own = torch.einsum("bd,bld->bl", mouth, voice) * scale
     wanted = target(own.device)
     loss = -(wanted * own.log_softmax(-1)).sum(-1).mean()
     if recipe.foreign_weight <= 0:
         return loss
-    foreign = [torch.einsum("bd,bld->bl", mouth, heard.roll(shift, 0)) * scale for shift in range(1, FOREIGN + 1)]
+    foreign = [torch.einsum("bd,bld->bl", mouth, voice.roll(shift, 0)) * scale for shift in range(1, FOREIGN + 1)]
     neither = (pair.neither * scale).expand(len(own), 1)
     matched = torch.cat([own, neither, *foreign], dim=1).log_softmax(-1)[:, : own.shape[1]]
     with_others = -(wanted * matched).sum(-1).mean()
@@ -110,9 +110,9 @@ def fit(
     seed: int = 0,
     device: str = "cpu",
     every: int = 500,
-    seen: Callable[[int, float, Pair], None] | None = None,
+    on_step: Callable[[int, float, Pair], None] | None = None,
 ) -> Pair:
-    """Train a pair; returns the running mean of its weights. `seen(step, loss, mean)` is called every so many steps."""
+    """Train a pair; returns the running mean of its weights. `on_step(step, loss, mean)` is called now and then."""
     pair.to(device).train()
     mean = copy.deepcopy(pair).eval()
     weights = list(pair.parameters())
@@ -139,8 +139,8 @@ def fit(
             for kept, now in zip(mean.parameters(), weights, strict=True):
                 kept.lerp_(now, 1 - keep)
         running += (float(loss.detach()) - running) * max(0.02, 1 / (step + 1))
-        if seen is not None and ((step + 1) % every == 0 or step + 1 == recipe.steps):
-            seen(step + 1, running, mean)
+        if on_step is not None and ((step + 1) % every == 0 or step + 1 == recipe.steps):
+            on_step(step + 1, running, mean)
     return mean
 
 

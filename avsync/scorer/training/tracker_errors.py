@@ -19,7 +19,7 @@ from avsync.scorer.synthetic.mouths import TRACK_HZ, MouthTrack, _slow
 RATES: Final = (25.0, 25.0, 25.0, 30.0, 30.0, 50.0, 60.0)
 
 
-def seen_geometry(
+def tracked_geometry(
     track: MouthTrack, random: np.random.Generator, *, fps: float | None = None
 ) -> tuple[NDArray[np.int64], Floats]:
     """The pictures' times (ns, rising) and the numbers read off them, float32 (T, len(GEOMETRY_NAMES)).

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avsync.scorer.backends.envelopes import ENVELOPES, LEAD_CELLS, WEIGHTS, lip_columns, lip_envelopes, sound_envelopes
+from avsync.scorer.backends.envelopes import (
+    ANTICIPATION_CELLS,
+    ENVELOPES,
+    WEIGHTS,
+    lip_columns,
+    lip_envelopes,
+    sound_envelopes,
+)
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.features.log_mel import MEL_BANDS, log_mel
 from avsync.scorer.matching.lag_search import best_lag, lag_scores, search_offsets
@@ -22,7 +29,7 @@ def speech() -> np.ndarray:
 
 def lips(late_cells: int) -> np.ndarray:
     """Normal lip values of a mouth as open as the sound was `late_cells` before, and their slopes."""
-    height = np.roll(np.log(LOUDNESS), late_cells - LEAD_CELLS)
+    height = np.roll(np.log(LOUDNESS), late_cells - ANTICIPATION_CELLS)
     values = np.zeros((200, len(GEOMETRY_NAMES)), np.float32)
     values[:, GEOMETRY_NAMES.index("outer_height")] = height
     values[:, GEOMETRY_NAMES.index("outer_width")] = -height

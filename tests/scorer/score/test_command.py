@@ -243,7 +243,7 @@ def a_run(**more) -> FaceRun:
 def show(run: FaceRun, pictures: int) -> FaceRun:
     for picture in range(pictures):
         wide = float(openness(np.array([0.04 * picture + 0.02]))[0])
-        run.see(picture * ms(40), face_of(60, 70, wide), np.full((96, 96, 3), int(255 * wide), np.uint8))
+        run.add_picture(picture * ms(40), face_of(60, 70, wide), np.full((96, 96, 3), int(255 * wide), np.uint8))
     run.finish()
     return run
 

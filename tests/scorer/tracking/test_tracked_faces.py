@@ -18,7 +18,7 @@ from avsync.errors import InputError
 from avsync.scorer.tracking import face_models, tracked_faces
 from avsync.scorer.tracking.clip_reader import Picture, open_clip, whole_sound
 from avsync.scorer.tracking.sound_placing import Sound
-from avsync.scorer.tracking.tracked_faces import Seen, follow, track_clip
+from avsync.scorer.tracking.tracked_faces import PictureFaces, follow, track_clip
 from tests.scorer.tracking.clip_story import make_clip
 from tests.scorer.tracking.drawn_face import draw_face, scene
 
@@ -52,7 +52,7 @@ def clip(tmp_path: Path):
 def test_a_clip_is_followed_with_its_sound_in_the_order_of_time(clip) -> None:
     units = list(follow(clip, tracker=Everywhere()))
     assert [unit.pts_ns for unit in units] == sorted(unit.pts_ns for unit in units)
-    seen = [unit for unit in units if isinstance(unit, Seen)]
+    seen = [unit for unit in units if isinstance(unit, PictureFaces)]
     assert len(seen) == 75 and seen[0].faces[0].roi.shape == (96, 96, 3)
     pcm, _ = whole_sound(clip)
     assert np.array_equal(np.concatenate([unit.pcm for unit in units if isinstance(unit, Sound)]), pcm)
