@@ -40,7 +40,7 @@ MOST_UNCALIBRATED: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class ConfidenceCurve:
     """A method's numbers. Called with margin, peak and seconds of speech it answers the chance of being right."""
 
     method: Method
@@ -74,13 +74,13 @@ def terms(margin: ArrayLike, peak: ArrayLike, evidence_s: ArrayLike) -> NDArray[
 
 
 @lru_cache(maxsize=8)
-def curve_of(method: Method, file: Path = CALIBRATION) -> Curve:
+def curve_of(method: Method, file: Path = CALIBRATION) -> ConfidenceCurve:
     """The method's numbers as calibrated, or the cautious defaults. InputError when the file is broken."""
     numbers = read_calibration(file).get(method)
     if numbers is None:
-        return Curve(method)
+        return ConfidenceCurve(method)
     curve, unrelated = numbers["curve"], numbers.get("unrelated", {})
-    return Curve(
+    return ConfidenceCurve(
         method,
         float(numbers["bias_ms"]),
         tuple(float(curve[term]) for term in TERMS),

@@ -42,9 +42,9 @@ from avsync.scorer.matching.input_checks import (
 from avsync.scorer.matching.lag_search import search_offsets
 from avsync.scorer.matching.media_features import picture_features, sound_features
 from avsync.scorer.matching.segment import CONTEXT_CELLS, STATISTICS_CELLS, Measurement, measure
-from avsync.scorer.matching.stream_buffers import Counts, cell_at
+from avsync.scorer.matching.stream_buffers import StreamCounts, cell_at
 from avsync.scorer.signal import LipSyncSignal
-from avsync.scorer.stream import LipSyncStream, Scored
+from avsync.scorer.stream import LipSyncStream, ScoredSegment
 from avsync.units import ticks_to_ns
 
 SILENCE_DBFS: Final = -50.0
@@ -159,7 +159,7 @@ class LipSyncScorer:
     # ---- as a stream
 
     def stream(self) -> LipSyncStream:
-        """A stream of its own, which shares the networks: one scorer serves many callers. Returns `Scored`."""
+        """A stream of its own, which shares the networks: one scorer serves many callers. Returns `ScoredSegment`."""
         if self.step_ms == "frame" and self._fps is None:
             raise UsageError('a stream with step_ms="frame" needs fps=...')
         offsets_ms = self._offsets_ms(float(self._fps or 25))
@@ -179,7 +179,7 @@ class LipSyncScorer:
         return _signals(self._own().flush())
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> StreamCounts:
         """What the scorer's own stream did not use, and why."""
         return self._own().counts
 
@@ -200,7 +200,7 @@ class LipSyncScorer:
         pts_ns: int = 0,
         epoch: int = 0,
         kind: Literal["block", "window"] = "block",
-    ) -> Scored:
+    ) -> ScoredSegment:
         rate, start_ms, sound = fps_of(fps), start_ms_of(pcm_start_ms), pcm_of(pcm)
         crops, points, count = pictures_of(rois, landmarks)
         if count > LONGEST_S * rate:
@@ -227,7 +227,7 @@ class LipSyncScorer:
                     backend, pictures, known, first, cells, offsets_ms, silence_dbfs=self.silence_dbfs, end_ns=end_ns
                 )
         signal = signal_of(measured, curve, pts_ns=pts_ns, duration_ns=ticks_to_ns(count, rate), epoch=epoch)
-        return Scored(kind, signal, measured.scores, measured.speech_s)
+        return ScoredSegment(kind, signal, measured.scores, measured.speech_s)
 
     def _offsets_ms(self, fps: float) -> NDArray[np.float64]:
         return search_offsets(self.search_ms, 1000.0 / fps if self.step_ms == "frame" else float(self.step_ms))
@@ -261,7 +261,7 @@ def _needed(
     return start, pcm[start * CELL_SAMPLES : end * CELL_SAMPLES]
 
 
-def _signals(scored: list[Scored]) -> list[LipSyncSignal]:
+def _signals(scored: list[ScoredSegment]) -> list[LipSyncSignal]:
     return [each.signal for each in scored]
 
 

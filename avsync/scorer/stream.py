@@ -35,15 +35,22 @@ from numpy.typing import NDArray
 
 from avsync.errors import UsageError
 from avsync.scorer.backends.backend import Backend, sound_values_of
-from avsync.scorer.calibration import Curve, curve_of
+from avsync.scorer.calibration import ConfidenceCurve, curve_of
 from avsync.scorer.features.cells import CELL_MS, CELL_NS, Floats
 from avsync.scorer.features.geometry import LANDMARKS
 from avsync.scorer.matching.confidence import signal_of
-from avsync.scorer.matching.gathering import Gathering, Window
+from avsync.scorer.matching.gathering import Gathering, LagWindow
 from avsync.scorer.matching.input_checks import check_wants, epoch_of, pcm_of, picture_pts_of, pictures_of, pts_of
 from avsync.scorer.matching.lag_search import LagScores
 from avsync.scorer.matching.segment import CONTEXT_CELLS, SHORTEST_CELLS, STATISTICS_CELLS, measure
-from avsync.scorer.matching.stream_buffers import GAP_NS, PATIENCE_NS, Counts, PictureBuffer, SoundBuffer, cell_at
+from avsync.scorer.matching.stream_buffers import (
+    GAP_NS,
+    PATIENCE_NS,
+    StreamCounts,
+    StreamPictures,
+    StreamSound,
+    cell_at,
+)
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.signal import LipSyncSignal
 from avsync.units import ms, seconds
@@ -58,7 +65,7 @@ MOST_RUNS: Final = 64
 """Runs that wait for sound: pictures seconds apart, of which each is a run, shall not pile up."""
 
 
-class Scored(NamedTuple):
+class ScoredSegment(NamedTuple):
     """A result, and what it came from: for tools that weigh windows themselves."""
 
     kind: Literal["block", "window"]
@@ -83,8 +90,8 @@ class _Face(NamedTuple):
     """An epoch's pictures, and what scores them: settled by the first that come."""
 
     backend: Backend
-    curve: Curve
-    pictures: PictureBuffer
+    curve: ConfidenceCurve
+    pictures: StreamPictures
     gathering: Gathering
     with_crops: bool
     with_points: bool
@@ -126,7 +133,7 @@ class LipSyncStream:
         window_ms: int = 1000,
         gather_s: float = 4.0,
         silence_dbfs: float = -50.0,
-        curve: Curve | None = None,
+        curve: ConfidenceCurve | None = None,
     ) -> None:
         self._backend_for, self._offsets_ms, self._silence_dbfs = backend_for, offsets_ms, silence_dbfs
         self._given_curve = curve
@@ -134,12 +141,12 @@ class LipSyncStream:
         self._window, self._every = window_ms // CELL_MS, WINDOW_EVERY_MS // CELL_MS
         self._reach = int(-(-float(np.abs(offsets_ms).max()) // CELL_MS))
         self._gather_ns = seconds(gather_s)
-        self.counts = Counts()
+        self.counts = StreamCounts()
         self.epoch: int | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self._sound = SoundBuffer(self.counts)
+        self._sound = StreamSound(self.counts)
         self._face: _Face | None = None
         self._runs: deque[_Run] = deque()
         self._open: _Run | None = None
@@ -147,12 +154,12 @@ class LipSyncStream:
 
     # ---- in
 
-    def push_audio(self, pcm: Any, pts_ns: int, epoch: int = 0) -> list[Scored]:
+    def push_audio(self, pcm: Any, pts_ns: int, epoch: int = 0) -> list[ScoredSegment]:
         """Mono 16 kHz sound, (n,) int16 or float in [-1, 1]; `pts_ns`: media time of its first sample."""
         samples, at_ns = pcm_of(pcm), pts_of(pts_ns)
         if not self._admits(epoch):
             return []
-        out: list[Scored] = []
+        out: list[ScoredSegment] = []
         if self._sound.is_leap(at_ns):
             self._close()
             out = self._ready(sound_is_over=True)
@@ -162,7 +169,7 @@ class LipSyncStream:
             self._close()
         return out + self._ready()
 
-    def push_video(self, rois: Any, pts_ns: Any, epoch: int = 0, landmarks: Any = None) -> list[Scored]:
+    def push_video(self, rois: Any, pts_ns: Any, epoch: int = 0, landmarks: Any = None) -> list[ScoredSegment]:
         """Pictures: `rois` uint8 (T, 96, 96, 3) or None, `landmarks` float32 (T, 468, 2) or None, one PTS for each."""
         crops, points, count = pictures_of(rois, landmarks)
         times = picture_pts_of(pts_ns, count)
@@ -170,7 +177,7 @@ class LipSyncStream:
             return []
         face = self._face if self._face is not None else self._new_face(crops, points)
         crops, points = face.as_it_began(crops, points, count)
-        out: list[Scored] = []
+        out: list[ScoredSegment] = []
         for at, time_ns in enumerate(times):
             if face.pictures.is_new(time_ns):
                 # Copies: a view would keep the whole of the caller's array.
@@ -178,7 +185,7 @@ class LipSyncStream:
                 out += self._picture(face.pictures, time_ns, roi, None if points is None else points[at].copy())
         return out
 
-    def flush(self) -> list[Scored]:
+    def flush(self) -> list[ScoredSegment]:
         """The rest, and an end: whatever is pushed next begins a new stream of any epoch."""
         self._close()
         out = self._ready(sound_is_over=True)
@@ -205,7 +212,7 @@ class LipSyncStream:
         self._face = _Face(
             backend,
             curve,
-            PictureBuffer(backend, self.counts),
+            StreamPictures(backend, self.counts),
             Gathering(self._offsets_ms, self._gather_ns, curve),
             crops is not None,
             points is not None,
@@ -213,8 +220,8 @@ class LipSyncStream:
         return self._face
 
     def _picture(
-        self, pictures: PictureBuffer, time_ns: int, roi: NDArray[np.uint8] | None, points: Floats | None
-    ) -> list[Scored]:
+        self, pictures: StreamPictures, time_ns: int, roi: NDArray[np.uint8] | None, points: Floats | None
+    ) -> list[ScoredSegment]:
         newest = pictures.newest_ns
         if self._open is not None and newest is not None and time_ns - newest > GAP_NS:
             self._close()
@@ -249,8 +256,8 @@ class LipSyncStream:
 
     # ---- out
 
-    def _ready(self, *, sound_is_over: bool = False) -> list[Scored]:
-        out: list[Scored] = []
+    def _ready(self, *, sound_is_over: bool = False) -> list[ScoredSegment]:
+        out: list[ScoredSegment] = []
         while self._runs:
             run = self._runs[0]
             step = self._next_step(run)
@@ -297,7 +304,7 @@ class LipSyncStream:
         over = sound_is_over or waited_ns > PATIENCE_NS or len(self._runs) > MOST_RUNS
         return over or (sound_ns is not None and sound_ns >= needed_ns)
 
-    def _score(self, run: _Run, step: _Step) -> Scored:
+    def _score(self, run: _Run, step: _Step) -> ScoredSegment:
         assert self._face is not None
         backend, curve, pictures, gathering = self._face[:4]
         first = run.first_cell + step.first
@@ -313,7 +320,7 @@ class LipSyncStream:
             fresh = (step.end - max(run.scored_cells, step.first)) / step.cells
             run.scored_cells = step.end
             if measured.scores is not None:
-                window = Window(end * CELL_NS, measured.scores.rho, measured.speech_s * fresh)
+                window = LagWindow(end * CELL_NS, measured.scores.rho, measured.speech_s * fresh)
                 gathered = gathering.add(window)
         signal = signal_of(
             measured,
@@ -324,7 +331,7 @@ class LipSyncStream:
             rho=None if gathered is None else gathered.rho,
             evidence_s=None if gathered is None else gathered.speech_s,
         )
-        return Scored(step.kind, signal, measured.scores, measured.speech_s)
+        return ScoredSegment(step.kind, signal, measured.scores, measured.speech_s)
 
     def _forget(self) -> None:
         """What no step will ask for again goes."""

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import InputError
-from avsync.scorer.calibration import MOST_UNCALIBRATED, TERMS, Curve, terms
-from avsync.scorer.evaluation.numbers import BIAS_STEP_MS, BIAS_WINDOW_MS, Sure, chosen, confidences, right, sure
+from avsync.scorer.calibration import MOST_UNCALIBRATED, TERMS, ConfidenceCurve, terms
+from avsync.scorer.evaluation.numbers import BIAS_STEP_MS, BIAS_WINDOW_MS, SureAnswers, chosen, confidences, right, sure
 from avsync.scorer.evaluation.protocol import KINDS, STEPS_MS, WINDOWS_MS, Trials
 from avsync.scorer.matching.confidence import EDGE_MOST, UNRELATED_FROM_S
 from avsync.scorer.score.evidence import SURE
@@ -49,12 +49,12 @@ Flags = NDArray[np.bool_]
 class Fit(NamedTuple):
     """What was fitted for a method."""
 
-    curve: Curve
-    sure: dict[int, Sure]
+    curve: ConfidenceCurve
+    sure: dict[int, SureAnswers]
     """By window (ms), of answers with a known offset: on the clips that were fitted."""
-    held_out: dict[int, Sure]
+    held_out: dict[int, SureAnswers]
     """The same for each speaker by a curve fitted on the others."""
-    unrelated: dict[int, Sure]
+    unrelated: dict[int, SureAnswers]
     """By window, of voices of others and offsets beyond the search: none of these is right."""
 
 
@@ -95,7 +95,7 @@ def fit(method: Method, trials: Trials, speakers: Mapping[int, str], bias_ms: fl
     return Fit(curve, fitted, held_out, unrelated)
 
 
-def fit_curve(method: Method, trials: Trials, bias_ms: float) -> Curve:
+def fit_curve(method: Method, trials: Trials, bias_ms: float) -> ConfidenceCurve:
     """trials: at one lag step. Answers to strangers and to offsets beyond the search count as wrong."""
     used = trials[trials["tracked"] & np.isfinite(trials["found_ms"]) & (trials["speech_s"] > 0)]
     if len(used) < FEWEST_TRIALS:
@@ -103,7 +103,7 @@ def fit_curve(method: Method, trials: Trials, bias_ms: float) -> Curve:
     weights = likeliest(terms(used["margin"], used["best"], used["speech_s"]), right(used))
     named_peak, named_margin = unrelated_limits(used)
     most = MOST_UNCALIBRATED if method == "heuristic" else 1.0
-    curve = Curve(method, bias_ms, tuple(float(each) for each in weights), most, named_peak, named_margin)
+    curve = ConfidenceCurve(method, bias_ms, tuple(float(each) for each in weights), most, named_peak, named_margin)
     return curve if method == "heuristic" else bent(curve, used)
 
 
@@ -128,7 +128,7 @@ def likeliest(columns: Floats64, rights: Flags) -> Floats64:
     return np.asarray(plain)
 
 
-def bent(curve: Curve, trials: Trials) -> Curve:
+def bent(curve: ConfidenceCurve, trials: Trials) -> ConfidenceCurve:
     """The curve, moved (and moved by the logarithm of the evidence) until a confidence above 0.8 keeps its promise.
 
     Among all such moves the one that covers most windows of 1 and 2 s; then made steeper or flatter about 0.8, as the
@@ -175,7 +175,7 @@ def unrelated_limits(trials: Trials) -> tuple[float, float]:
     return best[1], best[2]
 
 
-def as_numbers(curve: Curve, trials: int, speakers: int) -> dict[str, Any]:
+def as_numbers(curve: ConfidenceCurve, trials: int, speakers: int) -> dict[str, Any]:
     """The curve as `confidence.read_calibration` wants it."""
     return {
         "bias_ms": round(curve.bias_ms, 1),
@@ -185,7 +185,7 @@ def as_numbers(curve: Curve, trials: int, speakers: int) -> dict[str, Any]:
     }
 
 
-def _threshold(trials: Trials, curve: Curve, raw: Floats64) -> float:
+def _threshold(trials: Trials, curve: ConfidenceCurve, raw: Floats64) -> float:
     """The lowest value above which answers keep both promises at each length of window at once; infinite if none."""
     wrong, free = ~right(trials), _free(trials, curve)
     places = np.append(np.quantile(raw, np.linspace(0, 1, PLACES)), -np.inf)
@@ -206,7 +206,7 @@ def _above(values: Floats64, places: Floats64) -> Floats64:
     return np.asarray(len(ordered) - np.searchsorted(ordered, places, side="right"), np.float64)
 
 
-def _covered(trials: Trials, curve: Curve, kept: Flags) -> float:
+def _covered(trials: Trials, curve: ConfidenceCurve, kept: Flags) -> float:
     """How much of the windows of 1 and 2 s is sure: the smaller share of what is promised (at most 1), then the sum."""
     shares = []
     for window_ms, wanted in ((1000, 0.4), (2000, 0.8)):
@@ -215,7 +215,7 @@ def _covered(trials: Trials, curve: Curve, kept: Flags) -> float:
     return min(1.0, *shares) * 10 + sum(shares)
 
 
-def _free(trials: Trials, curve: Curve) -> Flags:
+def _free(trials: Trials, curve: ConfidenceCurve) -> Flags:
     """Answers that `label_of` does not hold down whatever the curve says (0.3 is far below 0.8)."""
     assert EDGE_MOST < SURE
     unrelated = (trials["best"] < curve.unrelated_peak) & (trials["margin"] < curve.unrelated_margin)

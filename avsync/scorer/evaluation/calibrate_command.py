@@ -15,7 +15,7 @@ from avsync.errors import InputError
 from avsync.scorer.calibration import CALIBRATION, curve_of, read_calibration
 from avsync.scorer.evaluation.calibrate import Fit, as_numbers, fit, in_sync_reading_ms
 from avsync.scorer.evaluation.command import checked_jobs, chosen_entries, console, contenders, run_all
-from avsync.scorer.evaluation.evaluate import ClipAnswers, Contender, Plan, backend_of
+from avsync.scorer.evaluation.evaluate import Contender, EvaluatedClip, EvaluationPlan, backend_of
 from avsync.scorer.evaluation.protocol import Trials
 from avsync.scorer.signal import METHODS
 
@@ -59,13 +59,15 @@ def run_calibrate(args: argparse.Namespace) -> int:
     first = run_all(
         out,
         entries,
-        Plan(tuple(one._replace(bias_ms=0.0) for one in plain), modes=("stream",), cache=args.cache, strangers=False),
+        EvaluationPlan(
+            tuple(one._replace(bias_ms=0.0) for one in plain), modes=("stream",), cache=args.cache, strangers=False
+        ),
         jobs=jobs,
     )
     for contender in plain:
         biases[contender.method] = -in_sync_reading_ms(_trials(first, contender), speakers)
     moved = tuple(one._replace(bias_ms=round(biases[one.method], 1)) for one in plain)
-    second = run_all(out, entries, Plan(moved, modes=("stream",), cache=args.cache), jobs=jobs)
+    second = run_all(out, entries, EvaluationPlan(moved, modes=("stream",), cache=args.cache), jobs=jobs)
     for contender in moved:
         trials = _trials(second, contender)
         left = in_sync_reading_ms(trials, speakers)
@@ -78,7 +80,7 @@ def run_calibrate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _trials(done: Sequence[ClipAnswers], contender: Contender) -> Trials:
+def _trials(done: Sequence[EvaluatedClip], contender: Contender) -> Trials:
     found = [answers.trials for clip in done for answers in clip.answers if answers.label == contender.label]
     return np.concatenate(found)
 

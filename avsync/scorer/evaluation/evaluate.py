@@ -22,14 +22,14 @@ from avsync.scorer.evaluation.degrade import PICTURE_CONDITIONS, RATES, SOUND_CO
 from avsync.scorer.evaluation.protocol import (
     MODES,
     WINDOWS_MS,
+    AlignedSound,
+    CellSpan,
     Footage,
     LipEmbeddings,
     Lips,
     Mode,
-    Sound,
     SoundEmbeddings,
     Trials,
-    Window,
     answers_to,
     counted_windows,
     lips_of,
@@ -64,7 +64,7 @@ class Contender(NamedTuple):
         return not self.weights
 
 
-class Plan(NamedTuple):
+class EvaluationPlan(NamedTuple):
     """What to do with every clip. Seeds (contenders with weights of their own) are only tried clean, in the stream."""
 
     contenders: tuple[Contender, ...]
@@ -76,16 +76,16 @@ class Plan(NamedTuple):
     cache: Path | None = None
 
 
-class Scene(NamedTuple):
+class ConditionedClip(NamedTuple):
     """A clip under a condition, as each contender sees it, and its sound."""
 
     condition: str
     lips: dict[str, Lips]
     """By label."""
-    sound: Sound
+    sound: AlignedSound
 
 
-class Answers(NamedTuple):
+class ContenderTrials(NamedTuple):
     """One contender's answers about one clip."""
 
     label: str
@@ -94,13 +94,13 @@ class Answers(NamedTuple):
     trials: Trials
 
 
-class ClipAnswers(NamedTuple):
+class EvaluatedClip(NamedTuple):
     """A clip that is done, or was left out for a reason."""
 
     place: int
     """In the manifest."""
     entry: ClipEntry
-    answers: tuple[Answers, ...] = ()
+    answers: tuple[ContenderTrials, ...] = ()
     seconds: float = 0.0
     pictures: int = 0
     face_pct: float = 0.0
@@ -118,7 +118,7 @@ def looked_at(condition: str) -> tuple[int, ...]:
     return RATE_WINDOWS_MS if condition in RATES else CONDITION_WINDOWS_MS
 
 
-def evaluate(entries: Sequence[ClipEntry], plan: Plan, *, jobs: int = 1) -> Iterator[ClipAnswers]:
+def evaluate(entries: Sequence[ClipEntry], plan: EvaluationPlan, *, jobs: int = 1) -> Iterator[EvaluatedClip]:
     """Clips as they are done, in any order; the same numbers for any number of processes."""
     tasks = [(index, entries, plan) for index in range(len(entries))]
     if jobs == 1 or len(tasks) == 1:
@@ -137,13 +137,13 @@ def evaluate(entries: Sequence[ClipEntry], plan: Plan, *, jobs: int = 1) -> Iter
             raise
 
 
-def evaluate_clip(index: int, entries: Sequence[ClipEntry], plan: Plan) -> ClipAnswers:
+def evaluate_clip(index: int, entries: Sequence[ClipEntry], plan: EvaluationPlan) -> EvaluatedClip:
     """One clip with all contenders and conditions. A clip that cannot be used says why in `left_out`."""
     entry = entries[index]
     try:
         found = tracked(entry.path, plan.cache)
     except InputError as error:
-        return ClipAnswers(index, entry, left_out=str(error))
+        return EvaluatedClip(index, entry, left_out=str(error))
     clip = found.footage
     assert entry.truth_ms is not None, "the manifest was read with references"
     sound = sound_of(clip.pcm, clip.pcm_start_ns, entry.truth_ms)
@@ -153,13 +153,13 @@ def evaluate_clip(index: int, entries: Sequence[ClipEntry], plan: Plan) -> ClipA
     for condition in plan.conditions:
         shipped = [contender for contender in plan.contenders if contender.shipped]
         scenes.append(_scene(condition, shipped, *harmed(condition, entry, clip, sound, plan.cache)))
-    answers: list[Answers] = []
+    answers: list[ContenderTrials] = []
     for contender in plan.contenders:
         answers += _answers(contender, plan, index, scenes, others, windows)
     seconds = (clip.end_ns - int(clip.start_ns[0])) / 1e9
     face_pct = 100 * float((~np.isnan(clip.landmarks[:, 0, 0])).mean())
     counts = tuple(len(some) for some in windows)
-    return ClipAnswers(index, entry, tuple(answers), seconds, len(clip.start_ns), face_pct, counts, found.troubles)
+    return EvaluatedClip(index, entry, tuple(answers), seconds, len(clip.start_ns), face_pct, counts, found.troubles)
 
 
 def partners(entries: Sequence[ClipEntry], index: int) -> list[int]:
@@ -172,8 +172,8 @@ def partners(entries: Sequence[ClipEntry], index: int) -> list[int]:
 
 
 def harmed(
-    condition: str, entry: ClipEntry, clip: Footage, sound: Sound, cache: Path | None = None
-) -> tuple[Footage, Sound]:
+    condition: str, entry: ClipEntry, clip: Footage, sound: AlignedSound, cache: Path | None = None
+) -> tuple[Footage, AlignedSound]:
     """The clip's pictures and sound under a condition."""
     if condition in SOUND_CONDITIONS:
         pcm = SOUND_CONDITIONS[condition](clip.pcm)
@@ -184,7 +184,7 @@ def harmed(
     return spoiled(entry.path, clip, condition, cache), sound
 
 
-def _borrowed(path: Path) -> Sound:
+def _borrowed(path: Path) -> AlignedSound:
     """Another clip's sound; none where it cannot be read (that clip itself says why)."""
     try:
         pcm, start_ns = whole_sound(open_clip(path))
@@ -193,18 +193,18 @@ def _borrowed(path: Path) -> Sound:
         return sound_of(np.zeros(0, np.float32), 0)
 
 
-def _scene(condition: str, contenders: Sequence[Contender], clip: Footage, sound: Sound) -> Scene:
-    return Scene(condition, {one.label: lips_of(clip, backend_of(one)) for one in contenders}, sound)
+def _scene(condition: str, contenders: Sequence[Contender], clip: Footage, sound: AlignedSound) -> ConditionedClip:
+    return ConditionedClip(condition, {one.label: lips_of(clip, backend_of(one)) for one in contenders}, sound)
 
 
 def _answers(
     contender: Contender,
-    plan: Plan,
+    plan: EvaluationPlan,
     index: int,
-    scenes: Sequence[Scene],
-    others: Sequence[Sound],
-    windows: Sequence[Sequence[Window]],
-) -> list[Answers]:
+    scenes: Sequence[ConditionedClip],
+    others: Sequence[AlignedSound],
+    windows: Sequence[Sequence[CellSpan]],
+) -> list[ContenderTrials]:
     """Everything that one contender says about a clip.
 
     Spoiled or not, all meet the windows that count in the clean clip; those in which the face was lost are answered
@@ -234,7 +234,9 @@ def _answers(
                     same = scene.sound is clean.sound
                     sound = sound_side if same else SoundEmbeddings(backend, scene.sound, mode)
                     parts.setdefault((mode, scene.condition), []).append(answers_to(lips, sound, some, clip=index))
-    return [Answers(contender.label, mode, name, np.concatenate(found)) for (mode, name), found in parts.items()]
+    return [
+        ContenderTrials(contender.label, mode, name, np.concatenate(found)) for (mode, name), found in parts.items()
+    ]
 
 
 @lru_cache(maxsize=16)

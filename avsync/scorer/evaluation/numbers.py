@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.calibration import Curve
+from avsync.scorer.calibration import ConfidenceCurve
 from avsync.scorer.evaluation.protocol import KINDS, RIGHT_MS, Kind, Trials
 from avsync.scorer.matching.confidence import EDGE_MOST, UNRELATED_FROM_S
 from avsync.scorer.score.evidence import SURE
@@ -52,7 +52,7 @@ class Bias(NamedTuple):
     highest_ms: float | None
 
 
-class Sure(NamedTuple):
+class SureAnswers(NamedTuple):
     """Answers with a confidence above 0.8."""
 
     trials: int
@@ -86,7 +86,7 @@ def right(trials: Trials) -> Flags:
     return np.asarray(trials["tracked"] & (np.abs(trials["error_ms"]) <= RIGHT_MS + 1e-3))
 
 
-def confidences(trials: Trials, curve: Curve) -> Floats64:
+def confidences(trials: Trials, curve: ConfidenceCurve) -> Floats64:
     """What `confidence.signal_of` would say to each; 0 without a face."""
     best, margin, speech_s = (trials[name].astype(np.float64) for name in ("best", "margin", "speech_s"))
     believed = np.where(speech_s > 0, curve.chances(margin, best, speech_s), 0.0) * trials["coverage"]
@@ -123,13 +123,13 @@ def clip_medians_ms(trials: Trials) -> dict[int, float]:
     return {int(clip): float(np.median(found["error_ms"][found["clip"] == clip])) for clip in np.unique(found["clip"])}
 
 
-def sure(confidence: Floats64, rights: Flags) -> Sure:
+def sure(confidence: Floats64, rights: Flags) -> SureAnswers:
     """Coverage and error of the answers above 0.8."""
     kept = confidence > SURE
     covered, wrong = (
         (float(kept.mean()), float((~rights[kept]).mean()) if kept.any() else np.nan) if len(kept) else (np.nan,) * 2
     )
-    return Sure(len(kept), _pct(covered), _pct(wrong))
+    return SureAnswers(len(kept), _pct(covered), _pct(wrong))
 
 
 def coverage(confidence: Floats64, rights: Flags) -> list[tuple[int, float | None]]:

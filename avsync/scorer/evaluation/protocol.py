@@ -89,7 +89,7 @@ class Footage(NamedTuple):
     pcm_start_ns: int
 
 
-class Sound(NamedTuple):
+class AlignedSound(NamedTuple):
     """Whole cells of sound, its clip's own offset taken out."""
 
     pcm: Floats
@@ -113,7 +113,7 @@ class Lips(NamedTuple):
     first: int
 
 
-class Window(NamedTuple):
+class CellSpan(NamedTuple):
     """A segment of cells."""
 
     start: int
@@ -126,9 +126,9 @@ class LipEmbeddings:
     def __init__(self, backend: Backend, lips: Lips, mode: Mode) -> None:
         self.lips = lips
         self._backend, self._mode = backend, mode
-        self._known: dict[Window, tuple[LipObservation, Floats | None]] = {}
+        self._known: dict[CellSpan, tuple[LipObservation, Floats | None]] = {}
 
-    def of(self, window: Window) -> tuple[LipObservation, Floats | None]:
+    def of(self, window: CellSpan) -> tuple[LipObservation, Floats | None]:
         """The window, and its embedding (n, D): None where it cannot be judged."""
         if window not in self._known:
             pictures, end_ns = _shown(self.lips, window, self._backend.bias_ms, self._mode)
@@ -142,7 +142,7 @@ class LipEmbeddings:
 class SoundEmbeddings:
     """A sound as one backend embeds it, segment by segment, each only once, whatever it is compared to."""
 
-    def __init__(self, backend: Backend, sound: Sound, mode: Mode) -> None:
+    def __init__(self, backend: Backend, sound: AlignedSound, mode: Mode) -> None:
         self.sound = sound
         self._backend, self._mode = backend, mode
         self._known: dict[tuple[int, int], tuple[SoundObservation, Floats | None]] = {}
@@ -157,14 +157,14 @@ class SoundEmbeddings:
         return self._known[at, cells]
 
 
-def sound_of(pcm: NDArray[np.float32], pcm_start_ns: int, truth_ms: float = 0.0) -> Sound:
+def sound_of(pcm: NDArray[np.float32], pcm_start_ns: int, truth_ms: float = 0.0) -> AlignedSound:
     """The sound from its first whole cell on, moved by `truth_ms` so that its clip is in sync."""
     start_ns = pcm_start_ns + round(truth_ms * 1e6)
     first = -((-start_ns) // CELL_NS)
     cut = round((first * CELL_NS - start_ns) * SAMPLE_RATE_HZ / 1e9)
     whole = as_mono_float(pcm)[cut:]
     whole = whole[: len(whole) // CELL_SAMPLES * CELL_SAMPLES]
-    return Sound(whole, sound_features(first, whole))
+    return AlignedSound(whole, sound_features(first, whole))
 
 
 def lips_of(footage: Footage, backend: Backend) -> Lips:
@@ -185,7 +185,7 @@ def _seen_cells(footage: Footage) -> NDArray[np.bool_]:
     return on_grid(footage.start_ns, known, first, last - first, end_ns=footage.end_ns)[1]
 
 
-def speech_cells(sound: Sound) -> NDArray[np.bool_]:
+def speech_cells(sound: AlignedSound) -> NDArray[np.bool_]:
     """(M,) whether each cell of sound is speech, by its level over the 40 ms around its centre."""
     power = np.square(sound.pcm, dtype=np.float64).reshape(-1, CELL_SAMPLES // 2).mean(axis=1)
     if len(power) == 0:
@@ -196,7 +196,7 @@ def speech_cells(sound: Sound) -> NDArray[np.bool_]:
     return np.asarray((level >= loud - SPEECH_RANGE_DB) & (level > SPEECH_FLOOR_DBFS))
 
 
-def counted_windows(footage: Footage, sound: Sound, window_ms: int) -> list[Window]:
+def counted_windows(footage: Footage, sound: AlignedSound, window_ms: int) -> list[CellSpan]:
     """The windows that count: half of their frames are speech (in sync), and nearly all show a face."""
     first, last = _span(footage)
     seen, speech = _seen_cells(footage), speech_cells(sound)
@@ -206,7 +206,7 @@ def counted_windows(footage: Footage, sound: Sound, window_ms: int) -> list[Wind
     spoken[inside] = speech[at[inside]]
     cells = window_ms // CELL_MS
     return [
-        Window(first + start, cells)
+        CellSpan(first + start, cells)
         for start in range(0, last - first - cells + 1, EVERY_MS // CELL_MS)
         if spoken[start : start + cells].mean() >= SPEECH_SHARE and seen[start : start + cells].mean() >= FACE_SHARE
     ]
@@ -215,8 +215,8 @@ def counted_windows(footage: Footage, sound: Sound, window_ms: int) -> list[Wind
 def trials_of(
     backend: Backend,
     lips: Lips,
-    sound: Sound,
-    windows: Sequence[Window],
+    sound: AlignedSound,
+    windows: Sequence[CellSpan],
     *,
     mode: Mode,
     kind: Kind = "known",
@@ -231,7 +231,7 @@ def trials_of(
 def answers_to(
     lip_side: LipEmbeddings,
     sound_side: SoundEmbeddings,
-    windows: Sequence[Window],
+    windows: Sequence[CellSpan],
     *,
     kind: Kind = "known",
     clip: int = 0,
@@ -267,7 +267,7 @@ def answers_to(
 
 
 def _measured(
-    lip_side: LipEmbeddings, sound_side: SoundEmbeddings, window: Window, at: int
+    lip_side: LipEmbeddings, sound_side: SoundEmbeddings, window: CellSpan, at: int
 ) -> tuple[NDArray[np.float64], float, float]:
     """What `measure` says of a window with the sound from cell `at` on: its lag scores, seconds of speech, coverage."""
     (lips, lip_rows), (sound, sound_rows) = lip_side.of(window), sound_side.of(at, window.cells)
@@ -278,7 +278,7 @@ def _measured(
     return found.scores.rho, found.speech_s, found.coverage
 
 
-def _shown(lips: Lips, window: Window, bias_ms: float, mode: Mode) -> tuple[PictureFeatures, int]:
+def _shown(lips: Lips, window: CellSpan, bias_ms: float, mode: Mode) -> tuple[PictureFeatures, int]:
     """The pictures that a trial is given, and when the last of them ends. Isolated: those that begin in the window."""
     if mode == "stream":
         return lips.features, lips.end_ns
@@ -289,7 +289,7 @@ def _shown(lips: Lips, window: Window, bias_ms: float, mode: Mode) -> tuple[Pict
     return lips.features.part(first, last), int(starts[last]) if last < len(starts) else lips.end_ns
 
 
-def isolated(sound: Sound, at: int, cells: int) -> SoundFeatures:
+def isolated(sound: AlignedSound, at: int, cells: int) -> SoundFeatures:
     """The sound of some cells and 300 ms to either side, as if there were no other: equal to the cut samples' features.
 
     Only the outermost mel frames look beyond a cut, so only they are computed again.

@@ -14,7 +14,7 @@ import numpy as np
 
 from avsync.scorer.calibration import curve_of
 from avsync.scorer.evaluation import degrade
-from avsync.scorer.evaluation.evaluate import CLEAN, ClipAnswers, Contender, Plan
+from avsync.scorer.evaluation.evaluate import CLEAN, Contender, EvaluatedClip, EvaluationPlan
 from avsync.scorer.evaluation.numbers import (
     BIAS_STEP_MS,
     BIAS_WINDOW_MS,
@@ -55,7 +55,7 @@ Rows = list[dict[str, Any]]
 class Pool:
     """All the trials of an evaluation, by contender, mode, condition and part of the clips."""
 
-    def __init__(self, done: Sequence[ClipAnswers]) -> None:
+    def __init__(self, done: Sequence[EvaluatedClip]) -> None:
         used = [clip for clip in done if not clip.left_out]
         self.parts = {POOLED: [clip.place for clip in used]}
         for half in HALVES:
@@ -75,7 +75,7 @@ class Pool:
         return of_clips(found, self.parts[part]) if found is not None else np.zeros(0, TRIAL)
 
 
-def summary(done: Sequence[ClipAnswers], plan: Plan) -> dict[str, Any]:
+def summary(done: Sequence[EvaluatedClip], plan: EvaluationPlan) -> dict[str, Any]:
     """Everything the tables say, as JSON would have it."""
     pool = Pool(done)
     shipped = [one for one in plan.contenders if one.shipped]
@@ -94,7 +94,7 @@ def summary(done: Sequence[ClipAnswers], plan: Plan) -> dict[str, Any]:
     }
 
 
-def floor_numbers(done: Sequence[ClipAnswers], label: str) -> list[float | None]:
+def floor_numbers(done: Sequence[EvaluatedClip], label: str) -> list[float | None]:
     """Pooled percent right in the stream at 40 ms lags, per window: what ``--floor`` is held against."""
     pool = Pool(done)
     part = POOLED if POOLED in pool.parts else next(iter(pool.parts))
@@ -202,7 +202,7 @@ def _rates(pool: Pool, contenders: Sequence[Contender], rates: Sequence[str]) ->
     return rows
 
 
-def _clip(clip: ClipAnswers) -> dict[str, Any]:
+def _clip(clip: EvaluatedClip) -> dict[str, Any]:
     return {
         "file": clip.entry.name,
         "speaker": clip.entry.speaker,
@@ -217,7 +217,7 @@ def _clip(clip: ClipAnswers) -> dict[str, Any]:
     }
 
 
-def _protocol(plan: Plan) -> dict[str, Any]:
+def _protocol(plan: EvaluationPlan) -> dict[str, Any]:
     severities = {name.lower(): value for name, value in vars(degrade).items() if name.isupper() and _plain(value)}
     return {
         "windows_ms": list(WINDOWS_MS),

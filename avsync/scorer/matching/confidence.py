@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.calibration import Curve
+from avsync.scorer.calibration import ConfidenceCurve
 from avsync.scorer.matching.lag_search import Peak, best_lag
 from avsync.scorer.matching.segment import Measurement
 from avsync.scorer.signal import Label, LipSyncSignal
@@ -26,7 +26,7 @@ UNRELATED_FROM_S: Final = 0.8
 """With less speech than this, a low peak is nothing unusual for lips and voice that do belong together."""
 
 
-def label_of(curve: Curve, peak: Peak, confidence: float, evidence_s: float) -> tuple[Label, float]:
+def label_of(curve: ConfidenceCurve, peak: Peak, confidence: float, evidence_s: float) -> tuple[Label, float]:
     """The label of a segment that could be judged, and its confidence, held down where the best lag is at the edge."""
     if evidence_s >= UNRELATED_FROM_S and peak.best < curve.unrelated_peak and peak.margin < curve.unrelated_margin:
         return "unrelated", min(confidence, EDGE_MOST)
@@ -41,7 +41,7 @@ def label_of(curve: Curve, peak: Peak, confidence: float, evidence_s: float) -> 
 
 def signal_of(
     measured: Measurement,
-    curve: Curve,
+    curve: ConfidenceCurve,
     *,
     pts_ns: int,
     duration_ns: int,

@@ -36,7 +36,7 @@ _HOLE: Final = np.float32(-np.inf)
 
 
 @dataclass(slots=True)
-class Counts:
+class StreamCounts:
     """What was not used, and why: samples and pictures."""
 
     samples_duplicate: int = 0
@@ -53,10 +53,10 @@ class Counts:
     """Pushes of an epoch that is over."""
 
 
-class SoundBuffer:
+class StreamSound:
     """Samples by their place, and what they were described by so far. Memory: what `forget` leaves."""
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: StreamCounts) -> None:
         self._counts = counts
         self._samples: Floats = np.zeros(0, np.float32)
         self._base = 0  # the place of _samples[0]; a whole number of cells
@@ -161,10 +161,10 @@ class SoundBuffer:
             self._base = keep
 
 
-class PictureBuffer:
+class StreamPictures:
     """Pictures by time, described in portions; memory: what `forget` leaves, and one portion of crops."""
 
-    def __init__(self, backend: Backend, counts: Counts) -> None:
+    def __init__(self, backend: Backend, counts: StreamCounts) -> None:
         self._backend, self._counts = backend, counts
         self.bias_ns = round(backend.bias_ms * 1e6)
         self._waiting: list[tuple[int, NDArray[np.uint8] | None, Floats | None]] = []

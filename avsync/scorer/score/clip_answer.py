@@ -1,4 +1,4 @@
-"""Answer: what a whole clip says: one offset, or how it changes, and how sure that is."""
+"""The answer of a clip: what all its windows say: one offset, or how it changes, and how sure that is."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avsync.scorer.score.evidence import AGREES_MS, SURE, UNJUDGED, Array, Evidence, Judge, Part, Windows
+from avsync.scorer.score.evidence import AGREES_MS, SURE, UNJUDGED, Array, Evidence, Judge, OffsetPart, Windows
 from avsync.scorer.score.offset_changes import changes
 from avsync.scorer.signal import Label
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ClipAnswer:
     """A clip's offset, positive = voice ahead of the lips; None (and confidence 0) where nothing could be judged.
 
     ``score``: mean similarity at offset 0, ``score_best``: at ``offset_ms``, both in [0, 1]; ``score_margin`` as in
@@ -33,7 +33,7 @@ class Answer:
     judged: int
     agreeing: int
     left_out: dict[str, int]
-    parts: tuple[Part, ...] = ()
+    parts: tuple[OffsetPart, ...] = ()
     curve: tuple[float, ...] = ()
 
     @property
@@ -48,20 +48,20 @@ class Answer:
         return max((part.worst_ms for part in self.parts), default=abs(self.offset_ms))
 
 
-def answer_of(windows: Sequence[Evidence], lags_ms: Array, judge: Judge) -> Answer:
+def answer_of(windows: Sequence[Evidence], lags_ms: Array, judge: Judge) -> ClipAnswer:
     """Windows in the order of time -> the clip's answer."""
     judged = [window for window in windows if window.rho is not None and window.label not in UNJUDGED]
     left_out = dict(Counter(str(window.label) for window in windows if window.label in UNJUDGED))
     whole = _windows(judged, lags_ms, judge) if judged else None
     peak = None if whole is None else whole.peak()
     if whole is None or peak is None:
-        return Answer(_commonest(windows), None, 0.0, None, None, None, 0, 0, left_out)
+        return ClipAnswer(_commonest(windows), None, 0.0, None, None, None, 0, 0, left_out)
     parts = changes(whole)
     if parts:
         return _changed(whole, parts, left_out)
     offset_ms, curve = whole.offset_ms(), whole.mean()
     label, confidence = whole.judged()
-    return Answer(
+    return ClipAnswer(
         label, offset_ms, confidence, _similarity(_at_zero(whole)), _similarity(peak.best),
         peak.margin, len(judged), whole.agreeing(offset_ms), left_out, (), tuple(curve.tolist()),
     )  # fmt: skip
@@ -75,7 +75,7 @@ def _windows(judged: Sequence[Evidence], lags_ms: Array, judge: Judge) -> Window
     return Windows(rho, start_ms, end_ms, speech_s, np.asarray(lags_ms, np.float64), judge)
 
 
-def _changed(whole: Windows, parts: tuple[Part, ...], left_out: dict[str, int]) -> Answer:
+def _changed(whole: Windows, parts: tuple[OffsetPart, ...], left_out: dict[str, int]) -> ClipAnswer:
     """The longest part speaks for the clip; a window agrees when it fits the part that it lies in."""
     offset_ms = max(parts, key=lambda part: part.end_ms - part.start_ms).middle_ms
     model_ms = np.array([_part_at(parts, at_ms).at(at_ms) for at_ms in whole.at_ms])
@@ -83,13 +83,13 @@ def _changed(whole: Windows, parts: tuple[Part, ...], left_out: dict[str, int]) 
     peak = straight.peak()
     assert peak is not None, "each part has a peak of its own"
     label: Label = "in_sync" if abs(offset_ms) <= AGREES_MS else "voice_ahead" if offset_ms > 0 else "voice_behind"
-    return Answer(
+    return ClipAnswer(
         label, offset_ms, min(part.confidence for part in parts), _similarity(_at_zero(whole)), _similarity(peak.best),
         peak.margin, len(whole.rho), straight.agreeing(0.0), left_out, parts, tuple(straight.mean().tolist()),
     )  # fmt: skip
 
 
-def _part_at(parts: Sequence[Part], at_ms: float) -> Part:
+def _part_at(parts: Sequence[OffsetPart], at_ms: float) -> OffsetPart:
     return next((part for part in parts if at_ms <= part.end_ms), parts[-1])
 
 

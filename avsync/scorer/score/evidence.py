@@ -48,7 +48,7 @@ class Evidence(NamedTuple):
     speech_s: float
 
 
-class Part(NamedTuple):
+class OffsetPart(NamedTuple):
     """A segment of the clip with one offset, or with one that moves steadily from one to another."""
 
     start_ms: float

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.score.evidence import SURE, Array, Part, Windows
+from avsync.scorer.score.evidence import SURE, Array, OffsetPart, Windows
 
 LEAST_CHANGE_MS = 50.0
 """Smaller changes are not told from the spread of windows: one picture at 25 fps is 40 ms."""
@@ -34,7 +34,7 @@ DRIFT_WINDOWS = 400
 """A line is searched on at most so many windows, evenly taken: hours do not make a drift clearer than this."""
 
 
-def changes(whole: Windows) -> tuple[Part, ...]:
+def changes(whole: Windows) -> tuple[OffsetPart, ...]:
     """Two parts or more: steps. One part: a drift over the whole windows. None: one offset, or nothing sure."""
     count = len(whole.rho)
     if count < 2 * LEAST_SIDE or len(whole.lags_ms) < 5:
@@ -143,10 +143,10 @@ def _halves(windows: Windows) -> tuple[Windows, Windows]:
     return windows.part(0, middle), windows.part(middle, len(windows.rho))
 
 
-def _flat_part(windows: Windows) -> Part:
+def _flat_part(windows: Windows) -> OffsetPart:
     offset_ms = windows.offset_ms()
     return _part(windows, offset_ms, offset_ms, windows.confidence())
 
 
-def _part(windows: Windows, from_ms: float, to_ms: float, confidence: float) -> Part:
-    return Part(float(windows.start_ms[0]), float(windows.end_ms[-1]), from_ms, to_ms, confidence)
+def _part(windows: Windows, from_ms: float, to_ms: float, confidence: float) -> OffsetPart:
+    return OffsetPart(float(windows.start_ms[0]), float(windows.end_ms[-1]), from_ms, to_ms, confidence)

@@ -17,17 +17,17 @@ from typing import Final, Literal
 from avsync.errors import InputError
 from avsync.scorer.backends.backend import Backend
 from avsync.scorer.backends.load import load_backend
-from avsync.scorer.calibration import Curve, curve_of
+from avsync.scorer.calibration import ConfidenceCurve, curve_of
 from avsync.scorer.matching.confidence import label_of
 from avsync.scorer.matching.lag_search import Peak, search_offsets
-from avsync.scorer.score.clip_answer import Answer, answer_of
+from avsync.scorer.score.clip_answer import ClipAnswer, answer_of
 from avsync.scorer.score.evidence import Array, Judge
 from avsync.scorer.score.face_run import FaceRun
-from avsync.scorer.score.report import Face, Media, Report, Settings
+from avsync.scorer.score.report import ClipMedia, ClipReport, FaceReport, ScoreSettings
 from avsync.scorer.signal import Label
-from avsync.scorer.tracking.clip_reader import Clip, open_clip
+from avsync.scorer.tracking.clip_reader import MediaClip, open_clip
 from avsync.scorer.tracking.face_tracker import FaceTracker
-from avsync.scorer.tracking.sound_placing import Sound
+from avsync.scorer.tracking.sound_placing import SoundPiece
 from avsync.scorer.tracking.tracked_faces import PictureFaces, follow
 from avsync.units import NS_PER_S, ms, to_ms
 
@@ -69,7 +69,7 @@ def load_for(options: Options) -> Backend:
 
 def score_clip(
     path: Path, options: Options, backend: Callable[[], Backend], progress: Progress | None = None
-) -> Report:
+) -> ClipReport:
     """Score one clip. Raises ``InputError`` for one that is broken or too short, or has no picture, sound or face.
 
     `backend` is asked for when the first picture was tracked, so that it may be loaded meanwhile.
@@ -84,7 +84,7 @@ def score_clip(
     with closing(follow(clip, tracker=FaceTracker())) as tracked:
         for item in tracked:
             faces = faces or _Faces(backend(), offsets_ms, with_blocks=options.blocks)
-            if isinstance(item, Sound):
+            if isinstance(item, SoundPiece):
                 faces.add_sound(item)
                 continue
             length.add(item.pts_ns)
@@ -99,9 +99,9 @@ def score_clip(
         raise _nothing(clip, media, faces)
     chosen, why = _speaker(clip, found, options.face)
     step_ms = float(offsets_ms[1] - offsets_ms[0])
-    settings = Settings(faces.method, float(offsets_ms[-1]), step_ms, options.limit_ms)
+    settings = ScoreSettings(faces.method, float(offsets_ms[-1]), step_ms, options.limit_ms)
     notes = (*clip.troubles.words(), *faces.notes())
-    return Report(clip.file, media, settings, found, chosen, why, time.perf_counter() - began_s, notes)
+    return ClipReport(clip.file, media, settings, found, chosen, why, time.perf_counter() - began_s, notes)
 
 
 class _Length:
@@ -118,7 +118,7 @@ class _Length:
         self._last_ns = pts_ns
         self._pictures += 1
 
-    def media(self, clip: Clip) -> Media:
+    def media(self, clip: MediaClip) -> ClipMedia:
         steps = sorted(self._steps.elements())
         middle = steps[len(steps) // 2] if steps else ms(40) // STEP_NS
         # Containers round to a millisecond, so 29.97 fps is steps of 33 and 34: their mean says it, not the middle one.
@@ -126,13 +126,13 @@ class _Length:
         step_ms = to_ms(STEP_NS) * (sum(usual) / len(usual) if usual else middle)
         variable = len(usual) < 0.9 * len(steps)
         end_ms = to_ms(self._last_ns) + step_ms if self._pictures else 0.0
-        return Media(
+        return ClipMedia(
             end_ms, clip.width, clip.height, self._pictures, round(1000 / max(step_ms, 0.1), 2), variable,
             clip.sound_rate_hz, clip.troubles.pictures_skipped + clip.troubles.sound_skipped,
         )  # fmt: skip
 
 
-def _offsets_ms(clip: Clip, options: Options) -> Array:
+def _offsets_ms(clip: MediaClip, options: Options) -> Array:
     step_ms = 1000 / (clip.fps or 25.0) if options.step_ms == "frame" else options.step_ms
     return search_offsets(options.search_ms, step_ms)
 
@@ -149,10 +149,10 @@ class _Faces:
         self._backend, self._curve = backend, curve_of(backend.method)
         self._runs: dict[int, FaceRun] = {}
         self._refused: set[int] = set()
-        self._recent: deque[Sound] = deque()
+        self._recent: deque[SoundPiece] = deque()
         self.brief = 0
 
-    def add_sound(self, sound: Sound) -> None:
+    def add_sound(self, sound: SoundPiece) -> None:
         self._recent.append(sound)
         while sound.pts_ns - self._recent[0].pts_ns > SOUND_KEPT_NS:
             self._recent.popleft()
@@ -177,7 +177,7 @@ class _Faces:
         given = number, self._backend, self._offsets_ms, self._curve, self._recent
         return FaceRun(*given, with_blocks=self._with_blocks)
 
-    def finish(self, media: Media) -> tuple[Face, ...]:
+    def finish(self, media: ClipMedia) -> tuple[FaceReport, ...]:
         """Those that were there for a window at least, in the order of their numbers."""
         judge = judge_of(self._curve)
         faces = []
@@ -189,7 +189,7 @@ class _Faces:
             seen_pct = 100 * run.pictures_seen / max(media.pictures, 1)
             answer = answer_of(run.evidence, self._offsets_ms, judge)
             rows = (tuple(run.windows), tuple(run.blocks), tuple(run.evidence))
-            faces.append(Face(run.number, seen_pct, *run.place, answer, *rows))
+            faces.append(FaceReport(run.number, seen_pct, *run.place, answer, *rows))
         return tuple(sorted(faces, key=lambda face: face.number))
 
     def notes(self) -> Iterator[str]:
@@ -199,7 +199,7 @@ class _Faces:
             yield f"{len(self._refused)} more faces came later and were not scored ({FACES_MAX} are)"
 
 
-def judge_of(curve: Curve) -> Judge:
+def judge_of(curve: ConfidenceCurve) -> Judge:
     """A method's curve as what weighs a clip's evidence."""
 
     def judge(peak: Peak, speech_s: float) -> tuple[Label, float]:
@@ -208,7 +208,7 @@ def judge_of(curve: Curve) -> Judge:
     return judge
 
 
-def _speaker(clip: Clip, faces: Sequence[Face], wanted: int | None) -> tuple[int, str]:
+def _speaker(clip: MediaClip, faces: Sequence[FaceReport], wanted: int | None) -> tuple[int, str]:
     """The number of the face that the verdict is about, and why it is that one."""
     numbers = [face.number for face in faces]
     if wanted is not None:
@@ -226,19 +226,19 @@ def _speaker(clip: Clip, faces: Sequence[Face], wanted: int | None) -> tuple[int
     return first.number, f"face {first.number} {best} ({fits})"
 
 
-def _fits(face: Face) -> tuple[float, float]:
+def _fits(face: FaceReport) -> tuple[float, float]:
     """How far a face's similarity stands out of chance, which falls with the root of what it was taken over."""
     answer = face.answer
     return (answer.score_best or 0.0) * answer.judged**0.5, face.seen_pct
 
 
-def _fit_words(answer: Answer) -> str:
+def _fit_words(answer: ClipAnswer) -> str:
     if answer.offset_ms is None:
         return "cannot be judged"
     return f"similarity {answer.score_best:.2f} over {answer.judged} window{'s' if answer.judged != 1 else ''}"
 
 
-def _nothing(clip: Clip, media: Media, faces: _Faces) -> InputError:
+def _nothing(clip: MediaClip, media: ClipMedia, faces: _Faces) -> InputError:
     """Why there is nothing to report."""
     if media.duration_ms < SHORTEST_MS or (faces.brief and media.duration_ms < 2 * SHORTEST_MS):
         rule = f"too short to be judged: {media.duration_ms / 1000:.2f} s of pictures"

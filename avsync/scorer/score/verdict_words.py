@@ -6,8 +6,8 @@ Nothing sounds surer than it is: below ``SURE`` the sentence begins with "unsure
 
 from __future__ import annotations
 
-from avsync.scorer.score.clip_answer import Answer
-from avsync.scorer.score.evidence import SURE, Part
+from avsync.scorer.score.clip_answer import ClipAnswer
+from avsync.scorer.score.evidence import SURE, OffsetPart
 from avsync.scorer.signal import Label, Method
 
 SAME_MS = 5.0
@@ -55,7 +55,7 @@ def time_words(at_ms: float) -> str:
     return f"{sign}{clock}:{rest // 10:02d}.{rest % 10}"
 
 
-def verdict_words(answer: Answer, *, search_ms: float, limit_ms: float, method: Method) -> str:
+def verdict_words(answer: ClipAnswer, *, search_ms: float, limit_ms: float, method: Method) -> str:
     """The one sentence people read. ``limit_ms``: up to where an offset counts as in sync."""
     if answer.judged == 0 or answer.offset_ms is None:
         return f"nothing can be said: {_why_nothing(answer)}"
@@ -83,7 +83,7 @@ def verdict_words(answer: Answer, *, search_ms: float, limit_ms: float, method: 
     return f"{words}, sure ({answer.confidence:.2f}), {_from(answer)}"
 
 
-def _from(answer: Answer) -> str:
+def _from(answer: ClipAnswer) -> str:
     return f"from {answer.agreeing} of {answer.judged} window{'s' if answer.judged != 1 else ''}"
 
 
@@ -91,7 +91,7 @@ def _wider(search_ms: float) -> float:
     return 2 * search_ms
 
 
-def _changing(answer: Answer, limit_ms: float) -> str:
+def _changing(answer: ClipAnswer, limit_ms: float) -> str:
     first, last = answer.parts[0], answer.parts[-1]
     ends = f"{_short(first.from_offset_ms)} to {_short(last.to_offset_ms)}"
     fine = all(part.worst_ms <= limit_ms for part in answer.parts)
@@ -106,7 +106,7 @@ def _changing(answer: Answer, limit_ms: float) -> str:
     return f"{head} changes {len(answer.parts) - 1} times, {sure}: {'; '.join(map(_part_words, answer.parts))}"
 
 
-def _part_words(part: Part) -> str:
+def _part_words(part: OffsetPart) -> str:
     return f"{_short(part.from_offset_ms)} from {time_words(part.start_ms)}"
 
 
@@ -117,7 +117,7 @@ def _short(offset_ms: float) -> str:
     return f"voice {round(abs(offset_ms))} ms {'ahead' if offset_ms > 0 else 'behind'}"
 
 
-def _why_nothing(answer: Answer) -> str:
+def _why_nothing(answer: ClipAnswer) -> str:
     """By what most windows lacked."""
     if not answer.left_out:
         return "the clip has no whole window"

@@ -2,7 +2,7 @@
 
 Every picture and every sample lies where its own time stamp says, so an offset that exists only in the stamps is kept:
 a shifted PTS, an edit list, the priming samples of AAC, a stream that starts late. Holes in the sound become silence.
-Time 0 is the earliest start of the two streams. What cannot be decoded is skipped and counted in `Clip.troubles`; where
+Time 0 is the earliest start of the two streams. What cannot be decoded is skipped and counted in its `troubles`; where
 the stamps begin again or jump by more than ten minutes the clip ends, and that is counted too.
 """
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from avsync.errors import InputError
 from avsync.scorer.tracking.read_ahead import ahead
-from avsync.scorer.tracking.sound_placing import Pcm, Placer, Sound
+from avsync.scorer.tracking.sound_placing import Pcm, Placer, SoundPiece
 from avsync.units import NS_PER_S
 
 Rgb = NDArray[np.uint8]
@@ -80,7 +80,7 @@ class Troubles:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class MediaClip:
     """A clip that has pictures and sound. Each call of `pictures`, `sound` or `together` reads the file anew."""
 
     file: str
@@ -102,16 +102,16 @@ class Clip:
         """Pictures in rising time. Raises ``InputError`` where not one can be decoded."""
         return _pictures(self)
 
-    def sound(self) -> Iterator[Sound]:
+    def sound(self) -> Iterator[SoundPiece]:
         """Mono 16 kHz int16 without a gap: each piece begins where the one before ended."""
         return _sound(self)
 
-    def together(self) -> Generator[Picture | Sound, None, None]:
+    def together(self) -> Generator[Picture | SoundPiece, None, None]:
         """Both in the order of time, decoded ahead in two threads."""
         return _together(ahead(self.pictures(), PICTURES_AHEAD), ahead(self.sound(), SOUND_AHEAD))
 
 
-def open_clip(path: str | Path) -> Clip:
+def open_clip(path: str | Path) -> MediaClip:
     """Looks at a file. Raises ``InputError`` where it is no clip with pictures and sound."""
     file = str(path)
     with closing(_open(file)) as container:
@@ -131,7 +131,7 @@ def open_clip(path: str | Path) -> Clip:
         aspect = _pixel_aspect(video)
         upright = _first_size(file, video, aspect)
         starts = [_ns(s.start_time, s.time_base) for s in (video, audio) if s.start_time is not None and s.time_base]
-        return Clip(
+        return MediaClip(
             file=file,
             width=upright[0],
             height=upright[1],
@@ -143,7 +143,7 @@ def open_clip(path: str | Path) -> Clip:
         )
 
 
-def whole_sound(clip: Clip, *, progress: Callable[[int], None] | None = None) -> tuple[Pcm, int]:
+def whole_sound(clip: MediaClip, *, progress: Callable[[int], None] | None = None) -> tuple[Pcm, int]:
     """All of a clip's sound: int16 (n,) at 16 kHz and the time of its first sample, ns.
 
     `progress` is told the time reached. Raises ``InputError`` above `WHOLE_SOUND_MAX_S`: longer clips are streamed.
@@ -162,8 +162,8 @@ def whole_sound(clip: Clip, *, progress: Callable[[int], None] | None = None) ->
 
 
 def _together(
-    pictures: Generator[Picture, None, None], sound: Generator[Sound, None, None]
-) -> Generator[Picture | Sound, None, None]:
+    pictures: Generator[Picture, None, None], sound: Generator[SoundPiece, None, None]
+) -> Generator[Picture | SoundPiece, None, None]:
     with closing(pictures), closing(sound):
         picture, piece = next(pictures, None), next(sound, None)
         while picture is not None or piece is not None:
@@ -175,7 +175,7 @@ def _together(
                 picture = next(pictures, None)
 
 
-def _pictures(clip: Clip) -> Iterator[Picture]:
+def _pictures(clip: MediaClip) -> Iterator[Picture]:
     troubles = clip.troubles
     last_ns: int | None = None
     step_ns = round(NS_PER_S / clip.fps) if clip.fps else 40_000_000
@@ -201,7 +201,7 @@ def _pictures(clip: Clip) -> Iterator[Picture]:
         raise InputError("not one picture could be decoded", file=clip.file, remedy="encode the clip again")
 
 
-def _sound(clip: Clip) -> Iterator[Sound]:
+def _sound(clip: MediaClip) -> Iterator[SoundPiece]:
     troubles = clip.troubles
     placer = Placer()
     repeats = 0
@@ -230,7 +230,7 @@ def _sound(clip: Clip) -> Iterator[Sound]:
         raise InputError("not one piece of its sound could be decoded", file=clip.file, remedy="encode the clip again")
 
 
-def _frames(clip: Clip, kind: str) -> Iterator[Any]:
+def _frames(clip: MediaClip, kind: str) -> Iterator[Any]:
     """The decoded frames of one stream, None for a packet that gave none; undecodable ones are skipped and counted."""
     troubles = clip.troubles
     with closing(_open(clip.file)) as container:
@@ -334,7 +334,7 @@ def _audio(container: Any) -> Any:
     return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
 
 
-def _time_ns(frame: Any, clip: Clip) -> int | None:
+def _time_ns(frame: Any, clip: MediaClip) -> int | None:
     if frame.pts is None or not frame.time_base:
         return None
     return _ns(frame.pts, frame.time_base) - clip.start_ns

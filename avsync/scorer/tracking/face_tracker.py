@@ -35,7 +35,7 @@ SEARCH_EAGER: Final = 3
 """Searches in a row, one a picture, before a scene is taken for empty."""
 
 
-class Face(NamedTuple):
+class FaceLandmarks(NamedTuple):
     """One face in one picture. landmarks: float32 (468, 2) in pixels of the full picture."""
 
     number: int
@@ -68,13 +68,13 @@ class FaceTracker:
         self._faces_max = faces_max
         self._finder: Finder = finder or FaceFinder()
         self._mesh: Mesh = mesh or FaceMesh()
-        self._followed: list[Face] = []
+        self._followed: list[FaceLandmarks] = []
         self._lost: list[tuple[int, Box]] = []  # the last one at the end
         self._next_number = 1
         self._until_search = 0
         self._empty_searches = 0
 
-    def track(self, picture: Rgb) -> tuple[Face, ...]:
+    def track(self, picture: Rgb) -> tuple[FaceLandmarks, ...]:
         """picture: uint8 (H, W, 3) RGB. Returns the faces in it, in the order of their numbers."""
         before = self._followed
         self._followed = self._follow(picture, before)
@@ -84,8 +84,8 @@ class FaceTracker:
         self._followed.sort(key=lambda face: face.number)
         return tuple(self._followed)
 
-    def _follow(self, picture: Rgb, faces: list[Face]) -> list[Face]:
-        kept: list[Face] = []
+    def _follow(self, picture: Rgb, faces: list[FaceLandmarks]) -> list[FaceLandmarks]:
+        kept: list[FaceLandmarks] = []
         for face in faces:
             old = box_of(face.landmarks)
             meshed = self._mesh(picture, next_square(face.landmarks))
@@ -95,7 +95,7 @@ class FaceTracker:
             if meshed.presence < PRESENCE_MIN or far or twice:
                 self._lost = [*self._lost, (face.number, old)][-REMEMBERED_MAX:]
             else:
-                kept.append(Face(face.number, meshed.landmarks, meshed.presence))
+                kept.append(FaceLandmarks(face.number, meshed.landmarks, meshed.presence))
         return kept
 
     def _search(self, picture: Rgb) -> None:
@@ -111,7 +111,7 @@ class FaceTracker:
             if meshed is not None and all(overlap(box_of(meshed.landmarks), other) < SAME_PLACE for other in taken):
                 fresh.append(meshed)
         for meshed in sorted(fresh, key=lambda face: float(face.landmarks[:, 0].min())):
-            self._followed.append(Face(self._number_for(box_of(meshed.landmarks)), *meshed))
+            self._followed.append(FaceLandmarks(self._number_for(box_of(meshed.landmarks)), *meshed))
         self._empty_searches = 0 if self._followed else self._empty_searches + 1
         if self._followed:
             self._until_search = SEARCH_EVERY

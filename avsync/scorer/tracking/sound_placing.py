@@ -32,7 +32,7 @@ PIECE_SAMPLES: Final = SAMPLE_RATE_HZ // 10
 SILENCE_PIECE_SAMPLES: Final = SAMPLE_RATE_HZ * 10
 
 
-class Sound(NamedTuple):
+class SoundPiece(NamedTuple):
     """Mono 16 kHz: when the first sample is heard, ns since the clip's start; pcm: int16 (n,)."""
 
     pts_ns: int
@@ -40,7 +40,7 @@ class Sound(NamedTuple):
 
 
 class Placer:
-    """Push decoded frames in the order of the file; take gapless `Sound`."""
+    """Push decoded frames in the order of the file; take a gapless row of `SoundPiece`."""
 
     def __init__(self) -> None:
         self.silent_samples = 0
@@ -69,7 +69,7 @@ class Placer:
             return False
         return at_ns + ticks_to_ns(frame.samples, frame.sample_rate) <= end_ns - HOLE_NS
 
-    def push(self, frame: av.AudioFrame, at_ns: int | None, *, exactly: bool = False) -> Iterator[Sound]:
+    def push(self, frame: av.AudioFrame, at_ns: int | None, *, exactly: bool = False) -> Iterator[SoundPiece]:
         """One decoded frame and its time (None: it follows on). `exactly`: trust the stamp, something was lost."""
         form = (frame.sample_rate, frame.layout.name, frame.format.name)
         expected_ns = self.end_ns
@@ -90,7 +90,7 @@ class Placer:
         self._take(self._resample(frame))
         yield from self._hand_out(PIECE_SAMPLES)
 
-    def flush(self) -> Iterator[Sound]:
+    def flush(self) -> Iterator[SoundPiece]:
         if self._origin_ns is not None:
             self._end_segment()
             yield from self._hand_out()
@@ -124,7 +124,7 @@ class Placer:
             if len(kept):
                 self._waiting.append(kept)
 
-    def _fill_until(self, at_ns: int) -> Iterator[Sound]:
+    def _fill_until(self, at_ns: int) -> Iterator[SoundPiece]:
         missing = self._position(at_ns) - self._given
         if missing <= 0:
             return
@@ -143,13 +143,13 @@ class Placer:
             self._waiting_samples += len(pcm) - cut
             self._given += len(pcm) - cut
 
-    def _hand_out(self, at_least: int = 1) -> Iterator[Sound]:
+    def _hand_out(self, at_least: int = 1) -> Iterator[SoundPiece]:
         if self._waiting_samples < at_least or self._origin_ns is None:
             return
         pcm = np.concatenate(self._waiting)
         first = self._given - self._waiting_samples
         self._waiting, self._waiting_samples = [], 0
-        yield Sound(self._origin_ns + ticks_to_ns(first, SAMPLE_RATE_HZ), pcm)
+        yield SoundPiece(self._origin_ns + ticks_to_ns(first, SAMPLE_RATE_HZ), pcm)
 
     def _position(self, at_ns: int) -> int:
         """Samples from the origin to a time."""

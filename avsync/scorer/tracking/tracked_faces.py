@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from avsync.errors import InputError
 from avsync.scorer.features.cells import Floats
-from avsync.scorer.tracking.clip_reader import Clip, Picture
+from avsync.scorer.tracking.clip_reader import MediaClip, Picture
 from avsync.scorer.tracking.face_mesh import POINTS
 from avsync.scorer.tracking.face_tracker import FaceTracker
 from avsync.scorer.tracking.mouth_crops import CROP_SIZE, mouth_crop
 from avsync.scorer.tracking.read_ahead import ahead
-from avsync.scorer.tracking.sound_placing import Pcm, Sound
+from avsync.scorer.tracking.sound_placing import Pcm, SoundPiece
 from avsync.scorer.tracking.warp import Rgb
 
 TRACKED_AHEAD: Final = 200
@@ -49,8 +49,8 @@ Change = Callable[[Picture], Picture]
 
 
 def follow(
-    clip: Clip, *, tracker: FaceTracker | None = None, change: Change | None = None
-) -> Generator[Sound | PictureFaces, None, None]:
+    clip: MediaClip, *, tracker: FaceTracker | None = None, change: Change | None = None
+) -> Generator[SoundPiece | PictureFaces, None, None]:
     """A clip's sound and seen faces, in the order of time, in bounded memory.
 
     `change` is applied to every picture before the tracker sees it (studies of spoiled pictures). Raises
@@ -59,7 +59,7 @@ def follow(
     return ahead(_follow(clip, tracker or FaceTracker(), change), TRACKED_AHEAD)
 
 
-def _follow(clip: Clip, tracker: FaceTracker, change: Change | None) -> Iterator[Sound | PictureFaces]:
+def _follow(clip: MediaClip, tracker: FaceTracker, change: Change | None) -> Iterator[SoundPiece | PictureFaces]:
     with closing(clip.together()) as units:
         for unit in units:
             yield _observe(unit if change is None else change(unit), tracker) if isinstance(unit, Picture) else unit
@@ -95,7 +95,7 @@ class TrackedFace:
 class TrackedClip:
     """A whole clip in memory. pts_ns: int64 (T,); pcm: int16 16 kHz mono, its first sample at `pcm_start_ns`."""
 
-    clip: Clip
+    clip: MediaClip
     pts_ns: NDArray[np.int64]
     faces: tuple[TrackedFace, ...]
     """The one seen most often first."""
@@ -104,7 +104,7 @@ class TrackedClip:
 
 
 def track_clip(
-    clip: Clip,
+    clip: MediaClip,
     *,
     tracker: FaceTracker | None = None,
     change: Change | None = None,
@@ -115,12 +115,12 @@ def track_clip(
     Raises ``InputError`` where the clip does not fit into memory (`IN_MEMORY_MAX`).
     """
     times: list[int] = []
-    pieces: list[Sound] = []
+    pieces: list[SoundPiece] = []
     found: dict[int, list[tuple[int, FaceObservation]]] = {}
     held = 0
     with closing(follow(clip, tracker=tracker, change=change)) as units:
         for unit in units:
-            if isinstance(unit, Sound):
+            if isinstance(unit, SoundPiece):
                 pieces.append(unit)
                 continue
             for face in unit.faces:

@@ -27,7 +27,7 @@ from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
 from avsync.scorer.nets.torch_networks import arrays_of, modules_of
 from avsync.scorer.nets.weight_files import Arrays, save_weights, shipped
 from avsync.scorer.signal import Method
-from avsync.scorer.training.examples import Clip, Sampler
+from avsync.scorer.training.examples import Sampler, TrainingClip
 from avsync.scorer.training.fit import Pair, Recipe, fit
 from avsync.scorer.training.progress import Progress
 
@@ -125,14 +125,14 @@ def estimated_offset_ms(backend: NetBackend, footage: Footage) -> float | None:
     return None if peak is None or peak.at_edge else peak.offset_ms
 
 
-def example_of(ensemble: Ensemble, net: str, clip: Own) -> Clip:
+def example_of(ensemble: Ensemble, net: str, clip: Own) -> TrainingClip:
     """A clip as the training sees it: lip values in sync with the sound, cell by cell."""
     footage = clip.footage
     sound = sound_of(footage.pcm, footage.pcm_start_ns, clip.truth_ms)
     lips = lips_of(footage, backend_of(net, ensemble))
     cells, seen = on_grid(lips.features.start_ns, lips.features.values, sound.first, sound.cells, end_ns=lips.end_ns)
     mel = sound.features.mel[: sound.cells * MEL_PER_CELL].astype(np.float16)
-    return Clip(cells, seen, mel, speech_cells(sound) & seen)
+    return TrainingClip(cells, seen, mel, speech_cells(sound) & seen)
 
 
 def backend_of(net: str, ensemble: Ensemble) -> NetBackend:
@@ -143,7 +143,7 @@ def backend_of(net: str, ensemble: Ensemble) -> NetBackend:
     )
 
 
-def bent(base: Ensemble, examples: Sequence[Clip], recipe: Recipe, seed: int, device: str) -> Arrays:
+def bent(base: Ensemble, examples: Sequence[TrainingClip], recipe: Recipe, seed: int, device: str) -> Arrays:
     """The ensemble's weights after some more steps on these examples; what reads mouths stays as it is."""
     nets = modules_of(base.arrays, base.header)
     torch.manual_seed(seed)
@@ -157,7 +157,7 @@ def left_out(
     net: str,
     base: Ensemble,
     clips: Sequence[Own],
-    examples: Sequence[Clip],
+    examples: Sequence[TrainingClip],
     recipe: Recipe,
     seed: int,
     device: str,

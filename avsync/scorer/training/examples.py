@@ -37,7 +37,7 @@ SPOKEN_DB: Final = 25.0
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class TrainingClip:
     """cells: float32 (N, F), seen: bool (N,), mel: float16 (2 N, 40), spoken: bool (N,)."""
 
     cells: Floats
@@ -68,7 +68,7 @@ def make_voice(seed: int, index: int, others: Sequence[Floats] = ()) -> Training
     return TrainingVoice(spoken, log_mel(pcm).astype(np.float16))
 
 
-def make_clip(voice: TrainingVoice, random: np.random.Generator) -> Clip:
+def make_clip(voice: TrainingVoice, random: np.random.Generator) -> TrainingClip:
     """A voice, said by some mouth and measured by some tracker."""
     spoken = voice.spoken
     track = mouth_track(spoken.phonemes, spoken.duration_s, random, level_db=spoken.level_db)
@@ -76,10 +76,10 @@ def make_clip(voice: TrainingVoice, random: np.random.Generator) -> Clip:
     count = min(len(voice.mel) // MEL_PER_CELL, len(track.values) * CELLS_PER_S // TRACK_HZ)
     cells, seen = on_grid(times_ns, values, 0, count)
     loud = spoken.level_db > np.percentile(spoken.level_db, 95) - SPOKEN_DB
-    return Clip(cells, seen, voice.mel[: count * MEL_PER_CELL], np.resize(loud[::MEL_PER_CELL], count))
+    return TrainingClip(cells, seen, voice.mel[: count * MEL_PER_CELL], np.resize(loud[::MEL_PER_CELL], count))
 
 
-def usual_spread(clips: Sequence[Clip]) -> Floats:
+def usual_spread(clips: Sequence[TrainingClip]) -> Floats:
     """The middle of the clips' spreads of their lip values: (F,)."""
     return np.asarray(np.median([clip.cells[clip.seen].std(axis=0) for clip in clips], axis=0), np.float32)
 
@@ -92,7 +92,9 @@ def substream(seed: int, index: int, cause: str) -> np.random.Generator:
 class Sampler:
     """Draws batches from a pool; the same seed gives the same batches."""
 
-    def __init__(self, clips: Sequence[Clip], usual_spread: Floats, seed: int, *, strength: float = 1.0) -> None:
+    def __init__(
+        self, clips: Sequence[TrainingClip], usual_spread: Floats, seed: int, *, strength: float = 1.0
+    ) -> None:
         self._clips, self._spread, self._strength = clips, usual_spread, strength
         self._random = np.random.default_rng([seed, 0xBA7C])
         self._torch = torch.Generator().manual_seed(seed)
@@ -171,7 +173,7 @@ def other_tract(mel: Tensor, most_bands: float, make: torch.Generator) -> Tensor
     return mel[pick, below] * (1 - part) + mel[pick, below + 1] * part
 
 
-def _inputs(clip: Clip, start: int, n: int, past: int, ahead: int, spread: Floats) -> tuple[Floats, Floats]:
+def _inputs(clip: TrainingClip, start: int, n: int, past: int, ahead: int, spread: Floats) -> tuple[Floats, Floats]:
     first, last = max(0, start - past), min(len(clip.cells), start + n + ahead)
     lips = normal_lips(clip.cells[first:last], clip.seen[first:last], spread)
     sound_first, sound_last = max(0, first - LAG_CELLS), min(len(clip.cells), last + LAG_CELLS)

@@ -20,7 +20,15 @@ from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
 from avsync.scorer.nets.torch_networks import arrays_of
 from avsync.scorer.nets.weight_files import Arrays
-from avsync.scorer.training.examples import Clip, Sampler, TrainingVoice, make_clip, make_voice, substream, usual_spread
+from avsync.scorer.training.examples import (
+    Sampler,
+    TrainingClip,
+    TrainingVoice,
+    make_clip,
+    make_voice,
+    substream,
+    usual_spread,
+)
 from avsync.scorer.training.fit import Pair, Recipe, fit, merged
 from avsync.scorer.training.progress import Progress
 
@@ -115,7 +123,7 @@ def _member(
     return fit(pair, Sampler(clips, spread, own).batch, recipe.pair, seed=own, device=device, every=50, on_step=tell)
 
 
-def _clips(voices: Sequence[TrainingVoice], seed: int, member: int) -> list[Clip]:
+def _clips(voices: Sequence[TrainingVoice], seed: int, member: int) -> list[TrainingClip]:
     return [make_clip(each, substream(seed, index, f"mouth {member}")) for index, each in enumerate(voices)]
 
 

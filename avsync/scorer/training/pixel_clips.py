@@ -18,7 +18,7 @@ from avsync.scorer.features.grid import on_grid
 from avsync.scorer.nets.torch_mouth_network import MouthNet
 from avsync.scorer.synthetic.mouths import TRACK_HZ, mouth_track
 from avsync.scorer.synthetic.renderer import at_pictures, render
-from avsync.scorer.training.examples import SPOKEN_DB, Clip, TrainingVoice, substream
+from avsync.scorer.training.examples import SPOKEN_DB, TrainingClip, TrainingVoice, substream
 
 RATES: Final = (25.0, 25.0, 25.0, 24.0, 30.0, 30.0, 50.0)
 LONGEST_S: Final = 7.0
@@ -75,7 +75,7 @@ def _film(voice: TrainingVoice, track: Floats, random: np.random.Generator) -> F
     return Film(times_ns, grey, voice.mel[: cells * MEL_PER_CELL], np.resize(loud[::MEL_PER_CELL], cells))
 
 
-def clips_of(net: MouthNet, films: Sequence[Film], *, device: str = "cpu") -> list[Clip]:
+def clips_of(net: MouthNet, films: Sequence[Film], *, device: str = "cpu") -> list[TrainingClip]:
     """What a MouthNet reads off the films, and off their mirror images: twice as many clips as films."""
     clips = []
     net = net.to(device).eval()
@@ -88,5 +88,5 @@ def clips_of(net: MouthNet, films: Sequence[Film], *, device: str = "cpu") -> li
             cells, seen = on_grid(
                 film.times_ns, values, 0, len(film.spoken), end_ns=max(end_ns, int(film.times_ns[-1]))
             )
-            clips.append(Clip(cells, seen, film.mel, film.spoken))
+            clips.append(TrainingClip(cells, seen, film.mel, film.spoken))
     return clips

@@ -22,7 +22,7 @@ from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
 from avsync.scorer.nets.torch_mouth_network import MouthNet, packed
 from avsync.scorer.nets.torch_networks import arrays_of
 from avsync.scorer.nets.weight_files import Arrays
-from avsync.scorer.training.examples import Clip, Sampler, TrainingVoice, usual_spread
+from avsync.scorer.training.examples import Sampler, TrainingClip, TrainingVoice, usual_spread
 from avsync.scorer.training.fit import Pair, Recipe, fit
 from avsync.scorer.training.pixel_clips import clips_of, film_pool, tracks_of
 from avsync.scorer.training.pixel_mouth import MouthRecipe, fit_mouths
@@ -93,7 +93,7 @@ def _agree(
     index: int,
     seed: int,
     mouth: MouthNet,
-    clips: Sequence[Clip],
+    clips: Sequence[TrainingClip],
     recipe: PixelRecipe,
     device: str,
     progress: Progress,

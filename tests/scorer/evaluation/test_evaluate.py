@@ -19,7 +19,14 @@ from avsync.scorer.evaluation import evaluate as evaluation
 from avsync.scorer.evaluation.card import BEGIN, END, card
 from avsync.scorer.evaluation.clips import Tracked, spoiled, tracked
 from avsync.scorer.evaluation.command import add_evaluate_arguments, run_evaluate
-from avsync.scorer.evaluation.evaluate import ClipAnswers, Contender, Plan, evaluate, evaluate_clip, partners
+from avsync.scorer.evaluation.evaluate import (
+    Contender,
+    EvaluatedClip,
+    EvaluationPlan,
+    evaluate,
+    evaluate_clip,
+    partners,
+)
 from avsync.scorer.evaluation.numbers import chosen, right
 from avsync.scorer.evaluation.protocol import (
     MODES,
@@ -135,7 +142,7 @@ def test_a_process_of_the_evaluation_keeps_to_one_thread() -> None:
 def test_a_long_clip_is_answered_in_portions(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     from avsync.scorer.evaluation.speakers import read_manifest
 
-    plan = Plan((Contender("geometry", "geometry"),), ("noise_10_db", "60"))
+    plan = EvaluationPlan((Contender("geometry", "geometry"),), ("noise_10_db", "60"))
     whole = evaluate_clip(0, read_manifest(folder), plan)
     monkeypatch.setattr(evaluation, "PORTION", 3)  # 12, 10 and 6 windows: one is left over
     parts = evaluate_clip(0, read_manifest(folder), plan)
@@ -152,7 +159,7 @@ def test_a_spoiled_clip_meets_its_own_sound_and_pictures(monkeypatch: pytest.Mon
     blind = blind._replace(landmarks=np.full_like(blind.landmarks, np.nan))
     monkeypatch.setattr(evaluation, "spoiled", lambda path, clean, name, cache: blind)
     monkeypatch.setitem(evaluation.SOUND_CONDITIONS, "noise_10_db", lambda pcm: np.zeros_like(pcm))
-    plan = Plan((Contender("geometry", "geometry"),), ("jpeg_10", "noise_10_db", "30"))
+    plan = EvaluationPlan((Contender("geometry", "geometry"),), ("jpeg_10", "noise_10_db", "30"))
     done = evaluate_clip(0, read_manifest(folder), plan)
     rights = {
         answers.condition: right(chosen(answers.trials, window_ms=1000)).mean()
@@ -186,7 +193,7 @@ def test_seeds_stand_beside_the_shipped_weights_and_do_not_count_for_the_floor(f
     from avsync.scorer.evaluation.speakers import read_manifest
 
     entries = read_manifest(folder)
-    plan = Plan(
+    plan = EvaluationPlan(
         (Contender("geometry", "geometry"), Contender("geometry", "geometry seed 1", (("geometry", Path("x")),)))
     )
     done = list(evaluate(entries, plan, jobs=1))
@@ -225,12 +232,12 @@ class CalledFace:
     """In place of the tracker: one face where the picture is bright, at a place that says how bright."""
 
     def track(self, picture: np.ndarray) -> tuple[object, ...]:  # type: ignore[type-arg]
-        from avsync.scorer.tracking.face_tracker import Face
+        from avsync.scorer.tracking.face_tracker import FaceLandmarks
 
         level = float(picture.mean())
         points = np.random.default_rng(9).uniform(20, 60, (468, 2)).astype(np.float32) + level / 100
-        small = Face(2, points * 0.2, 1.0)
-        return (Face(1, points, 1.0), small) if level > 60 else (small,) if level > 40 else ()
+        small = FaceLandmarks(2, points * 0.2, 1.0)
+        return (FaceLandmarks(1, points, 1.0), small) if level > 60 else (small,) if level > 40 else ()
 
 
 @pytest.fixture
@@ -309,7 +316,7 @@ def test_evaluating_a_clip_without_a_face_says_so(clip_file: Path, monkeypatch: 
 
     monkeypatch.setattr(tracked_faces, "FaceTracker", Nobody)
     entry = ClipEntry(clip_file, "Eve", "development", 0.0)
-    done: ClipAnswers = evaluate_clip(0, [entry], Plan((Contender("geometry", "geometry"),)))
+    done: EvaluatedClip = evaluate_clip(0, [entry], EvaluationPlan((Contender("geometry", "geometry"),)))
     assert "no face" in done.left_out and not done.answers
 
 
@@ -378,7 +385,7 @@ def test_three_trainings_are_averaged_each_method_by_itself(folder: Path, monkey
     seeds = [Contender(m, f"{m} {n}", ((m, Path(n)),)) for m in ("geometry", "pixels") for n in ("a", "b", "c")]
     blind = {"geometry b", "pixels a", "pixels b", "pixels c"}
     monkeypatch.setattr(evaluation, "backend_of", lambda one: Late() if one.label in blind else Opening())
-    plan = Plan((Contender("geometry", "geometry"), *seeds), modes=("stream",), strangers=False)
+    plan = EvaluationPlan((Contender("geometry", "geometry"), *seeds), modes=("stream",), strangers=False)
     found = summary(list(evaluate(read_manifest(folder), plan)), plan)
     mixed, alike = (
         row

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("numpy")
 pytest.importorskip("rich")
 
-from avsync.scorer.calibration import Curve
+from avsync.scorer.calibration import ConfidenceCurve
 from avsync.scorer.evaluation.degrade import RATES, at_rate
 from avsync.scorer.evaluation.numbers import accuracy, bias, chosen, confidences, coverage, reliability, right, sure
 from avsync.scorer.evaluation.protocol import (
@@ -185,7 +185,7 @@ def test_a_window_without_a_face_is_wrong_not_left_out() -> None:
     clean, blind = (trials_of(backend, lips_of(one, backend), sound, windows, mode="stream") for one in (clip, lost))
     assert len(clean) == len(blind)
     assert accuracy(blind).pooled_pct == 0.0
-    assert not confidences(blind, Curve("geometry", most=1.0)).any()
+    assert not confidences(blind, ConfidenceCurve("geometry", most=1.0)).any()
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -226,7 +226,7 @@ def test_bias_is_a_median_over_clips_not_over_windows() -> None:
 
 def test_confidence_is_what_the_product_says() -> None:
     """The formula for arrays against `signal_of` for one answer."""
-    curve = Curve("geometry", most=1.0, unrelated_peak=0.15, unrelated_margin=0.05)
+    curve = ConfidenceCurve("geometry", most=1.0, unrelated_peak=0.15, unrelated_margin=0.05)
     chance = np.random.default_rng(0)
     offsets_ms = search_offsets()
     for _ in range(200):

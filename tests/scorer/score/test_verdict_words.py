@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avsync.scorer.matching.lag_search import Peak, search_offsets
-from avsync.scorer.score.clip_answer import Answer, answer_of
+from avsync.scorer.score.clip_answer import ClipAnswer, answer_of
 from avsync.scorer.score.evidence import Evidence
 from avsync.scorer.score.offset_changes import cheapest_path
 from avsync.scorer.score.verdict_words import offset_words, signed_words, time_words, verdict_words
@@ -38,12 +38,12 @@ def window(at_s: float, offset_ms: float | None, *, height: float = 0.5, noise: 
     return Evidence(1000 * at_s, 1000 * at_s + 1000, "uncertain", rho, 1.0)
 
 
-def said(offsets_ms: list[float | None], seed: int = 0, noise: float = 0.1) -> Answer:
+def said(offsets_ms: list[float | None], seed: int = 0, noise: float = 0.1) -> ClipAnswer:
     windows = [window(at_s, offset, seed=seed, noise=noise) for at_s, offset in enumerate(offsets_ms)]
     return answer_of(windows, LAGS_MS, judge)
 
 
-def words(answer: Answer) -> str:
+def words(answer: ClipAnswer) -> str:
     return verdict_words(answer, search_ms=200, limit_ms=40, method="fused")
 
 

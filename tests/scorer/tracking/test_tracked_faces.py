@@ -17,7 +17,7 @@ import numpy as np
 from avsync.errors import InputError
 from avsync.scorer.tracking import face_models, tracked_faces
 from avsync.scorer.tracking.clip_reader import Picture, open_clip, whole_sound
-from avsync.scorer.tracking.sound_placing import Sound
+from avsync.scorer.tracking.sound_placing import SoundPiece
 from avsync.scorer.tracking.tracked_faces import PictureFaces, follow, track_clip
 from tests.scorer.tracking.clip_story import make_clip
 from tests.scorer.tracking.drawn_face import draw_face, scene
@@ -36,12 +36,12 @@ class Everywhere:
 
 
 def _face(number: int, x: float):
-    from avsync.scorer.tracking.face_tracker import Face
+    from avsync.scorer.tracking.face_tracker import FaceLandmarks
 
     points = np.tile(np.array([x, 20], np.float32), (468, 1))
     points[[33, 133, 362, 263]] = [(x - 8, 15), (x - 3, 15), (x + 3, 15), (x + 8, 15)]
     points[[2, 98, 327]] = [(x, 22), (x - 2, 22), (x + 2, 22)]
-    return Face(number, points, 0.9)
+    return FaceLandmarks(number, points, 0.9)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_clip_is_followed_with_its_sound_in_the_order_of_time(clip) -> None:
     seen = [unit for unit in units if isinstance(unit, PictureFaces)]
     assert len(seen) == 75 and seen[0].faces[0].roi.shape == (96, 96, 3)
     pcm, _ = whole_sound(clip)
-    assert np.array_equal(np.concatenate([unit.pcm for unit in units if isinstance(unit, Sound)]), pcm)
+    assert np.array_equal(np.concatenate([unit.pcm for unit in units if isinstance(unit, SoundPiece)]), pcm)
 
 
 def test_who_stops_reading_leaves_no_thread_behind(clip) -> None:
