@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
-from avsync.scorer.backends.backend import Backend, sound_values_of
+from avsync.scorer.backends.backend import Backend
 from avsync.scorer.backends.load import load_backend
 from avsync.scorer.calibration import curve_of
 from avsync.scorer.features.cells import CELL_MS, CELL_SAMPLES
@@ -219,7 +219,7 @@ class LipSyncScorer:
             first = cell_at(int(pictures.start_ns[0]))
             cells = max(cell_at(end_ns) - first, 0)
             offsets_ms = self._offsets_ms(float(rate))
-            known = sound_features(*_needed(sound, first, cells, offsets_ms), describe=sound_values_of(backend))
+            known = sound_features(*_needed(sound, first, cells, offsets_ms), describe=backend.sound_values)
             if len(known.between(first, first + cells).mean) < SOUND_SHARE * cells:
                 measured = Measurement("bad_input", None, 0.0, 0.0, False)
             else:

@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
-from avsync.scorer.backends.backend import Backend, sound_values_of
+from avsync.scorer.backends.backend import Backend
 from avsync.scorer.calibration import ConfidenceCurve, curve_of
 from avsync.scorer.features.cells import CELL_MS, CELL_NS, Floats
 from avsync.scorer.features.geometry import LANDMARKS
@@ -207,7 +207,7 @@ class LipSyncStream:
         given = {name for name, value in (("rois", crops), ("landmarks", points)) if value is not None}
         backend = self._backend_for(frozenset(given))
         check_wants(backend.method, backend.wants, crops, points)
-        self._sound.describe = sound_values_of(backend)
+        self._sound.describe = backend.sound_values
         curve = self._given_curve if self._given_curve is not None else curve_of(backend.method)
         self._face = _Face(
             backend,

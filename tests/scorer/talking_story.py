@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from avsync.scorer.features.cells import MEL_PER_CELL, SAMPLE_RATE_HZ
 from avsync.scorer.features.geometry import LANDMARKS
+from avsync.scorer.features.log_mel import log_mel
 from avsync.scorer.features.normalising import normal_lips, normal_mel, with_context
 from avsync.scorer.signal import Method
 from avsync.units import ms, ticks_to_ns
@@ -121,6 +122,9 @@ class FakeBackend:
     def picture_values(self, rois: Array | None, landmarks: Array | None) -> Array:
         assert rois is not None
         return np.asarray(rois[:, 16:80, ::12, 0].reshape(len(rois), 64, 8).mean(axis=1), np.float32)
+
+    def sound_values(self, pcm: Array) -> Array:
+        return log_mel(pcm)
 
     def embed_lips(self, cells: Array, seen: Array, window: slice) -> Array:
         rows = with_context(normal_lips(cells, seen, np.ones(8, np.float32)), window, 7)

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
+from avsync.scorer.calibration import bias_ms_of
 from avsync.scorer.features.cells import MEL_PER_CELL, Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES, geometry
-from avsync.scorer.features.log_mel import HIGHEST_HZ, LOWEST_HZ, MEL_BANDS
+from avsync.scorer.features.log_mel import HIGHEST_HZ, LOWEST_HZ, MEL_BANDS, log_mel
 from avsync.scorer.signal import Method
 
 SPEECH_HZ: Final = (500.0, 3000.0)
@@ -41,8 +42,6 @@ class HeuristicBackend:
     """Either crops or landmarks will do."""
 
     def __init__(self, bias_ms: float | None = None) -> None:
-        from avsync.scorer.calibration import bias_ms_of
-
         self.bias_ms = bias_ms_of("heuristic") if bias_ms is None else bias_ms
 
     def picture_values(self, rois: NDArray[np.uint8] | None, landmarks: Floats | None) -> Floats:
@@ -52,6 +51,9 @@ class HeuristicBackend:
         if rois is None:
             raise UsageError("picture_values needs rois or landmarks")
         return darkness(rois)
+
+    def sound_values(self, pcm: Floats) -> Floats:
+        return log_mel(pcm)
 
     def embed_lips(self, cells: Floats, seen: NDArray[np.bool_], window: slice) -> Floats:
         """The values themselves, (n, 1)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,9 +188,6 @@ def at_rate(start_ns: NDArray[np.int64], end_ns: int, rate: str) -> tuple[NDArra
     shown = np.searchsorted(nearest, np.arange(len(slots)), side="right") - 1
     return slots, np.maximum(shown, 0)
 
-
-PictureCondition = Literal["low_light", "motion_blur", "occlusion", "jpeg_10", "small_face", "low_resolution"]
-SoundCondition = Literal["noise_10_db", "music"]
 
 PICTURE_CONDITIONS: Final[dict[str, Callable[[Picture, FacePosition, int], Picture]]] = {
     "low_light": low_light,

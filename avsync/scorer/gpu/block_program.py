@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from avsync.errors import UsageError
 from avsync.scorer.backends import envelopes
+from avsync.scorer.backends.learned import Ensemble, NetBackend
 from avsync.scorer.features import geometry, grid
 from avsync.scorer.features.cells import CELL_MS, CELL_NS, CELL_SAMPLES, HOP_SAMPLES, MEL_PER_CELL, Floats
 from avsync.scorer.features.log_mel import FFT_SAMPLES, POWER_FLOOR, WINDOW_SAMPLES, mel_filters
@@ -40,9 +41,6 @@ from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.nets.torch_mouth_network import TOGETHER
 from avsync.scorer.nets.torch_networks import modules_of
 from avsync.units import ticks_to_ns
-
-if TYPE_CHECKING:
-    from avsync.scorer.backends.learned import Ensemble, NetBackend
 
 TOLERANCE: Final = 2e-5
 """Of a correlation, in float32 on a CPU. With half precision it is 0.03 (mantissas: 2^-8 for bfloat16, 2^-11 for

@@ -127,8 +127,8 @@ def sound_features(
     """Sound from the start of a cell on; NaN marks samples that are no sound.
 
     pcm: (n,) float32. `before` and `after` of its cells are only there for the edges of the windows of analysis, and
-    are not part of the answer; what does not fill a cell at the end is left out. `describe`: the backend's, see
-    `backends.sound_values_of`.
+    are not part of the answer; what does not fill a cell at the end is left out. `describe`: the backend's
+    `sound_values`.
     """
     cells = len(pcm) // CELL_SAMPLES
     spoilt = np.isnan(pcm)

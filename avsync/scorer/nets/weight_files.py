@@ -29,13 +29,15 @@ def shipped(name: str) -> Path:
 
 
 def save_weights(path: Path, arrays: Arrays, header: dict[str, Any]) -> str:
-    """Write a file of weights; the same content gives the same bytes. Returns its sha256."""
+    """Write a file of weights; the same content gives the same bytes. Returns its sha256, noted where it is shipped."""
     packed = {name: np.asarray(value, np.float16) for name, value in sorted(arrays.items())}
     text = json.dumps({"format": FORMAT, **header}, sort_keys=True).encode()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, header=np.frombuffer(text, np.uint8), **packed)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(buffer.getvalue())
+    if path.parent == FOLDER:
+        _note_hashes()
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
@@ -64,7 +66,7 @@ def load_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, 
     return arrays, header
 
 
-def write_hashes() -> None:
+def _note_hashes() -> None:
     """Note the hashes of all shipped files, as sha256sum prints them."""
     lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in sorted(FOLDER.glob("*.npz"))]
     HASHES.write_text("\n".join(lines) + "\n")

@@ -47,9 +47,3 @@ def mouth_square(landmarks: Floats) -> Square:
 def mouth_crop(picture: Rgb, landmarks: Floats) -> Rgb:
     """picture: uint8 (H, W, 3) RGB; landmarks: float32 (468, 2) -> uint8 (96, 96, 3) RGB; black where NaN."""
     return cut_square(picture, mouth_square(landmarks), CROP_SIZE)
-
-
-def mouth_crops(pictures: Rgb, landmarks: Floats) -> Rgb:
-    """pictures: uint8 (T, H, W, 3) RGB; landmarks: float32 (T, 468, 2) -> uint8 (T, 96, 96, 3) RGB."""
-    crops = [mouth_crop(picture, points) for picture, points in zip(pictures, landmarks, strict=True)]
-    return np.stack(crops) if crops else np.zeros((0, CROP_SIZE, CROP_SIZE, 3), np.uint8)

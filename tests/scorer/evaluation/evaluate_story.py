@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from avsync.scorer.evaluation.protocol import Footage
 from avsync.scorer.features.cells import MEL_PER_CELL, Floats
+from avsync.scorer.features.log_mel import log_mel
 from avsync.scorer.signal import Method
 
 RATE = 16_000
@@ -49,6 +50,9 @@ class Opening:
     def picture_values(self, rois: NDArray[np.uint8] | None, landmarks: Floats | None) -> Floats:
         assert landmarks is not None
         return landmarks[:, 17, 1:2].copy()
+
+    def sound_values(self, pcm: Floats) -> Floats:
+        return log_mel(pcm)
 
     def embed_lips(self, cells: Floats, seen: NDArray[np.bool_], window: slice) -> Floats:
         return np.log(1 + np.maximum(cells[window] - cells.min(), 0))

@@ -9,7 +9,7 @@ import pytest
 
 from avsync.errors import InputError
 from avsync.scorer.nets import weight_files as module
-from avsync.scorer.nets.weight_files import load_weights, save_weights, write_hashes
+from avsync.scorer.nets.weight_files import load_weights, save_weights
 
 ARRAYS = {"lips.0.weight": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), "usual_spread": np.ones(2)}
 
@@ -69,8 +69,8 @@ def test_shipped_weights_must_be_the_noted_ones(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     monkeypatch.setattr(module, "HASHES", tmp_path / "SHA256SUMS")
     save_weights(tmp_path / "geometry.npz", ARRAYS, {})
-    write_hashes()
     load_weights(tmp_path / "geometry.npz")
-    save_weights(tmp_path / "geometry.npz", {"usual_spread": np.zeros(2)}, {})
+    save_weights(tmp_path / "elsewhere" / "other.npz", {"usual_spread": np.zeros(2)}, {})
+    (tmp_path / "elsewhere" / "other.npz").replace(tmp_path / "geometry.npz")
     with pytest.raises(InputError, match="SHA256SUMS"):
         load_weights(tmp_path / "geometry.npz")

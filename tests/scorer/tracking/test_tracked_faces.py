@@ -15,16 +15,12 @@ pytest.importorskip("cv2")
 import numpy as np
 
 from avsync.errors import InputError
-from avsync.scorer.tracking import face_models, tracked_faces
+from avsync.scorer.tracking import tracked_faces
 from avsync.scorer.tracking.clip_reader import Picture, open_clip, whole_sound
 from avsync.scorer.tracking.sound_placing import SoundPiece
 from avsync.scorer.tracking.tracked_faces import PictureFaces, follow, track_clip
 from tests.scorer.tracking.clip_story import make_clip
-from tests.scorer.tracking.drawn_face import draw_face, scene
-
-needs_models = pytest.mark.skipif(
-    not face_models.tracking_available(), reason="the face models are not installed: " + face_models.INSTALL
-)
+from tests.scorer.tracking.drawn_face import draw_face, needs_models, scene
 
 
 class Everywhere:

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from avsync.scorer.backends.learned import PIXELS_WEIGHT, read_ensemble
+from avsync.scorer.backends.learned import PIXELS_WEIGHT, normal_sound, read_ensemble
 from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.normalising import level_of, normal_lips, with_context
 from avsync.scorer.nets.architecture import ENCODER_CELLS, GREY_PX
@@ -211,7 +211,7 @@ def test_a_file_of_weights_answers_as_its_members_do(tmp_path):
         one = together[:, 5 * index : 5 * index + 5] * (3 / PIXELS_WEIGHT) ** 0.5  # all three weigh that together
         assert one == pytest.approx(expected, abs=0.03)
     mel = np.random.default_rng(6).normal(size=(60, 40)).astype(np.float32)
-    assert ensemble.embed_sound(mel, window).shape == (12, 15)
+    assert ensemble.embed_sound(mel, normal_sound(mel, window), window).shape == (12, 15)
 
 
 def test_the_whole_training_from_sound_to_weights(tmp_path):
