@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from avsync.scorer.features.geometry import LANDMARKS
 from avsync.scorer.synthetic.mouths import COLUMNS
-from avsync.scorer.tracking.crops import CROP_SPAN
+from avsync.scorer.tracking.mouth_crops import CROP_SPAN
 from sim.payload.payload import F32, ROI_PX, U8, Pictures
 
 EYE_PX = 100.0

@@ -169,7 +169,7 @@ def clear(drawn: Style) -> Style:
     """The same speaker, but clearly: nothing swallowed, and the mouth neither ahead of the sound nor behind it."""
     least = {name: max(getattr(drawn, name), bound) for name, bound in CLEARLY_LEAST.items()}
     most = {name: min(getattr(drawn, name), bound) for name, bound in CLEARLY_MOST.items()}
-    return replace(drawn, lead_s=dict.fromkeys(drawn.lead_s, LEAD_S), **least, **most)
+    return replace(drawn, anticipation_s=dict.fromkeys(drawn.anticipation_s, LEAD_S), **least, **most)
 
 
 def face_of(random: np.random.Generator, usual: F32) -> Face:

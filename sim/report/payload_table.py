@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from avsync.errors import InputError
-from avsync.scorer.nets.weights import HASHES
+from avsync.scorer.nets.weight_files import HASHES
 from sim.payload.scorer_at_viewer import frame_ms
 from sim.payload.speech import check_installed
 from sim.report.markdown import fenced, table
