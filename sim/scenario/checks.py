@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sim.network.presets import PRESETS
 from sim.scenario.errors import nearest
 from sim.scenario.metric_names import GUARDS, SCORED, base_name
-from sim.scenario.network import Leg
+from sim.scenario.network import LegSpec
 from sim.scenario.source import TAIL_S
 from sim.scenario.steps import ClockStep, Sleep, step_end_s, step_leg
 from sim.scenario.types import shown
@@ -95,7 +95,7 @@ def _bridge(scenario: Scenario) -> Iterator[Problem]:
     if scenario.topology == "provider_bridge":
         return
     remedy = "add 'topology: provider_bridge'"
-    if scenario.network.to_bridge != Leg():
+    if scenario.network.to_bridge != LegSpec():
         yield Problem(("network", "to_bridge"), "there is no bridge in topology local_encode", remedy, on_key=True)
     if scenario.clocks.bridge.ppm:
         yield Problem(("clocks", "bridge"), "there is no bridge in topology local_encode", remedy, on_key=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sim.scenario.types import MAX_DURATION_S, Count, FileName, Kbps, Ms, Part, Ppm, Share, SomeMs, Words, bad
+from sim.scenario.types import MAX_DURATION_S, Count, FileName, Kbps, Ms, Ppm, Share, SomeMs, SpecPart, Words, bad
 
 Burst = Annotated[float, Field(strict=True, ge=1, le=100_000, allow_inf_nan=False)]
 Correlation = Annotated[float, Field(strict=True, ge=0, le=0.99, allow_inf_nan=False)]
@@ -25,7 +25,7 @@ def check_burst(loss: float | None, burst: float | None) -> None:
         raise bad(f"burst must be at least {shortest:.3g} where loss is {loss:g}", "make it longer", key="burst")
 
 
-class Clock(Part):
+class Clock(SpecPart):
     """An oscillator that is not perfect."""
 
     ppm: Ppm = 0.0
@@ -41,7 +41,7 @@ class ProviderClock(Clock):
     """The pictures' stamps run this much fast; the pictures themselves do not."""
 
 
-class Clocks(Part):
+class Clocks(SpecPart):
     """Everyone's oscillator against true time."""
 
     provider: ProviderClock = ProviderClock()
@@ -52,7 +52,7 @@ class Clocks(Part):
     """The viewer's host."""
 
 
-class Hold(Part):
+class Hold(SpecPart):
     """Now and then everything is held, and then let go at once: what mobile networks do."""
 
     every_s: Annotated[float, Field(strict=True, ge=0.01, le=MAX_DURATION_S, allow_inf_nan=False)]
@@ -68,7 +68,7 @@ class Hold(Part):
         return self
 
 
-class RtpStart(Part):
+class RtpStart(SpecPart):
     """Where the counters start: close below a wrap, to see it happen."""
 
     audio_rtp: Annotated[int, Field(strict=True, ge=0, lt=1 << 32)] | None = None
@@ -79,7 +79,7 @@ class RtpStart(Part):
     """First sequence number of both; null: by chance."""
 
 
-class Leg(Part):
+class LegSpec(SpecPart):
     """One direction of one connection. null: what the preset says, or none of it without a preset."""
 
     preset: Words | None = None
@@ -145,10 +145,10 @@ _NUMBERS = (
 )
 
 
-class Network(Part):
+class Network(SpecPart):
     """The legs that media travels."""
 
-    to_bridge: Leg = Leg()
+    to_bridge: LegSpec = LegSpec()
     """From the provider to our bridge. Needs topology: provider_bridge."""
-    to_viewer: Leg = Leg()
+    to_viewer: LegSpec = LegSpec()
     """From us to the viewer."""

@@ -25,7 +25,7 @@ from sim.scenario.metric_names import LIMITABLE, OUTPUT, Metric, Window, explain
 from sim.scenario.network import Clocks, Network
 from sim.scenario.source import MediaSource
 from sim.scenario.steps import Step, fault_window
-from sim.scenario.types import MAX_DURATION_S, Ms, Part, PolicySpec, Whole, Words, bad, policy_of
+from sim.scenario.types import MAX_DURATION_S, Ms, PolicySpec, SpecPart, Whole, Words, bad, policy_of
 
 __all__ = ["Baseline", "Expect", "Scenario", "build", "fault_window", "load_scenario", "loads", "schema_text"]
 
@@ -42,7 +42,7 @@ def _known_metric(name: str) -> str:
     return name
 
 
-class Expect(Part):
+class Expect(SpecPart):
     """One limit: a metric and how large, or how small, it may be."""
 
     metric: MetricName
@@ -97,7 +97,7 @@ class Expect(Part):
         return value <= self.limit if self.at_most is not None else value >= self.limit
 
 
-class Baseline(Part):
+class Baseline(SpecPart):
     """A policy that must miss, to prove that the scenario is hard."""
 
     policy: PolicySpec
@@ -113,7 +113,7 @@ class Baseline(Part):
         return names
 
 
-class BrowserLevers(Part):
+class BrowserLevers(SpecPart):
     """What a page may set on a browser's receivers (``RTCRtpReceiver.jitterBufferTarget``)."""
 
     picture_target_ms: Ms = 0.0
@@ -122,7 +122,7 @@ class BrowserLevers(Part):
     """For the sound."""
 
 
-class Scenario(Part):
+class Scenario(SpecPart):
     """One call that is simulated: who speaks, over what network, what goes wrong, what must hold."""
 
     avsync: Literal[1]

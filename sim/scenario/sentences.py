@@ -5,7 +5,7 @@ One sentence per standing condition and per step, in order of time; equal steps 
 
 from __future__ import annotations
 
-from sim.scenario.network import Leg
+from sim.scenario.network import LegSpec
 from sim.scenario.scenario import Scenario
 from sim.scenario.source import MediaSource
 from sim.scenario.steps import (
@@ -93,7 +93,7 @@ def _source(source: MediaSource) -> list[str]:
     return ["The generator: " + ", ".join(filter(None, said)) + "."]
 
 
-def _leg(name: str, leg: Leg) -> str:
+def _leg(name: str, leg: LegSpec) -> str:
     hold = f"everything held for {leg.hold.for_ms:g} ms every {leg.hold.every_s:g} s" if leg.hold else ""
     own = leg.preset is None and leg.trace is None
     said = [
@@ -107,7 +107,7 @@ def _leg(name: str, leg: Leg) -> str:
     return f"{_LEG[name].capitalize()}: " + ", ".join(filter(None, said)) + "."
 
 
-def _numbers(part: Leg | Impair) -> list[str]:
+def _numbers(part: LegSpec | Impair) -> list[str]:
     return [
         f"jitter {part.jitter_ms:g} ms" if part.jitter_ms else "",
         f"loss {100 * part.loss:g} %" if part.loss else "",

@@ -19,12 +19,12 @@ from sim.scenario.types import (
     Fps,
     Kbps,
     Ms,
-    Part,
     Ppm,
     RateHz,
     Resume,
     Seconds,
     SomeSeconds,
+    SpecPart,
     Speed,
     Talk,
     Whole,
@@ -35,7 +35,7 @@ TAIL_S = 1.0
 """Speech ends this long before the run, so that the last of it can arrive and be judged."""
 
 
-class Turns(Part):
+class Turns(SpecPart):
     """Who speaks when: turns of talk with gaps between them. Each turn is one epoch."""
 
     first_at_s: Seconds = 0.5
@@ -61,7 +61,7 @@ class Turns(Part):
         return tuple(turns)
 
 
-class Sound(Part):
+class AudioSpec(SpecPart):
     """How the generator hands over the voice."""
 
     rate_hz: RateHz = 48_000
@@ -82,7 +82,7 @@ class Sound(Part):
     """The content really runs this much faster than its count of samples says."""
 
 
-class Blocks(Part):
+class Blocks(SpecPart):
     """Pictures that come in blocks, faster than real time, with a stall after each."""
 
     frames: Annotated[tuple[Count, Count], Field(description="Frames in a block: [fewest, most].")] = (8, 16)
@@ -101,7 +101,7 @@ class Blocks(Part):
         return self
 
 
-class Pictures(Part):
+class VideoSpec(SpecPart):
     """How the generator hands over the video, and what it can be asked for."""
 
     fps: Fps = Fraction(25)
@@ -156,7 +156,7 @@ class Pictures(Part):
         return self
 
 
-class Loop(Part):
+class Loop(SpecPart):
     """A short clip that is repeated, whose sound and pictures differ in length."""
 
     audio_s: Annotated[float, Field(strict=True, ge=0.1, le=3_600, allow_inf_nan=False)]
@@ -165,7 +165,7 @@ class Loop(Part):
     """Length of the pictures; they start again after this."""
 
 
-class Payload(Part):
+class PayloadSpec(SpecPart):
     """Real sound and pictures: synthetic speech and a rendered mouth, so that a lip-sync scorer can judge the call."""
 
     voice: Annotated[str, Field(pattern=r"^[A-Za-z0-9+_-]{1,40}$")] = "en-us"
@@ -176,20 +176,20 @@ class Payload(Part):
     """Which scorer looks and listens at the viewer; auto: the best one that is installed."""
 
 
-class MediaSource(Part):
+class MediaSource(SpecPart):
     """The generator (local_encode) or the provider (provider_bridge)."""
 
     turns: Turns = Turns()
     """Who speaks when."""
-    audio: Sound = Sound()
+    audio: AudioSpec = AudioSpec()
     """How the voice is handed over."""
-    video: Pictures = Pictures()
+    video: VideoSpec = VideoSpec()
     """How the pictures are handed over."""
     loop: Loop | None = None
     """A short loop whose sound and pictures differ in length."""
     clip: FileName | None = None
     """A media file to speak instead of made-up content, relative to this scenario."""
-    payload: Payload | None = None
+    payload: PayloadSpec | None = None
     """Give the content real sound and pictures, and let a scorer judge them at the viewer; {}: with all defaults."""
     backlog_s: Seconds = 0.0
     """This much media is handed over at once when a viewer joins."""

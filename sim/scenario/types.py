@@ -47,7 +47,7 @@ Resume = Literal["live", "burst", "continue"]
 WhichLeg = Literal["to_bridge", "to_viewer"]
 
 
-class Part(BaseModel):
+class SpecPart(BaseModel):
     """Base of all parts: unknown keys are refused, values are frozen, defaults are checked too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
