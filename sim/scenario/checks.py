@@ -6,19 +6,16 @@ Every broken rule is reported, not just the first, each with the key it concerns
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from sim.network.presets import PRESETS
 from sim.scenario.errors import nearest
 from sim.scenario.metric_names import GUARDS, SCORED, base_name
+from sim.scenario.model import Scenario
 from sim.scenario.network import LegSpec
 from sim.scenario.source import TAIL_S
 from sim.scenario.steps import ClockStep, Sleep, step_end_s, step_leg
 from sim.scenario.types import shown
 from sim.scenario.yaml_places import Problem
-
-if TYPE_CHECKING:
-    from sim.scenario.scenario import Scenario
 
 NO_BASELINE = ("clean",)
 """Scenarios without a fault, by name: nothing there that another policy could miss."""

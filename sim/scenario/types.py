@@ -2,7 +2,7 @@
 
 A number is a number: text, ``true`` and ``.inf`` are refused, and every quantity has a bound, so
 that a typing error cannot ask for a year of simulation. The docstring under a field is its
-documentation, in editors too (``docs/scenario.schema.json``).
+documentation, in editors too (``sim/scenario/schema.json``, made by ``sim.scenario.schema``).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WhichLeg = Literal["to_bridge", "to_viewer"]
 class SpecPart(BaseModel):
     """Base of all parts: unknown keys are refused, values are frozen, defaults are checked too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 def bad(rule: str, hint: str = "", *, key: str = "") -> PydanticCustomError:

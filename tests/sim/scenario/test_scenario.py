@@ -18,7 +18,8 @@ from avsync.errors import InputError
 from sim.scenario import metric_names
 from sim.scenario import yaml_places as scenario_yaml
 from sim.scenario.metric_names import BELIEVED_COLUMNS, LIMITABLE, METRICS, SCORED
-from sim.scenario.scenario import build, fault_window, load_scenario, loads, schema_text
+from sim.scenario.scenario import build, fault_window, load_scenario, loads
+from sim.scenario.schema import SCHEMA_FILE, schema_text
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
@@ -159,7 +160,7 @@ def test_shipped_scenarios_are_right_and_tell_editors_their_schema(path: Path) -
     scenario = load_scenario(path)
     assert scenario.name == path.stem
     assert scenario.expect
-    assert path.read_text().startswith("# yaml-language-server: $schema=../docs/scenario.schema.json\n")
+    assert path.read_text().startswith("# yaml-language-server: $schema=../sim/scenario/schema.json\n")
 
 
 # ------------------------------------------------------------------------------ YAML, version 1.2
@@ -470,10 +471,8 @@ def test_output_names_share_the_row_of_the_plain_one() -> None:
 
 
 def test_the_committed_schema_is_current() -> None:
-    committed = (ROOT / "docs" / "scenario.schema.json").read_text(encoding="utf-8")
-    assert json.loads(committed) == json.loads(schema_text()), (
-        "run: python -m sim.scenario.scenario docs/scenario.schema.json"
-    )  # fmt: skip
+    committed = SCHEMA_FILE.read_text(encoding="utf-8")
+    assert json.loads(committed) == json.loads(schema_text()), "run: python -m sim.scenario.schema"
 
 
 def test_editors_accept_what_we_accept_and_see_a_sentence_on_every_key() -> None:
@@ -492,7 +491,7 @@ def test_editors_accept_what_we_accept_and_see_a_sentence_on_every_key() -> None
 
 def test_every_part_says_what_it_is() -> None:
     """Descriptions come from the source, so a part without a docstring would reach editors empty."""
-    for path in sorted((ROOT / "sim").glob("scenario*.py")):
+    for path in sorted((ROOT / "sim" / "scenario").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef):
                 assert ast.get_docstring(node), f"{path.name}: {node.name}"
