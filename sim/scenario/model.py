@@ -119,11 +119,11 @@ class Scenario(SpecPart):
     about: Words
     """A sentence: what happens, and why it is worth testing."""
     tags: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], ...] = ()
-    """Words to select by. reference: reported without a baseline; drift, soak: may be longer than 60 s."""
+    """Words to select by. reference: only its own limits hold, not the guards; slow: not run with a whole folder."""
     duration_s: Annotated[float, Field(strict=True, gt=0, le=MAX_DURATION_S, allow_inf_nan=False)] = 60.0
     """How long the call is, in virtual time."""
     seeds: Annotated[tuple[Whole, ...], Field(min_length=1, max_length=10_000)] = (1, 2, 3)
-    """One run for each; the same seed gives the same weather to every policy."""
+    """One run for each; the same seed gives the same network to every policy."""
     topology: Literal["local_encode", "provider_bridge"] = "local_encode"
     """local_encode: we get sound and frames and encode them; provider_bridge: a provider sends us WebRTC."""
     viewer: Literal["browser", "avsync", "both"] = "both"
@@ -143,7 +143,7 @@ class Scenario(SpecPart):
     expect: Annotated[tuple[Expect, ...], Field(max_length=500)] = ()
     """What must be true. The guards hold besides, unless their metric is limited here."""
     baseline: Baseline | None = None
-    """A policy that must miss these limits. Needed everywhere but in 'clean' and in references."""
+    """A policy that must miss these limits, which proves that they are hard to meet."""
 
     _name: str = PrivateAttr(default="")
     _folder: Path = PrivateAttr(default=Path("."))

@@ -1,19 +1,48 @@
 """What lies between: clocks that run at their own pace, and the legs of the network.
 
 In the units that people speak; the lab's link takes ints of ns and ppm and is built from these
-elsewhere. What stands here holds during the whole run: it is weather, not a fault.
+elsewhere. What stands here holds during the whole run: it is what the network is like, not a fault.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
-from sim.scenario.types import MAX_DURATION_S, Count, FileName, Kbps, Ms, Ppm, Share, SomeMs, SpecPart, Words, bad
+from sim.scenario.types import (
+    MAX_DURATION_S,
+    Count,
+    FileName,
+    Kbps,
+    Ms,
+    Ppm,
+    Share,
+    SomeMs,
+    SpecPart,
+    bad,
+    nearest,
+    shown,
+)
 
 Burst = Annotated[float, Field(strict=True, ge=1, le=100_000, allow_inf_nan=False)]
 Correlation = Annotated[float, Field(strict=True, ge=0, le=0.99, allow_inf_nan=False)]
+
+
+def _preset(value: object) -> str | None:
+    """Names are known where links are built; only a leg that names one waits for that import."""
+    if value is None:
+        return None
+    from sim.network.presets import PRESETS
+
+    if not isinstance(value, str):
+        raise bad(f"preset must be the name of a network, got {shown(value)}", "see avsync list networks")
+    if value not in PRESETS:
+        raise bad(f"no network is named {value[:60]!r}", nearest(value, list(PRESETS)))
+    return value
+
+
+PresetName = Annotated[str | None, PlainValidator(_preset, json_schema_input_type=str | None)]
 
 DELAY_MS = 20.0
 """One-way delay of a leg that says nothing else: a good line to a data centre nearby."""
@@ -82,7 +111,7 @@ class RtpStart(SpecPart):
 class LegSpec(SpecPart):
     """One direction of one connection. null: what the preset says, or none of it without a preset."""
 
-    preset: Words | None = None
+    preset: PresetName = None
     """A known network, such as webrtc-3g-average or measured-5g-stall; the other keys change it."""
     rate_kbps: Kbps | None = None
     """Capacity; null without a preset: no limit."""

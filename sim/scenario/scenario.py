@@ -6,8 +6,8 @@ data. All refuse with one ``InputError`` that names every mistake with its place
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,19 +15,22 @@ from pydantic import ValidationError
 from avsync.errors import InputError
 from sim.scenario import yaml_places as scenario_yaml
 from sim.scenario.checks import broken_rules, version_problem
-from sim.scenario.errors import explain
+from sim.scenario.errors import findings
+from sim.scenario.mending import ROUNDS, Mended
 from sim.scenario.model import Baseline, Expect, Scenario
 from sim.scenario.steps import fault_window
+from sim.scenario.yaml_places import Path as Where
+from sim.scenario.yaml_places import Problem
 
 __all__ = ["Baseline", "Expect", "Scenario", "build", "fault_window", "load_scenario", "loads"]
 
 VERSIONS = (1,)
 
 
-def load_scenario(path: str | Path) -> Scenario:
+def load_scenario(path: str | FilePath) -> Scenario:
     """Read and check one file. ``InputError`` lists what is wrong: file, line, column, rule, remedy."""
     try:
-        with Path(path).open("rb") as file:
+        with FilePath(path).open("rb") as file:
             text = file.read(scenario_yaml.MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not a file name"
@@ -38,8 +41,8 @@ def load_scenario(path: str | Path) -> Scenario:
 def loads(text: str | bytes, file: str = "scenario.yaml") -> Scenario:
     """Read and check a scenario's text; ``file`` names it in messages, and gives its name and folder."""
     document = scenario_yaml.read(text, file)
-    path = Path(file)
-    scenario, problems = _build(document.data, path.stem)
+    path = FilePath(file)
+    scenario, problems = _build(document.data, path.stem, document.unread)
     if scenario is None or document.problems:
         raise document.error(problems)
     return scenario.placed(path.stem, path.parent)
@@ -55,17 +58,30 @@ def build(data: Mapping[str, Any], *, name: str = "", file: str = "") -> Scenari
     return scenario
 
 
-def _build(data: object, name: str) -> tuple[Scenario | None, list[scenario_yaml.Problem]]:
+def _build(data: object, name: str, unread: Sequence[Where] = ()) -> tuple[Scenario | None, list[Problem]]:
+    """The scenario, or all that is wrong with it. ``unread``: places that hold no value, which was told already."""
     if (problem := version_problem(data, VERSIONS)) is not None:
         return None, [problem]
-    try:
-        scenario = Scenario.model_validate(data)
-    except ValidationError as error:
-        return None, explain(error, data, Scenario)
-    scenario.placed(name, Path("."))
-    problems = broken_rules(scenario)
-    return (None if problems else scenario), problems
+    mended, problems = Mended(data), list[Problem]()
+    for _ in range(ROUNDS):
+        try:
+            scenario = Scenario.model_validate(mended.data)
+        except ValidationError as error:
+            found = findings(error, mended.data, Scenario)
+            for problem, kind, where, key, _ in found:
+                part = where[:-1] if kind in ("value", "word", "key") else where
+                told = kind != "key" and mended.original(problem.path) in unread
+                if not told and not mended.follows(where, part, key, f"{problem.rule} {problem.hint}"):
+                    problems.append(problem._replace(path=mended.original(problem.path)))
+            if not mended.mend([(kind, where, key, known) for _, kind, where, key, known in found]):
+                break
+            continue
+        scenario.placed(name, FilePath("."))
+        broken = broken_rules(scenario, {path[0] for path in mended.taken_out})
+        problems += [problem._replace(path=mended.original(problem.path)) for problem in broken]
+        return (None if problems or mended.taken_out else scenario), problems
+    return None, problems
 
 
-def _dotted(path: scenario_yaml.Path) -> str:
+def _dotted(path: Where) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")

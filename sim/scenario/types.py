@@ -7,7 +7,8 @@ documentation, in editors too (``sim/scenario/schema.json``, made by ``sim.scena
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -70,6 +71,17 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return f"text {value[:40]!r}"
     return str(value)[:40]
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """``did you mean 'duration_s'?``, or all that is known here."""
+    return near(word, known) or ("known here: " + ", ".join(known) if known else "")
+
+
+def near(word: str, known: Sequence[str]) -> str:
+    """The nearest of them as a question; empty where none is near."""
+    found = difflib.get_close_matches(word[:60], known, n=1, cutoff=0.5)
+    return f"did you mean {found[0]!r}?" if found else ""
 
 
 def _is_number(value: object) -> bool:

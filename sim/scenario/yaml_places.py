@@ -74,6 +74,8 @@ class Document:
     values: dict[Path, TextPlace] = field(default_factory=dict)
     keys: dict[Path, TextPlace] = field(default_factory=dict)
     problems: list[tuple[TextPlace, Problem]] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
+    """Places whose value could not be read, which ``problems`` says; the data has ``None`` there."""
 
     def place(self, problem: Problem) -> TextPlace:
         """Where to point: the key or value itself, or the nearest thing around it."""
@@ -208,7 +210,7 @@ class _Reader:
             return items
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(path, depth)
-        return self._scalar(event)
+        return self._scalar(event, path)
 
     def _check(self, event: Any, depth: int) -> None:
         self._nodes += 1
@@ -229,7 +231,7 @@ class _Reader:
             self._check(event, depth + 1)
             if not isinstance(event, yaml.ScalarEvent):
                 self._refuse(event, "a key must be a word, not a list or a mapping", "is a quote or a colon missing?")
-            name = self._scalar(event)
+            name = self._scalar(event, None)
             place = _place(event)
             key = name if isinstance(name, str) else event.value
             if not isinstance(name, str):
@@ -247,17 +249,18 @@ class _Reader:
             found[key] = self._value(self._parser.get_event(), (*path, key), depth + 1)
         return found
 
-    def _scalar(self, event: Any) -> str | int | float | bool | None:
+    def _scalar(self, event: Any, path: Path | None) -> str | int | float | bool | None:
         text: str = event.value
         if not event.implicit[0]:  # quoted, or a block of text
             odd = _ODD.search(text)
             if odd and odd.group() != "\t":
-                self._refuse(event, f"an escape that cannot be shown (U+{ord(odd.group()):04X})", "delete it")
+                self._unread(event, path, f"an escape that cannot be shown (U+{ord(odd.group()):04X})", "delete it")
             return text
         if text in _WORDS:
             return _WORDS[text]
         if _NOT_FINITE.fullmatch(text):
-            self._refuse(event, f"{text} is not a number here", "write a finite number, or leave the key out")
+            self._unread(event, path, f"{text} is not a number here", "write a finite number, or leave it out")
+            return None
         number: int | float
         if _INT.fullmatch(text):
             # The length is asked first: a million digits would take seconds to convert.
@@ -269,5 +272,13 @@ class _Reader:
         else:
             return text
         if abs(number) > MAX_INT:
-            self._refuse(event, f"{text[:30]} is absurdly large")
+            self._unread(event, path, f"{text[:30]} is absurdly large")
+            return None
         return number
+
+    def _unread(self, event: yaml.Event, path: Path | None, rule: str, hint: str = "") -> None:
+        """A value that is none is told with everything else; a key (no path) that is none ends it."""
+        if path is None:
+            self._refuse(event, rule, hint)
+        self._document.problems.append((_place(event), Problem(path, rule, hint)))
+        self._document.unread.append(path)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from avsync.errors import InputError
 from sim.scenario import metric_names
 from sim.scenario import yaml_places as scenario_yaml
+from sim.scenario.lint import shortcomings
 from sim.scenario.metric_names import BELIEVED_COLUMNS, LIMITABLE, METRICS, SCORED
 from sim.scenario.scenario import build, fault_window, load_scenario, loads
 from sim.scenario.schema import SCHEMA_FILE, schema_text
@@ -198,11 +199,11 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
         ('avsync: 1\nabout: "\\UFFFFFFFF"\n', "2:11", "not valid YAML"),
         ("\ufeffavsync: 1\n", "1:1", "byte order mark"),
         (b"avsync: 1\nabout: \xff\n", "2:1", "not UTF-8 (byte 0xff at offset 17)"),
-        ("avsync: 1\nduration_s: .inf\n", "2:13", ".inf is not a number here"),
+        ("avsync: 1\nabout: x\nduration_s: .inf\n", "3:13", ".inf is not a number here"),
         ("avsync: 1\nabout: x\nduration_s: -.NaN\n", None, "must be a number, got text"),
-        ("avsync: 1\nduration_s: .nan\n", "2:13", ".nan is not a number here"),
-        ("avsync: 1\nduration_s: 1e999\n", "2:13", "absurdly large"),
-        ("avsync: 1\nduration_s: " + "9" * 10_000 + "\n", "2:13", "absurdly large"),
+        ("avsync: 1\nabout: x\nduration_s: .nan\n", "3:13", ".nan is not a number here"),
+        ("avsync: 1\nabout: x\nduration_s: 1e999\n", "3:13", "absurdly large"),
+        ("avsync: 1\nabout: x\nduration_s: " + "9" * 10_000 + "\n", "3:13", "absurdly large"),
         ("avsync: 1\nabout: Hotel: wifi\n", "2:13", "needs quotes"),
         ("avsync: 1\nseeds: [1, 2\n", "3:1", "close the bracket"),
         ("avsync: 1\nabout: 'x\n", "3:1", "close the quotes"),
@@ -355,7 +356,7 @@ def test_an_unknown_version_names_those_supported_and_nothing_else(version: str,
 
 
 def test_mistakes_come_in_reading_order() -> None:
-    said = refused(REFERENCE + "durationn_s: 1\nviewer: x\nseeds: [-1]\n" + "tags: []\n")
+    said = refused(REFERENCE + "durationn_s: 30\nviewer: x\nseeds: [-1]\n" + "tags: []\n")
     assert re.findall(r"^mine.yaml:(\d+):", said, re.MULTILINE) == ["4", "5", "6", "7"]
 
 
@@ -384,7 +385,51 @@ def test_a_file_that_cannot_be_read_is_bad_input(path: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-# --------------------------------------------------------------------- what a scenario must prove
+# --------------------------------------------------------------------- all mistakes in one round
+
+
+def places(said: str) -> list[str]:
+    return re.findall(r"^mine.yaml:(\d+:\d+):", said, re.MULTILINE)
+
+
+def test_a_mistyped_key_does_not_hide_what_the_other_parts_have_wrong() -> None:
+    said = refused(
+        REFERENCE
+        + "steps:\n"
+        + "  - {at_s: 1, do: impair, los: 0.3}\n"
+        + "  - {at_s: 70, do: interrupt}\n"
+        + "  - {do: stall}\n"
+        + "  - {at_s: 80, do: mute, for_s: 1}\n"
+        + "network: {to_bridge: {delay_ms: 3}}\n"
+    )
+    assert "did you mean 'loss'?" in said and "impair changes nothing" not in said
+    assert places(said) == ["5:27", "6:12", "7:5", "7:5", "8:12", "9:11"]
+    assert "happens at 80 s" in said and "there is no bridge" in said
+
+
+def test_what_follows_from_a_mistake_is_no_second_one() -> None:
+    said = refused(REFERENCE + "duration_s: -1\nsteps: [{at_s: 70, do: interrupt}]\n")
+    assert places(said) == ["4:13"], "a run whose length is not known ends nowhere"
+    said = refused(REFERENCE + "network: {to_viewer: {loss: 200, burst: 3}}\n")
+    assert places(said) == ["4:29"], "the loss that the burst needs is there, and wrong"
+    said = refused(REFERENCE + "source: {video: {blocks: {frames: [3, x]}, join_decodable: false}}\n")
+    assert places(said) == ["4:39", "4:60"], "what is beside it is judged"
+    said = refused(REFERENCE + "expect: [{metric: settle_ms, at_most: x}]\n")
+    assert places(said) == ["4:39"]
+
+
+def test_a_value_that_cannot_be_read_hides_nothing() -> None:
+    said = refused(REFERENCE + 'duration_s: .inf\nseeds: [1, "\\e"]\nviewer: brower\nwho: 1e999\n')
+    assert places(said) == ["4:13", "5:12", "6:9", "7:1", "7:6"]
+    assert "did you mean 'browser'?" in said
+
+
+def test_a_key_that_was_mended_is_still_named_as_it_was_written() -> None:
+    said = refused(REFERENCE + "duraton_s: 1\n")
+    assert places(said) == ["4:1", "4:12"] and "nobody says anything" in said
+
+
+# --------------------------------------------------------------------- what a shipped scenario must prove
 
 STALL = HEAD + "steps: [{at_s: 20, do: stall, for_s: 1}]\n"
 BASE = "baseline: {policy: fps_paced, misses: [degraded_pct]}\n"
@@ -399,11 +444,17 @@ CLEAR = "metric: output_offset_abs_p95_ms, at_most: 45, window: clear"
 RECOVERY = "metric: recovery_ms, at_most: 1000"
 
 
-def test_without_a_baseline_a_scenario_proves_nothing() -> None:
-    assert "needs a baseline" in refused(STALL)
-    loads(STALL + BASE)
-    loads(STALL, "anywhere/clean.yaml")
-    loads(STALL + "tags: [reference]\n")
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_each_shipped_scenario_proves_something(path: Path) -> None:
+    assert shortcomings(load_scenario(path)) == []
+
+
+def test_a_scenario_of_your_own_needs_no_baseline() -> None:
+    assert loads(STALL, "mine.yaml").baseline is None
+    assert "no baseline" in shortcomings(loads(STALL))[0]
+    assert shortcomings(loads(STALL + BASE + _limits("metric: degraded_pct, at_most: 3"))) == []
+    assert shortcomings(loads(STALL + "tags: [reference]\n" + _limits(ALL_OVER, CLEAR, RECOVERY))) == []
+    assert shortcomings(loads(HEAD, "anywhere/clean.yaml")) == []
 
 
 def test_a_baseline_misses_what_is_limited_or_a_guard() -> None:
@@ -427,16 +478,18 @@ def test_a_baseline_misses_what_is_limited_or_a_guard() -> None:
 def test_a_single_fault_is_limited_over_all_clear_and_recovery_together(rows: tuple[str, ...], missing: str) -> None:
     text = STALL + BASE + _limits(*rows)
     if not missing:
-        loads(text)
+        assert shortcomings(loads(text)) == []
         return
-    assert missing in refused(text).split("\n")[0].split("missing:")[1]
-    loads(text.replace("for_s: 1}", "for_s: 1}, {at_s: 30, do: stall, for_s: 1}"))
-    loads(text + "tags: [soak]\n")
+    (said,) = shortcomings(loads(text))
+    assert missing in said.split("missing:")[1]
+    assert shortcomings(loads(text.replace("for_s: 1}", "for_s: 1}, {at_s: 30, do: stall, for_s: 1}"))) == []
+    assert shortcomings(loads(text + "tags: [soak]\n")) == []
 
 
 def test_a_single_fault_cannot_hide_in_a_long_run() -> None:
-    assert "lasts at most 60 s" in refused(STALL + BASE + "duration_s: 61\n")
-    loads(STALL + BASE + "duration_s: 61\ntags: [drift]\n")
+    text = STALL + BASE + "duration_s: 61\n"
+    assert "lasts at most 60 s" in shortcomings(loads(text))[0]
+    assert shortcomings(loads(text + "tags: [drift]\n")) == []
 
 
 # ------------------------------------------------------------------------------------ metric names
