@@ -191,6 +191,9 @@ class Scenario(SpecPart):
     def to_dict(self) -> dict[str, Any]:
         """Plain data that ``build`` turns into a scenario of the same digest."""
         data = self.model_dump(mode="json")
-        if self.source.payload is None:  # younger than the digests in older results: absent, it changes none
+        # Younger than the digests in older results: absent, they change none.
+        if self.source.payload is None:
             del data["source"]["payload"]
+        if self.source.audio.blocks is None:
+            del data["source"]["audio"]["blocks"]
         return data

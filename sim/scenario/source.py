@@ -61,6 +61,52 @@ class Turns(SpecPart):
         return tuple(turns)
 
 
+class BlocksSpec(SpecPart):
+    """Media that comes in blocks: each begins late, and is fast within."""
+
+    speed: Speed = 1.5
+    """How fast units come within a block, 1 being real time."""
+    late_ms: tuple[Ms, Ms] = (200, 500)
+    """How late each block begins, after the moment at which its first unit was due: [least, most] in ms."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Units in a block: (fewest, most)."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for name in sorted(type(self).model_fields.keys() - {"speed"}):
+            low, high = getattr(self, name)
+            if low > high:
+                raise bad(f"{name} must be [low, high], got [{low:g}, {high:g}]", "swap the two", key=name)
+        if not self.late_ms[1]:
+            raise bad("late_ms: [0, 0] makes no block late", "make it longer, or leave blocks out", key="late_ms")
+        return self
+
+
+class AudioBlocks(BlocksSpec):
+    """Sound that comes in blocks: each begins late, and is fast within."""
+
+    units: tuple[Count, Count] = (10, 25)
+    """Units of sound (unit_ms each) in a block: [fewest, most]."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.units
+
+
+class VideoBlocks(BlocksSpec):
+    """Pictures that come in blocks: each begins late, and is fast within."""
+
+    frames: tuple[Count, Count] = (8, 16)
+    """Frames in a block: [fewest, most]."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.frames
+
+
 class AudioSpec(SpecPart):
     """How the generator hands over the voice."""
 
@@ -78,27 +124,10 @@ class AudioSpec(SpecPart):
     """Unevenness of the hand-over, at most this much late."""
     lead_ms: Ms = 0.0
     """Sound is handed over this much before the pictures that belong to it."""
+    blocks: AudioBlocks | None = None
+    """Sound comes in blocks, each of them late; null: evenly."""
     real_rate_ppm: Ppm = 0.0
     """The content really runs this much faster than its count of samples says."""
-
-
-class Blocks(SpecPart):
-    """Pictures that come in blocks, faster than real time, with a stall after each."""
-
-    frames: Annotated[tuple[Count, Count], Field(description="Frames in a block: [fewest, most].")] = (8, 16)
-    speed: Speed = 1.5
-    """How fast frames come within a block, 1 being real time."""
-    stall_ms: Annotated[tuple[Ms, Ms], Field(description="Stall after a block in ms: [shortest, longest].")] = (
-        200,
-        500,
-    )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        for name, (low, high) in (("frames", self.frames), ("stall_ms", self.stall_ms)):
-            if low > high:
-                raise bad(f"{name} must be [low, high], got [{low:g}, {high:g}]", key=name)
-        return self
 
 
 class VideoSpec(SpecPart):
@@ -122,8 +151,8 @@ class VideoSpec(SpecPart):
     """Unevenness of the hand-over, at most this much late."""
     delay_ms: Ms = 0.0
     """Every picture is handed over this much later than its sound."""
-    blocks: Blocks | None = None
-    """Pictures come in blocks with stalls between; null: evenly."""
+    blocks: VideoBlocks | None = None
+    """Pictures come in blocks, each of them late; null: evenly."""
     resume: Resume = "live"
     """After a stall. live: goes on at the present moment; burst: first hands over all that was missed, at once;
     continue: goes on where it stopped, at its speed."""

@@ -41,7 +41,7 @@ source:
   audio: {rate_hz: 24000, unit_ms: 10, bitrate_kbps: 24, speed: 4, ahead_s: 3, jitter_ms: 5, lead_ms: 80,
     real_rate_ppm: -50}
   video: {fps: 30000/1001, variable_fps: [20, 30], bitrate_kbps: 1.5e3, key_every_s: 2, encoded: true, speed: 0.88,
-    blocks: {frames: [8, 16], speed: 1.5, stall_ms: [200, 500]}, resume: continue, can_skip: true, join_at_s: 3,
+    blocks: {frames: [8, 16], speed: 1.5, late_ms: [200, 500]}, resume: continue, can_skip: true, join_at_s: 3,
     join_decodable: false}
   loop: {audio_s: 5, video_s: 5.04}
   backlog_s: 2
@@ -289,7 +289,10 @@ def test_a_mistyped_key_is_answered_with_line_caret_and_the_nearest_right_one() 
         ("source: {video: {resume: brust}}", "4:26", "resume must be 'live', 'burst' or 'continue'", "'burst'?"),
         ("source: {video: {variable_fps: [30, 20]}}", "4:32", "[lowest, highest]", "swap"),
         ("source: {video: {variable_fps: [30]}}", "4:32", "variable_fps needs 2 or more values, got 1", ""),
-        ("source: {video: {blocks: {frames: [16, 8]}}}", "4:35", "frames must be [low, high], got [16, 8]", ""),
+        ("source: {video: {blocks: {frames: [16, 8]}}}", "4:35", "frames must be [low, high], got [16, 8]", "swap"),
+        ("source: {video: {blocks: {late_ms: [0, 0]}}}", "4:36", "late_ms: [0, 0] makes no block late", "leave blocks"),
+        ("source: {audio: {blocks: {units: [9, 8]}}}", "4:34", "units must be [low, high], got [9, 8]", "swap"),
+        ("source: {audio: {blocks: {frames: [8, 9]}}}", "4:27", "unknown key 'frames'", "known here"),
         ("source: {video: {join_decodable: false}}", "4:34", "needs encoded: true", "raw frames"),
         ("source: {audio: {unit_ms: 30}}", "4:27", "unit_ms must be 10, 20, 40 or 60, got 30", ""),
         ("source: {turns: {talk_s: [1, x]}}", "4:26", "a turn's length is a number of seconds, got text 'x'", "6.5"),
