@@ -21,7 +21,7 @@ from sim.judge.row import measure
 from sim.run.world import Run, simulate
 from sim.scenario.files import shipped
 from sim.scenario.scenario import load_scenario
-from sim.truth.logs import Rows
+from sim.truth.logs import IntRows
 
 LOOKS = 10
 MB = 1 << 20
@@ -62,7 +62,7 @@ def log_bytes(run: Run) -> int:
     """What the lab keeps on purpose."""
     logs = (run.source, run.arrivals, run.output_glass, run.viewer_glass)
     told = (run.output_beliefs, run.viewer_beliefs, run.output_buffer_ns, run.viewer_buffer_ns)
-    kept = [rows for log in logs for rows in vars(log).values() if isinstance(rows, Rows)]
+    kept = [rows for log in logs for rows in vars(log).values() if isinstance(rows, IntRows)]
     return 8 * sum(len(rows) * rows.width for rows in kept) + 16 * sum(len(each) for each in told)
 
 

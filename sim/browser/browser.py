@@ -15,11 +15,11 @@ from typing import NamedTuple
 from avsync.types import VIDEO
 from avsync.units import ms
 from sim.browser.lip_sync import SYNC_INTERVAL_NS, ReportMap, StreamSync, relative_delay_ms
-from sim.browser.neteq import Glass, Observe, SoundBuffer
+from sim.browser.neteq import Observe, PresentationWriter, SoundBuffer
 from sim.browser.picture import Ask, PictureBuffer
 from sim.packets import SOUND_RTP_HZ, PictureFrame, SenderReport, SoundPacket
 
-__all__ = ["BrowserCounters", "BrowserViewer", "Glass"]
+__all__ = ["BrowserCounters", "BrowserViewer", "PresentationWriter"]
 
 
 SOUND_DEVICE_NS = ms(32)
@@ -57,7 +57,7 @@ class BrowserViewer:
 
     def __init__(
         self,
-        glass: Glass,
+        glass: PresentationWriter,
         observe: Observe | None,
         ask: Ask | None = None,
         *,

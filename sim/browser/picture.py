@@ -1,6 +1,6 @@
 """The browser's picture buffer: which frame is decoded, when it is on screen, when a key frame is asked for.
 
-Whole frames go in; ``Glass.shown`` says which picture came on screen when. A frame waits for what
+Whole frames go in; ``PresentationWriter.shown`` says which picture came on screen when. A frame waits for what
 it depends on, then for its render time: the usual completion time of its stamp plus a delay that
 only grows by observed lateness. A frame whose time is over is skipped if a newer one can be decoded
 without it; in a plain chain that is only a key frame, so late frames are shown late, one after
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from avsync.types import VIDEO, Heard, ObservedBy, Presented
 from avsync.units import NS_PER_S, ms, seconds
-from sim.browser.neteq import Glass, Observe
+from sim.browser.neteq import Observe, PresentationWriter
 from sim.browser.render_time import PictureClock, PictureJitter, variation_ms
 from sim.packets import PictureFrame
 
@@ -47,7 +47,7 @@ class PictureBuffer:
 
     def __init__(
         self,
-        glass: Glass,
+        glass: PresentationWriter,
         observe: Observe | None,
         ask: Ask | None,
         *,

@@ -24,8 +24,7 @@ from sim.run.world import simulate
 from sim.scenario.scenario import Scenario
 from sim.truth import measures
 from sim.truth.logs import I64, Bool
-from sim.truth.truth import Offsets, PresentationLog, SourceLog, offsets
-from sim.truth.truth import State as Truth
+from sim.truth.truth import Offsets, OffsetState, PresentationLog, SourceLog, offsets
 from sim.truth.windows import Faults, Measure, percentile_ms, share_pct, within
 
 Columns = dict[str, Measure]
@@ -129,7 +128,7 @@ def columns(samples: Offsets, faults: Faults, end_ns: int, known: Bool | None = 
     use = np.ones(len(samples.at_ns), np.bool_) if known is None else known
     for window in WINDOWS:
         mask = use & within(window, faults, 0)(samples.at_ns)
-        e = samples.e_ns[mask & (samples.state == Truth.MEASURED)]
+        e = samples.e_ns[mask & (samples.state == OffsetState.MEASURED)]
         of_window = measures.offset_measures(samples, mask)
         of_window["offset_p50_ms"] = percentile_ms(e, 50)
         of_window["freeze_longest_ms"] = measures.freeze_longest_ms(samples, mask)

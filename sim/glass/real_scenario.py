@@ -1,6 +1,6 @@
 """RealScenario: the generator and the steps of a scenario for real, in front of a real stream.
 
-The lab's own ``Speaker`` and ``Stage`` run in real time. What they make is marked media (every picture and every
+The lab's own ``Speaker`` and ``StepRunner`` run in real time. What they make is marked media (every picture and every
 stretch of sound says which position of the content it is) and is written to a ``Stream``: a session or a baseline.
 The truth is written as in the lab (``source``); what the network does is done by a relay. What cannot be done for
 real (clocks that run at another pace, hosts that sleep) is refused at construction: see ``check_real``.
@@ -25,10 +25,10 @@ from avsync.units import ms, ns_to_ticks, seconds
 from sim.glass.realtime import Lateness, RealTime
 from sim.glass.relay import Relay
 from sim.network.link import Link
-from sim.run.leg import Leg, RtpSender
+from sim.run.leg import RtpLeg, RtpSender
 from sim.run.link_of import link_of
 from sim.run.senders import HandOver, LocalSender
-from sim.run.steps import Stage
+from sim.run.step_runner import StepRunner
 from sim.scenario.network import DELAY_MS, RtpStart
 from sim.scenario.scenario import Scenario
 from sim.scenario.steps import ClockStep, HoldOnce, Impair, Reports, RouteStep, Sleep
@@ -114,7 +114,7 @@ class RealScenario:
         env = VirtualTime(0)
         self.time = RealTime(env)
         self._link, self.network_about = link_of(scenario.network.to_viewer, seed, "to_viewer", scenario, None)
-        self._stage = Stage(env, scenario, seed)
+        self._stage = StepRunner(env, scenario, seed)
         self.hand_over = HandOver(env, scenario, seed, self._push)
         self.speaker = Speaker(
             env, scenario.source, seed, self.source,
@@ -124,7 +124,7 @@ class RealScenario:
         # The stage asks of an origin only what this class has, and of an RTP sender only what check_real refuses.
         self._stage.direct(
             speaker=self.speaker, origin=cast(LocalSender, self), us=host, client=host,
-            to_viewer=Leg(env, self._link), sender=cast(RtpSender, None),
+            to_viewer=RtpLeg(env, self._link), sender=cast(RtpSender, None),
         )  # fmt: skip
         self._turns: dict[int, StreamTurn] = {}
         self._starts: dict[int, int] = {}  # epoch -> content at which its turn begins

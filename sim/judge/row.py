@@ -15,7 +15,7 @@ from sim.judge.alerts import alert_measures
 from sim.run.world import Run
 from sim.scenario.metric_names import METRICS, OUTPUT, Window
 from sim.truth import measures
-from sim.truth.beliefs import Told
+from sim.truth.beliefs import Beliefs
 from sim.truth.truth import Offsets, PresentationLog, offsets
 from sim.truth.windows import Faults, within
 
@@ -64,7 +64,7 @@ def _point(
     run: Run,
     glass: PresentationLog,
     samples: Offsets,
-    told: Told,
+    told: Beliefs,
     faults: Faults,
     joined_ns: int | None,
 ) -> None:
@@ -126,7 +126,7 @@ def _counters(row: Row, run: Run) -> None:
     row["drift_error_ppm"] = run.viewer_drift_error_ppm
 
 
-def _median_ms(samples: Told) -> Measure:
+def _median_ms(samples: Beliefs) -> Measure:
     if len(samples) < 20:
         return None
     return to_ms(int(np.sort(samples.columns().value_ns)[len(samples) // 2]))

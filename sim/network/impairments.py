@@ -1,4 +1,4 @@
-"""Weather: loss, jitter and holds that come from the seed, never from who is sending.
+"""Impairments: loss, jitter and holds that come from the seed, never from who is sending.
 
 Loss is drawn once per packet of its kind, whatever becomes of the packet. Jitter, holds and
 outages are functions of time alone, so however much or little a policy sends, it meets the same.

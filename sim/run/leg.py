@@ -1,7 +1,7 @@
-"""Leg: one direction of one connection: RTP out of one host, over a link, into the next.
+"""RtpLeg: one direction of one connection: RTP out of one host, over a link, into the next.
 
 ``RtpSender`` does the header arithmetic (16-bit sequence, 32-bit stamps, both wrap) and sends a
-report a second, each naming the sender's clock and RTP time of the same instant. ``Leg`` carries
+report a second, each naming the sender's clock and RTP time of the same instant. ``RtpLeg`` carries
 packets over a ``Link``; lost packets of a picture are asked for again (NACK), lost sound is lost.
 """
 
@@ -38,7 +38,7 @@ class Receiver(Protocol):
     def on_report(self, report: SenderReport) -> None: ...
 
 
-class Leg:
+class RtpLeg:
     """Carries what an ``RtpSender`` sends to a ``Receiver``, through one bottleneck for all of it."""
 
     __slots__ = ("_env", "_on_picture", "_on_sound", "_receiver", "link", "lost_sounds", "resent_packets")
@@ -116,7 +116,7 @@ class RtpSender:
     def __init__(
         self,
         host: Host,
-        leg: Leg,
+        leg: RtpLeg,
         *,
         seed: int,
         name: str,

@@ -45,7 +45,7 @@ _CONTENT, _LATE, _SIM = Heard.CONTENT, Reason.LATE, ObservedBy.SIM
 _new = tuple.__new__
 
 
-class Answers:
+class AnswerCounts:
     """What every output counts, whatever it does with it."""
 
     def __init__(self, monitor: AvSyncMonitor) -> None:
@@ -100,7 +100,7 @@ class Cutter:
         return cuts
 
 
-class RtpOutput(Answers):
+class RtpOutput(AnswerCounts):
     """The output of a sender or a bridge: it encodes, stamps and sends."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Ends: whoever receives RTP with our engine: the bridge (sends on) and the viewer ``avsync`` (shows).
+"""Receivers: whoever takes RTP in with our engine: the bridge (sends on) and the viewer ``avsync`` (shows).
 
 A decoder sits before the engine: a picture whose reference never came is not pushed at all, and a
 key frame is asked for. Pictures that overtook each other are put in order first.
@@ -27,9 +27,9 @@ from avsync.types import (
     Want,
 )
 from avsync.units import ms
-from sim.browser.neteq import Glass
+from sim.browser.neteq import PresentationWriter
 from sim.packets import IDLE, PictureFrame, SenderReport, SoundPacket
-from sim.run.output import Answers, truth_of
+from sim.run.output import AnswerCounts, truth_of
 from sim.truth.truth import ArrivalLog
 from sim.virtual_time import EngineDriver, Host
 
@@ -82,8 +82,8 @@ class Decoder:
             self.ask_key()
 
 
-class EngineEnd:
-    """RTP in, our engine behind it. ``on_answer`` is a bridge's output or a viewer's glass."""
+class EngineReceiver:
+    """RTP in, our engine behind it. ``on_answer`` is a bridge's output or a viewer's."""
 
     def __init__(
         self,
@@ -160,12 +160,12 @@ class EngineEnd:
         self.driver.pump()
 
 
-class GlassOutput(Answers):
+class ViewerOutput(AnswerCounts):
     """The viewer ``avsync``: a speaker and a screen that do what our engine says. ``observe``: who watches them."""
 
     def __init__(
         self,
-        glass: Glass,
+        glass: PresentationWriter,
         monitor: AvSyncMonitor,
         observe: Callable[[Presented], None],
         ask_key: Callable[[], None],

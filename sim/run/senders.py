@@ -10,9 +10,9 @@ from avsync.timeline.clock import AvSyncClock
 from avsync.types import AUDIO, Kind, MediaUnit
 from avsync.units import Rate, ms
 from sim.network.link import Link, LinkSpec
-from sim.run.leg import Leg, RtpSender
+from sim.run.leg import RtpLeg, RtpSender
 from sim.run.output import RtpOutput
-from sim.run.receivers import EngineEnd
+from sim.run.receivers import EngineReceiver
 from sim.scenario.scenario import Scenario
 from sim.source.generator import Made, Speaker
 from sim.truth.truth import ArrivalLog
@@ -149,7 +149,7 @@ class LocalSender:
 class Provider:
     """provider_bridge: somebody else's service sends us its media by RTP, stamped by its own clock."""
 
-    def __init__(self, env: VirtualTime, scenario: Scenario, seed: int, leg: Leg, bridge: EngineEnd) -> None:
+    def __init__(self, env: VirtualTime, scenario: Scenario, seed: int, leg: RtpLeg, bridge: EngineReceiver) -> None:
         clock = scenario.clocks.provider
         self.host = Host(env, int(clock.ppm))
         self.leg = leg

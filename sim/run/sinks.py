@@ -33,8 +33,8 @@ class Sink:
         self.sound_lie_ns, self.picture_lie_ns = sound_lie_ns, picture_lie_ns
 
 
-class LateGlass:
-    """The truth behind a viewer's late sink: what it is told leaves later."""
+class LatePresentations:
+    """The presentation log of a viewer whose sink is late: what is written leaves later."""
 
     __slots__ = ("_glass", "_sink")
 

@@ -20,17 +20,17 @@ from avsync.types import Alert, Heard, Presented, Want
 from avsync.units import ms, seconds
 from sim.browser.browser import BrowserViewer
 from sim.packets import PictureFrame, SenderReport, SoundPacket
-from sim.run.leg import Leg, RtpSender
+from sim.run.leg import RtpLeg, RtpSender
 from sim.run.link_of import link_of
-from sim.run.output import Answers, RtpOutput
-from sim.run.receivers import EngineEnd, GlassOutput
+from sim.run.output import AnswerCounts, RtpOutput
+from sim.run.receivers import EngineReceiver, ViewerOutput
 from sim.run.senders import LocalSender, Provider
-from sim.run.sinks import LateGlass, Observer, Sink
-from sim.run.steps import Stage
+from sim.run.sinks import LatePresentations, Observer, Sink
+from sim.run.step_runner import StepRunner
 from sim.scenario.scenario import Scenario
-from sim.source.clip import Clip
+from sim.source.clip import ClipSizes
 from sim.source.generator import Speaker
-from sim.truth.beliefs import Told
+from sim.truth.beliefs import Beliefs
 from sim.truth.truth import ArrivalLog, PresentationLog, SourceLog
 from sim.virtual_time import Host, Timer, VirtualTime
 
@@ -51,14 +51,14 @@ class Run:
     arrivals: ArrivalLog = field(default_factory=ArrivalLog)
     output_glass: PresentationLog = field(default_factory=PresentationLog)
     viewer_glass: PresentationLog = field(default_factory=PresentationLog)
-    output_beliefs: Told = field(default_factory=Told)
-    viewer_beliefs: Told = field(default_factory=Told)
+    output_beliefs: Beliefs = field(default_factory=Beliefs)
+    viewer_beliefs: Beliefs = field(default_factory=Beliefs)
     output_alerts: list[Alert] = field(default_factory=list)
     viewer_alerts: list[Alert] = field(default_factory=list)
-    output_buffer_ns: Told = field(default_factory=Told)
-    viewer_buffer_ns: Told = field(default_factory=Told)
-    output_answers: Answers | None = None
-    viewer_answers: Answers | None = None
+    output_buffer_ns: Beliefs = field(default_factory=Beliefs)
+    viewer_buffer_ns: Beliefs = field(default_factory=Beliefs)
+    output_answers: AnswerCounts | None = None
+    viewer_answers: AnswerCounts | None = None
     output_report: SyncReport | None = None
     viewer_report: SyncReport | None = None
     drift_error_ppm: float | None = None
@@ -75,7 +75,7 @@ class Run:
     end_ns: int = 0
 
 
-class BrowserEnd:
+class BrowserReceiver:
     """The viewer ``browser`` behind a leg: true time in, the client's time to the model."""
 
     def __init__(self, host: Host, browser: BrowserViewer) -> None:
@@ -113,7 +113,7 @@ def simulate(
     policy: AvSyncPolicy,
     viewer: str,
     seed: int,
-    clip: Clip | None = None,
+    clip: ClipSizes | None = None,
     networks: dict[str, Path] | None = None,
     output_sink: Sink | None = None,
     viewer_sink: Sink | None = None,
@@ -139,7 +139,7 @@ def simulate(
     run.viewer_glass.local_ns = client.local_ns if client.ppm else None
 
     link, about = link_of(network.to_viewer, seed, "to_viewer", scenario, networks)
-    to_viewer = Leg(env, link)
+    to_viewer = RtpLeg(env, link)
     sender = RtpSender(
         us, to_viewer, seed=seed, name="to_viewer",
         start=network.to_viewer.rtp_start, reports=network.to_viewer.sender_reports == "normal",
@@ -148,7 +148,7 @@ def simulate(
     view_monitor = AvSyncMonitor(policy, point="viewer", on_sample=run.viewer_beliefs.add_sample)
 
     back_ns = ms(network.to_viewer.delay_ms or 20)  # a request travels the other way
-    stage = Stage(env, scenario, seed)
+    stage = StepRunner(env, scenario, seed)
     output = RtpOutput(
         us, sender, run.output_glass, out_monitor,
         on_request=stage.on_request, video_kbps=scenario.source.video.bitrate_kbps, sink=output_sink or Sink(),
@@ -158,10 +158,10 @@ def simulate(
     engine = wrap(AvSynchronizer(policy, network=bridged, levers=levers), "bridge" if bridged else "sender")
     origin: LocalSender | Provider
     if bridged:
-        bridge = EngineEnd(us, engine, out_monitor, output, ask_key=stage.key_at_source, arrivals=run.arrivals)
+        bridge = EngineReceiver(us, engine, out_monitor, output, ask_key=stage.key_at_source, arrivals=run.arrivals)
         to_bridge_link, more = link_of(network.to_bridge, seed, "to_bridge", scenario, networks)
         about += more
-        to_bridge = Leg(env, to_bridge_link)
+        to_bridge = RtpLeg(env, to_bridge_link)
         to_bridge.to(bridge)
         origin = Provider(env, scenario, seed, to_bridge, bridge)
         driver = bridge.driver
@@ -214,7 +214,7 @@ def _viewer(
     client: Host,
     policy: AvSyncPolicy,
     wrap: WrapEngine,
-    to_viewer: Leg,
+    to_viewer: RtpLeg,
     monitor: AvSyncMonitor,
     key_wanted: Callable[[], None],
     sink: Sink,
@@ -222,11 +222,11 @@ def _viewer(
     """Put the viewer at the end of the leg; returns its probe."""
     observer = Observer(monitor, sink, run.seed, client.now_ns)
     late = sink.sound_late_ns or sink.picture_late_ns
-    glass = LateGlass(run.viewer_glass, sink) if late else run.viewer_glass
+    glass = LatePresentations(run.viewer_glass, sink) if late else run.viewer_glass
     if run.viewer == "avsync":
         engine = wrap(AvSynchronizer(policy, network=True, levers={Want.KEYFRAME}), "viewer")
-        output = GlassOutput(glass, monitor, observer, key_wanted)
-        end = EngineEnd(client, engine, monitor, output, ask_key=key_wanted)
+        output = ViewerOutput(glass, monitor, observer, key_wanted)
+        end = EngineReceiver(client, engine, monitor, output, ask_key=key_wanted)
         to_viewer.to(end)
         run.viewer_answers = output
 
@@ -250,7 +250,7 @@ def _viewer(
         glass, observe, lambda _what, _numbers, _now: key_wanted(),
         picture_target_ns=ms(levers.picture_target_ms), sound_target_ns=ms(levers.sound_target_ms),
     )  # fmt: skip
-    browser_end = BrowserEnd(client, browser)
+    browser_end = BrowserReceiver(client, browser)
     to_viewer.to(browser_end)
 
     def probe_browser() -> None:

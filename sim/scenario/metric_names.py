@@ -84,8 +84,8 @@ _ROWS = (
     Metric("monitor_known_pct", "%", "higher", SAMPLED, "Time in which the monitor had an answer, 5 s in.",
            guard=True),
     Metric("drift_error_ppm", "ppm", "lower", WHOLE, "|estimated - true| drift between the clocks, at the end."),
-    Metric("alerts_missed", "count", "lower", WHOLE, "Troubles that the monitor never told anybody about."),
-    Metric("alerts_false", "count", "lower", WHOLE, "Alerts without a trouble."),
+    Metric("alerts_missed", "count", "lower", WHOLE, "Long offsets beyond a warning level without an alert."),
+    Metric("alerts_false", "count", "lower", WHOLE, "Alerts that the truth does not bear out."),
 )  # fmt: skip
 
 _SCORED_ROWS = (

@@ -134,7 +134,7 @@ class Scenario(Part):
     duration_s: Annotated[float, Field(strict=True, gt=0, le=MAX_DURATION_S, allow_inf_nan=False)] = 60.0
     """How long the call is, in virtual time."""
     seeds: Annotated[tuple[Whole, ...], Field(min_length=1, max_length=10_000)] = (1, 2, 3)
-    """One run for each; the same seed gives the same weather to every policy."""
+    """One run for each; the same seed gives every policy the same network impairments."""
     topology: Literal["local_encode", "provider_bridge"] = "local_encode"
     """local_encode: we get sound and frames and encode them; provider_bridge: a provider sends us WebRTC."""
     viewer: Literal["browser", "avsync", "both"] = "both"

@@ -17,8 +17,8 @@ from avsync.units import Rate, ms, seconds, ticks_to_ns
 from sim.packets import IDLE
 from sim.rng import substream
 from sim.scenario.source import MediaSource
-from sim.source.clip import Clip
-from sim.source.stream import Stream, Turn
+from sim.source.clip import ClipSizes
+from sim.source.stream import GeneratorStream, SourceTurn
 from sim.truth.truth import SourceLog
 from sim.virtual_time import VirtualTime
 
@@ -61,18 +61,18 @@ class Speaker:
         hand_over: Callable[[Made], None],
         on_turn: Callable[[int], None],
         on_done: Callable[[Kind, int], None],
-        clip: Clip | None = None,
+        clip: ClipSizes | None = None,
         pace_ppm: int = 0,
     ) -> None:
         self.env, self.source, self.log, self.clip = env, source, log, clip
         self._hand_over, self._on_turn, self._on_done = hand_over, on_turn, on_done
         audio, video = source.audio, source.video
         self.audio_rate: Rate = audio.rate_hz
-        self.sound = Stream(
+        self.sound = GeneratorStream(
             self, AUDIO, rate=audio.rate_hz, step=audio.rate_hz * int(audio.unit_ms) // 1000,
             speed=audio.speed, ahead_ns=seconds(audio.ahead_s), ppm=pace_ppm + int(audio.real_rate_ppm),
         )  # fmt: skip
-        self.pictures = Stream(
+        self.pictures = GeneratorStream(
             self, VIDEO, rate=clip.fps if clip else _rate(video.fps), step=1,
             speed=video.blocks.speed if video.blocks else video.speed,
             ahead_ns=0 if video.blocks else seconds(video.ahead_s), ppm=pace_ppm + int(video.real_rate_ppm),
@@ -86,16 +86,16 @@ class Speaker:
         self._key_wanted = True
         self._last_key_ns = 0
         self._turns = 0
-        self.turn: Turn | None = None
+        self.turn: SourceTurn | None = None
 
     # ---- turns
 
-    def start_turn(self, length_ns: int, backlog_ns: int = 0) -> Turn:
+    def start_turn(self, length_ns: int, backlog_ns: int = 0) -> SourceTurn:
         """A new turn begins now, where the later of both streams stopped. Of a backlog all is there already."""
         now = self.env.now
         self._close_turn()
         content = max(self.sound.content_ns, self.pictures.content_ns)
-        turn = self.turn = Turn(self._turns, now - backlog_ns, content, length_ns)
+        turn = self.turn = SourceTurn(self._turns, now - backlog_ns, content, length_ns)
         self._turns += 1
         self.log.turn(turn.index, content)
         self.log.end_turn(turn.index, turn.end_ns)
@@ -114,7 +114,7 @@ class Speaker:
             self.pictures.begin(turn, now)
         return turn
 
-    def _join(self, turn: Turn) -> None:
+    def _join(self, turn: SourceTurn) -> None:
         if self.turn is turn:
             self.pictures.begin(turn, turn.start_ns)  # it has had time enough for its first picture
             self.pictures.skip_units_to(turn.content_ns + self.env.now - turn.start_ns)
@@ -137,12 +137,14 @@ class Speaker:
             if made < self.turn.end_ns:
                 self.log.end_turn(self.turn.index, made)
 
-    def stream_done(self, kind: Kind, turn: Turn) -> None:
+    def stream_done(self, kind: Kind, turn: SourceTurn) -> None:
         self._on_done(kind, turn.index)
 
     # ---- one unit
 
-    def make(self, stream: Stream, turn: Turn, content: int, duration: int, jumped: bool, now: int) -> None:
+    def make(
+        self, stream: GeneratorStream, turn: SourceTurn, content: int, duration: int, jumped: bool, now: int
+    ) -> None:
         if stream.kind is AUDIO:
             size = int(self.source.audio.bitrate_kbps * duration) // 8_000_000
             ref = self.log.sound(content, duration, turn.index, now)
@@ -163,8 +165,8 @@ class Speaker:
 
     def _hand(
         self,
-        stream: Stream,
-        turn: Turn,
+        stream: GeneratorStream,
+        turn: SourceTurn,
         content: int,
         duration: int,
         ref: int,
@@ -213,7 +215,7 @@ class Speaker:
                 )
         stream.arm()
 
-    def _mark(self, turn: Turn, content: int) -> None:
+    def _mark(self, turn: SourceTurn, content: int) -> None:
         if self.turn is turn and (turn.stop_at_ns is None or self.env.now < turn.stop_at_ns):
             self._hand(self.sound, turn, content, self.sound.nominal_ns, IDLE, DTX_BYTES, True, pause=True)
             self.sound.jumped = True
@@ -242,7 +244,7 @@ class Speaker:
 
     # ---- blocks and loops
 
-    def _next_in_block(self, turn: Turn) -> None:
+    def _next_in_block(self, turn: SourceTurn) -> None:
         """A generator in blocks begins each one late, and is fast within it."""
         blocks = self.source.video.blocks
         if blocks is None:
@@ -251,8 +253,8 @@ class Speaker:
             self._block_left = blocks.frames[0] + self._stalls.below(blocks.frames[1] - blocks.frames[0] + 1)
             stall = self._stalls.between_ns(ms(blocks.stall_ms[0]), ms(blocks.stall_ms[1]))
             content = self.pictures.content_ns if self.pictures.turn is turn else turn.content_ns
-            lead = content - turn.content_ns
-            self.pictures.not_before_ns = turn.start_ns + lead + self.pictures.late_ns + stall
+            since_ns = content - turn.content_ns
+            self.pictures.not_before_ns = turn.start_ns + since_ns + self.pictures.late_ns + stall
         self._block_left -= 1
 
     def loop_ns(self, kind: Kind) -> int | None:

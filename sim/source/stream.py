@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sim.source.generator import Speaker
 
 
-class Turn:
+class SourceTurn:
     """One turn of talk: where it starts in true time and in content, and where it should end."""
 
     __slots__ = ("content_ns", "end_ns", "index", "start_ns", "stop_at_ns")
@@ -29,7 +29,7 @@ class Turn:
         self.stop_at_ns: int | None = None  # an interrupted turn is pushed until then
 
 
-class Stream:
+class GeneratorStream:
     """One kind's production: ``content_ns`` of the next unit, ``free_ns`` when the last was done."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Stream:
         self.ppm = ppm
         self.not_before_ns = 0  # a block of frames begins late
         self.late_ns = 0  # handed over this much after (before: negative) its plan
-        self.turn: Turn | None = None
+        self.turn: SourceTurn | None = None
         self.content_ns = 0
         self.free_ns = 0
         self.stall: tuple[int, int, str] | None = None
@@ -59,7 +59,7 @@ class Stream:
 
     # ---- where and when
 
-    def begin(self, turn: Turn, now_ns: int) -> None:
+    def begin(self, turn: SourceTurn, now_ns: int) -> None:
         self.turn = turn
         self.free_ns = now_ns
         self.jump_to(turn.content_ns)
@@ -161,7 +161,7 @@ class Stream:
             behind = now_ns - self.plan_ns(self.content_ns) - self.late_ns
             self.skip_units_to(self.content_ns + max(0, behind))
 
-    def _make(self, turn: Turn, now_ns: int) -> None:
+    def _make(self, turn: SourceTurn, now_ns: int) -> None:
         content = self.content_ns
         if content >= turn.end_ns:
             self.turn = None

@@ -1,4 +1,4 @@
-"""Told: what was said now and then during a run, (at_ns, value_ns) in the order of telling, 16 bytes each.
+"""Beliefs: what was said now and then during a run, (at_ns, value_ns) in the order of saying, 16 bytes each.
 
 What a monitor believed, and how much a buffer held. A belief is no truth: the truth's logs never
 hold one. ``None`` is UNKNOWN.
@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from avsync.monitor.belief import SyncSample
-from sim.truth.logs import I64, NEVER, PACK_VALUES, Bool, Rows
+from sim.truth.logs import I64, NEVER, PACK_VALUES, Bool, IntRows
 
 
-class ToldColumns(NamedTuple):
+class BeliefColumns(NamedTuple):
     """``value_ns`` means nothing where it is not ``known``."""
 
     at_ns: I64
@@ -21,13 +21,13 @@ class ToldColumns(NamedTuple):
     known: Bool
 
 
-class Told:
-    """``add`` during the run, read ``columns`` at its end. Equal where the same was told."""
+class Beliefs:
+    """``add`` during the run, read ``columns`` at its end. Equal where the same was said."""
 
     __slots__ = ("_rows",)
 
     def __init__(self, pairs: Iterable[tuple[int, int | None]] = ()) -> None:
-        self._rows = Rows(2)
+        self._rows = IntRows(2)
         for at_ns, value_ns in pairs:
             self.add(at_ns, value_ns)
 
@@ -44,12 +44,12 @@ class Told:
         if len(tail) > PACK_VALUES:
             self._rows.pack()
 
-    def columns(self) -> ToldColumns:
+    def columns(self) -> BeliefColumns:
         at_ns, value_ns = self._rows.columns()
-        return ToldColumns(at_ns, value_ns, value_ns != NEVER)
+        return BeliefColumns(at_ns, value_ns, value_ns != NEVER)
 
     def clear(self) -> None:
-        self._rows = Rows(2)
+        self._rows = IntRows(2)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -59,6 +59,6 @@ class Told:
             yield at_ns, value_ns if known else None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Told) and list(self) == list(other)
+        return isinstance(other, Beliefs) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]

@@ -28,7 +28,7 @@ PACK_VALUES = 1 << 10
 """Ints in a list take 40 bytes each. Packed this early they stay in the cache: measuring takes half the time."""
 
 
-class Rows:
+class IntRows:
     """Rows of ints, appended flat: a Python list is the fastest to extend, an array the smallest to keep."""
 
     __slots__ = ("_packed", "tail", "width")
@@ -60,7 +60,7 @@ class SourceLog:
     """What the generator really made. Times in the lab's true time, positions in the generator's content."""
 
     def __init__(self) -> None:
-        self._sounds, self._pictures = Rows(4), Rows(4)
+        self._sounds, self._pictures = IntRows(4), IntRows(4)
         self._made_sounds = self._made_pictures = 0
         self._starts: dict[int, int] = {}
         self._ends: dict[int, int] = {}
@@ -148,8 +148,8 @@ class PresentationLog:
 
     def __init__(self, local_ns: Callable[[int], int] | None = None) -> None:
         self.local_ns = local_ns
-        self._heard, self._shown = Rows(5), Rows(2)
-        self._table: tuple[SourceTable, int, int, GlassTable] | None = None
+        self._heard, self._shown = IntRows(5), IntRows(2)
+        self._table: tuple[SourceTable, int, int, PresentationTable] | None = None
 
     def heard(self, at_ns: int, duration_ns: int, ref: int, from_ns: int, span_ns: int) -> None:
         """Of sound ``ref``, the ``span_ns`` that begin ``from_ns`` after its start leave during [at, at + duration).
@@ -173,11 +173,13 @@ class PresentationLog:
             return true_ns
         return np.array([t if t >= NEVER else self.local_ns(t) for t in true_ns.tolist()], dtype=np.int64)
 
-    def table(self, source: SourceTable) -> GlassTable:
+    def table(self, source: SourceTable) -> PresentationTable:
         """The log as columns, against what was made; kept until more is written to either."""
         heard, shown = len(self._heard), len(self._shown)
         if self._table is None or self._table[0] is not source or self._table[1:3] != (heard, shown):
-            table = _glass_table(source, self._heard.columns(), self._shown.columns(), self.local(source.stale_ns))
+            table = _presentation_table(
+                source, self._heard.columns(), self._shown.columns(), self.local(source.stale_ns)
+            )
             self._table = source, heard, shown, table
         return self._table[3]
 
@@ -186,7 +188,7 @@ class ArrivalLog:
     """When each unit reached the engine that is judged, in its local time. What was lost before it has no entry."""
 
     def __init__(self) -> None:
-        self._sounds, self._pictures = Rows(2), Rows(2)
+        self._sounds, self._pictures = IntRows(2), IntRows(2)
 
     def sound(self, ref: int, at_ns: int) -> None:
         tail = self._sounds.tail
@@ -237,8 +239,8 @@ class SourceTable(NamedTuple):
         return np.minimum.accumulate(self.interrupted_ns[::-1])[::-1]
 
 
-class GlassTable(NamedTuple):
-    """What left, in order of time: a row per stretch of sound, per change of picture, per ref."""
+class PresentationTable(NamedTuple):
+    """What left, in order of time: a row per piece of sound, per change of picture, per ref."""
 
     at_ns: I64
     end_ns: I64
@@ -258,7 +260,7 @@ class GlassTable(NamedTuple):
     stale_ns: I64  # per turn, in this point's time
 
 
-def _glass_table(source: SourceTable, heard: list[I64], shown: list[I64], stale_ns: I64) -> GlassTable:
+def _presentation_table(source: SourceTable, heard: list[I64], shown: list[I64], stale_ns: I64) -> PresentationTable:
     """Both in the order of leaving; what leaves at the same ns, in the order of writing."""
     heard = _by_time(_rows_where(heard, heard[1] > 0))
     shown_ns, shown_ref = _by_time(shown)
@@ -276,7 +278,7 @@ def _glass_table(source: SourceTable, heard: list[I64], shown: list[I64], stale_
     # Only changes of picture matter: the same ref again renews nothing.
     changed = np.append([True], shown_ref[1:] != shown_ref[:-1])[: len(shown_ref)]
     lips = shown_ref >= 0
-    return GlassTable(
+    return PresentationTable(
         at_ns=at,
         end_ns=end,
         from_ns=from_ns,
@@ -301,7 +303,7 @@ def position(since_ns: I64, length_ns: I64, gain_ns: I64) -> I64:
     return since_ns + since_ns * gain_ns // length_ns
 
 
-def _units(rows: Rows, turns: I64) -> Units:
+def _units(rows: IntRows, turns: I64) -> Units:
     content, duration, turn, made = rows.columns()
     index = np.searchsorted(turns, turn)
     known = index < len(turns)

@@ -19,8 +19,8 @@ from sim.truth.logs import (
     NEVER,
     ArrivalLog,
     Bool,
-    GlassTable,
     PresentationLog,
+    PresentationTable,
     SourceLog,
     SourceTable,
     Units,
@@ -153,7 +153,7 @@ def latency_growth_ms_per_min(latency: Latency, run_ns: int) -> Measure:
     return float(slopes[(len(slopes) - 1) // 2]) * NS_PER_MINUTE / width / ms(1)
 
 
-def _ideal(made: SourceTable, left: GlassTable, units: Units, ready_ns: I64, floor_ns: I64) -> I64:
+def _ideal(made: SourceTable, left: PresentationTable, units: Units, ready_ns: I64, floor_ns: I64) -> I64:
     """The ideal time of each unit that was ready (else NEVER); ``floor_ns``: per turn, the least ready - content."""
     ideal = np.full(len(ready_ns), NEVER)
     tail = -NEVER  # when the turn before is over
@@ -173,7 +173,7 @@ def _ideal(made: SourceTable, left: GlassTable, units: Units, ready_ns: I64, flo
 
 def _owed(
     made: SourceTable,
-    left: GlassTable,
+    left: PresentationTable,
     units: Units,
     first_left_ns: I64,
     local: Callable[[I64], I64],

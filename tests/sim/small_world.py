@@ -10,7 +10,7 @@ import numpy.typing as npt
 from avsync.policy import AvSyncPolicy
 from sim.run.world import Run, simulate
 from sim.scenario.scenario import Scenario, build, load_scenario
-from sim.truth.truth import PresentationLog, State, offsets
+from sim.truth.truth import OffsetState, PresentationLog, offsets
 
 F64 = npt.NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def truth_ms(one: Run, point: str, *, after_s: float = 0.0, until_s: float = 1e6
     """e(t) of the measured samples, in ms."""
     samples = offsets(one.source, glass_of(one, point))
     inside = (samples.at_ns >= after_s * 1e9) & (samples.at_ns < until_s * 1e9)
-    wanted = (samples.state == State.MEASURED) & inside
+    wanted = (samples.state == OffsetState.MEASURED) & inside
     e_ms: F64 = samples.e_ns[wanted] / 1e6
     return e_ms
 
@@ -54,7 +54,7 @@ def belief_ms(one: Run, point: str, *, after_s: float = 0.0, until_s: float = 1e
 
 
 def heard(one: Run, point: str) -> list[tuple[float, float, float, float]]:
-    """(when, until, from content, to content) of each stretch of content that left, in ms."""
+    """(when, until, from content, to content) of each piece of content that left, in ms."""
     left = glass_of(one, point).table(one.source.table())
     return [
         (float(a), float(b), float(c), float(d))

@@ -19,7 +19,7 @@ from sim.report.report import manifest, write_report
 from sim.report.summary import groups_of, reproduce
 from sim.scenario.scenario import build, load_scenario, loads
 from sim.scenario.sentences import what_happens
-from sim.sweep.sweep import Plan, Result, Spec, execute, plan
+from sim.sweep.sweep import Result, RunPlan, Spec, execute, plan
 from tests.sim.payload.payload_story import Reader, marked
 from tests.sim.small_world import run, small
 
@@ -44,7 +44,7 @@ def with_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payload_speech, "scored_run", scored)
 
 
-def results_of(tmp_path: Path, text: str, **how: Any) -> tuple[Plan, list[Result]]:
+def results_of(tmp_path: Path, text: str, **how: Any) -> tuple[RunPlan, list[Result]]:
     file = tmp_path / "spoken.yaml"
     file.write_text(text)
     wanted = plan([file], viewer="avsync", seeds=[1, 2], **how)

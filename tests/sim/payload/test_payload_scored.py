@@ -9,7 +9,7 @@ import pytest
 from avsync.errors import InputError
 from avsync.units import ms
 from sim.judge.row import Row
-from sim.payload.payload import Pictures
+from sim.payload.payload import PictureBatch
 from sim.payload.scorer_at_viewer import columns, score
 from sim.payload.speech import Speech, check_installed, scored_run, scorer_of
 from sim.run.sinks import Sink
@@ -68,7 +68,7 @@ def test_a_payload_played_in_sync_reads_zero() -> None:
 class WrongLips(Speech):
     """Content whose lips are 80 ms late, as no log can know."""
 
-    def pictures(self, turn: int, since_ns: I64) -> Pictures:
+    def pictures(self, turn: int, since_ns: I64) -> PictureBatch:
         return super().pictures(turn, since_ns - ms(80))
 
 

@@ -1,4 +1,4 @@
-"""The world: whole runs, and what must be true of them whatever the scenario: weather, time, turns, loss, clocks."""
+"""The world: whole runs, and what holds of each whatever the scenario: impairments, time, turns, loss, clocks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOPOLOGIES = ("local_encode", "provider_bridge")
 ROUGH = {"delay_ms": 30, "jitter_ms": 40, "loss": 0.02, "burst": 2, "reorder": 0.05, "reorder_by_ms": 25}
 
 
-# ---- the same weather for everybody
+# ---- the same impairments for everybody
 
 
 @cache
@@ -34,11 +34,11 @@ def arrivals_at_the_bridge(policy: str, seed: int) -> tuple[list[int], list[int]
 
 
 @pytest.mark.parametrize("policy", sorted(set(PRESETS) - {"default"}))
-def test_two_policies_meet_the_same_weather(policy: str) -> None:
+def test_two_policies_meet_the_same_impairments(policy: str) -> None:
     assert arrivals_at_the_bridge(policy, 1) == arrivals_at_the_bridge("default", 1)
 
 
-def test_another_seed_is_other_weather() -> None:
+def test_another_seed_is_another_network() -> None:
     assert arrivals_at_the_bridge("default", 1) != arrivals_at_the_bridge("default", 2)
 
 
@@ -306,7 +306,7 @@ def test_counters_that_wrap_on_both_legs_change_nothing() -> None:
     assert wrapped((1 << 32) - 48_000, 65_500) == wrapped(1 << 30, 1_000)
 
 
-def test_where_the_counters_start_is_no_weather() -> None:
+def test_where_the_counters_start_impairs_nothing() -> None:
     """Fixed starts take as many draws as random ones, so nothing else moves."""
     by_chance = dict.fromkeys(("to_bridge", "to_viewer"), ROUGH)
     assert measure(run(small(6.0, topology="provider_bridge", network=by_chance))) == wrapped(1 << 30, 1_000)

@@ -1,4 +1,4 @@
-"""Stage: carries out what a scenario says: turns begin, steps happen, requests reach the source."""
+"""The step runner: carries out what a scenario says: turns begin, steps happen, requests reach the source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from avsync.types import AUDIO, VIDEO, Kind, Reason, Request, Want
 from avsync.units import ms, seconds
 from sim.network.link import Link
-from sim.run.leg import Leg, RtpSender
+from sim.run.leg import RtpLeg, RtpSender
 from sim.run.link_of import impairment
 from sim.run.output import RtpOutput
 from sim.run.senders import LocalSender, Provider
@@ -35,7 +35,7 @@ from sim.virtual_time import Host, VirtualTime
 KIND_OF = {"audio": AUDIO, "video": VIDEO, None: None}
 
 
-class Stage:
+class StepRunner:
     """Built first, because the engine's requests need somewhere to go; ``direct`` gives it the actors."""
 
     def __init__(self, env: VirtualTime, scenario: Scenario, seed: int) -> None:
@@ -49,7 +49,7 @@ class Stage:
         origin: LocalSender | Provider,
         us: Host,
         client: Host,
-        to_viewer: Leg,
+        to_viewer: RtpLeg,
         sender: RtpSender,
     ) -> None:
         self._speaker, self._origin = speaker, origin
