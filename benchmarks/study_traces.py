@@ -191,7 +191,7 @@ def _run(blank: Outcome, scenario: Scenario, path: Path) -> Outcome:
         networks={blank.leg: path},
     )
     row: Row = measure(run)
-    seen = [offsets(run.source, glass) for glass in (run.output_glass, run.viewer_glass)]
+    seen = [offsets(run.source, glass) for glass in (run.at_output.presented, run.at_viewer.presented)]
     at_output, at_viewer = (episodes(samples) for samples in seen)
     point = OUTPUT if blank.leg == "to_bridge" else ""  # whose ears are behind the trace
     return replace(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from avsync.types import VIDEO, Heard, ObservedBy, Presented
 from avsync.units import NS_PER_S, ms, seconds
-from sim.browser.neteq import Observe, PresentationWriter
+from sim.browser.presentation import Observe, PresentationWriter
 from sim.browser.render_time import PictureClock, PictureJitter, variation_ms
 from sim.packets import PictureFrame
 
@@ -47,7 +47,7 @@ class PictureBuffer:
 
     def __init__(
         self,
-        glass: PresentationWriter,
+        presented: PresentationWriter,
         observe: Observe | None,
         ask: Ask | None,
         *,
@@ -56,7 +56,7 @@ class PictureBuffer:
         screen_ns: int = 0,
         rtt_ns: int = 0,
     ) -> None:
-        self._glass, self._observe, self._ask = glass, observe, ask
+        self._shown, self._observe, self._ask = presented.shown, observe, ask
         self._base_ns, self._sync_ns = target_ns, 0
         self._display_hz, self._screen_ns = display_hz, screen_ns
         self._clock, self._jitter = PictureClock(), PictureJitter(rtt_ns)
@@ -301,7 +301,7 @@ class PictureBuffer:
     def _show(self, at_ns: int, due_ns: int, frame: PictureFrame) -> None:
         self._count_freeze(at_ns)
         self.showing = (frame.rtp, due_ns)
-        self._glass.shown(at_ns, frame.ref)
+        self._shown(at_ns, frame.ref)
         if self._observe is not None:
             _, _, _, _, epoch, pts_ns, duration_ns, _, _, _, _, repeat, _ = frame
             if pts_ns is None:

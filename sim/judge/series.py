@@ -57,10 +57,10 @@ class RunSeries(NamedTuple):
 
 def series_of(run: Run) -> RunSeries:
     return RunSeries(
-        _point(offsets(run.source, run.output_glass), run.output_beliefs),
-        _point(offsets(run.source, run.viewer_glass), run.viewer_beliefs),
-        _buffer(run.output_buffer_ns),
-        _buffer(run.viewer_buffer_ns),
+        _point(offsets(run.source, run.at_output.presented), run.at_output.beliefs),
+        _point(offsets(run.source, run.at_viewer.presented), run.at_viewer.beliefs),
+        _buffer(run.at_output.buffer_ns),
+        _buffer(run.at_viewer.buffer_ns),
     )
 
 

@@ -90,7 +90,7 @@ class ScoredWindow(NamedTuple):
 
 def score(run: Run, payload: ContentRenderer, scorer: WindowScorer) -> list[ScoredWindow]:
     """Every window that the scorer answered, in order of time."""
-    truth = offsets(run.source, run.viewer_glass)
+    truth = offsets(run.source, run.at_viewer.presented)
     faults = faults_ns(run)
     windows = {window: within(window, faults, 0) for window in SAMPLED}
     return [
@@ -102,7 +102,7 @@ def score(run: Run, payload: ContentRenderer, scorer: WindowScorer) -> list[Scor
 
 def _answers(run: Run, payload: ContentRenderer, scorer: WindowScorer) -> Iterable[ScorerSignal]:
     made = run.source.table()
-    left = run.viewer_glass.table(made)
+    left = run.at_viewer.presented.table(made)
     span = times(left)
     if span is None:
         return

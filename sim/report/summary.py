@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sim.judge.judge import MISS_FACTOR, Check, Limit, limits_of, value_of
-from sim.judge.row import Measure
 from sim.scenario.files import shipped
 from sim.scenario.metric_names import BELIEVED, base_name, metric
 from sim.scenario.scenario import Scenario
 from sim.sweep.sweep import Result, RunPlan, Spec
+from sim.truth.windows import Measure
 
 BROWSER_NOTE = "browser: a model, checked against Chromium: docs/browser_model.md"
 NOT_ASKED = "-"

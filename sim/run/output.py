@@ -29,11 +29,11 @@ from avsync.types import (
 )
 from avsync.units import ms
 from sim.packets import IDLE, PictureFrame, SoundPacket
+from sim.run.host import Host
 from sim.run.leg import RtpSender, idle_picture_bytes
 from sim.run.sinks import Sink
 from sim.source.generator import Made
 from sim.truth.truth import PresentationLog
-from sim.virtual_time import Host
 
 SILENCE_BYTES = 12  # Opus codes digital silence in a handful of bytes
 FRAME_NS = ms(40)
@@ -41,7 +41,7 @@ _Shown = TypeVar("_Shown", Present, InsertSilence, Repeat, Degrade)
 ALERTS_KEPT = 10_000
 _TRUTHFUL = (Made, SoundPacket, PictureFrame)
 # Looking a member up in its Enum takes 50 ns, a NamedTuple's own constructor 120 ns more than this.
-_CONTENT, _LATE, _SIM = Heard.CONTENT, Reason.LATE, ObservedBy.SIM
+_CONTENT, _PASSING, _LATE, _SIM = Heard.CONTENT, Heard.PASSING, Reason.LATE, ObservedBy.SIM
 _new = tuple.__new__
 
 
@@ -107,17 +107,16 @@ class RtpOutput(AnswerCounts):
         self,
         host: Host,
         sender: RtpSender,
-        glass: PresentationLog,
+        presented: PresentationLog,
         monitor: AvSyncMonitor,
         *,
         on_request: Callable[[Request], None],
         video_kbps: float,
         sink: Sink,
-        on_presented: Callable[[Presented, int], None] | None = None,
     ) -> None:
         super().__init__(monitor)
-        self._host, self._sender, self._glass = host, sender, glass
-        self._on_request, self._on_presented = on_request, on_presented
+        self._host, self._sender, self._presented = host, sender, presented
+        self._on_request = on_request
         self._video_kbps = video_kbps
         self._sink = sink
         self._epoch = -1
@@ -136,9 +135,14 @@ class RtpOutput(AnswerCounts):
                 self.late_pictures += 1
                 self.note(answer)
             if answer.unit.kind is AUDIO:
-                self._do(self._sound, answer, self._sink.sound_late_ns)
-            else:
+                if self._sink.sound_late_ns:
+                    self._do(self._sound, answer, self._sink.sound_late_ns)
+                else:
+                    self._sound(answer)
+            elif self._sink.picture_late_ns:
                 self._do(self._picture, answer, self._sink.picture_late_ns)
+            else:
+                self._picture(answer)
             return
         match answer:
             case InsertSilence():
@@ -160,7 +164,7 @@ class RtpOutput(AnswerCounts):
         """Now, or later by a constant: what one device does stays in its order."""
         if late_ns:
             answer = answer._replace(at_ns=answer.at_ns + late_ns)
-            self._host.env.timeout(late_ns).callbacks.append(lambda _event: obey(answer))
+            self._host.env.after(late_ns, obey, answer)
         else:
             obey(answer)
 
@@ -168,8 +172,6 @@ class RtpOutput(AnswerCounts):
         at_ns += self._sink.sound_lie_ns if kind is AUDIO else self._sink.picture_lie_ns
         presented = _new(Presented, (kind, epoch, pts_ns, duration_ns, at_ns, _SIM, what))
         self.monitor.observe(presented, self._host.now_ns())
-        if self._on_presented is not None:
-            self._on_presented(presented, self._host.now_ns())
 
     def _sound(self, answer: Present) -> None:
         unit, at, stamp, _, _, stretch = answer
@@ -178,11 +180,11 @@ class RtpOutput(AnswerCounts):
         self.check_stamp(AUDIO, stamp)
         ref = truth_of(payload)
         if ref != IDLE:
-            self._glass.heard(at, lasts, ref, 0, duration)
+            self._presented.heard(at, lasts, ref, 0, duration)
+        length = duration if duration < self._cutter.slot_ns else self._cutter.slot_ns
         for cut, begins in self._cutter.packets(stamp, lasts, duration):
-            length = min(duration, self._cutter.slot_ns)
-            self._sender.sound(cut, length, size, epoch, pts + begins, ref, pause=pause, from_ns=begins)
-        self._observe(AUDIO, epoch, pts, lasts, at, Heard.PASSING if pause else _CONTENT)
+            self._sender.sound(cut, length, size, epoch, pts + begins, ref, pause, begins)
+        self._observe(AUDIO, epoch, pts, lasts, at, _PASSING if pause else _CONTENT)
 
     def _silence(self, answer: InsertSilence) -> None:
         reason, at = answer.reason, answer.at_ns
@@ -209,7 +211,7 @@ class RtpOutput(AnswerCounts):
         is_key = self._key_wanted or unit.epoch != self._epoch if unit.droppable else unit.is_key
         self._key_wanted, self._epoch, self._idle = False, unit.epoch, False
         ref = truth_of(unit.payload)
-        self._glass.shown(at, ref)
+        self._presented.shown(at, ref)
         self._sender.picture(
             answer.stamp_ns, unit.duration_ns, unit.size_bytes, unit.epoch, unit.pts_ns, ref, is_key=is_key
         )
@@ -220,7 +222,7 @@ class RtpOutput(AnswerCounts):
         self.check_stamp(VIDEO, answer.stamp_ns)
         size = idle_picture_bytes(unit.duration_ns, self._video_kbps)
         ref = IDLE if self._idle else truth_of(unit.payload)
-        self._glass.shown(answer.at_ns, ref)
+        self._presented.shown(answer.at_ns, ref)
         pts = None if self._idle else unit.pts_ns
         self._sender.picture(
             answer.stamp_ns, unit.duration_ns, size, unit.epoch, pts, ref, is_key=self._key_wanted, repeat=True
@@ -233,7 +235,7 @@ class RtpOutput(AnswerCounts):
         if answer.level < 2:
             return
         self._idle = True
-        self._glass.shown(answer.at_ns, IDLE)
+        self._presented.shown(answer.at_ns, IDLE)
         self._observe(VIDEO, max(answer.epoch, 0), None, FRAME_NS, answer.at_ns, Heard.IDLE)
         if answer.reason is Reason.INTERRUPTED and self._last_stamp[1] < answer.at_ns:
             self.check_stamp(VIDEO, answer.at_ns)

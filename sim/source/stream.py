@@ -8,14 +8,11 @@ changes only move these two numbers.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from avsync.types import Kind
 from avsync.units import Rate, ns_to_ticks, ticks_to_ns
-from sim.virtual_time import Call
-
-if TYPE_CHECKING:
-    from sim.source.generator import Speaker
+from sim.virtual_time import VirtualTime
 
 
 class SourceTurn:
@@ -29,13 +26,36 @@ class SourceTurn:
         self.stop_at_ns: int | None = None  # an interrupted turn is pushed until then
 
 
+class Maker(Protocol):
+    """Whose stream it is: makes a unit of each piece of content, and hears when a turn has no more of it."""
+
+    def make(
+        self, stream: GeneratorStream, turn: SourceTurn, content: int, duration: int, jumped: bool, now: int
+    ) -> None: ...
+
+    def stream_done(self, kind: Kind, turn: SourceTurn) -> None: ...
+
+
 class GeneratorStream:
-    """One kind's production: ``content_ns`` of the next unit, ``free_ns`` when the last was done."""
+    """One kind's production: ``content_ns`` of the next unit, ``free_ns`` when the last was done.
+
+    ``loop_ns``: (length of the loop, its period), where the source plays one for ever.
+    """
 
     def __init__(
-        self, speaker: Speaker, kind: Kind, *, rate: Rate, step: int, speed: float, ahead_ns: int, ppm: int
+        self,
+        env: VirtualTime,
+        maker: Maker,
+        kind: Kind,
+        *,
+        rate: Rate,
+        step: int,
+        speed: float,
+        ahead_ns: int,
+        ppm: int,
+        loop_ns: tuple[int, int] | None,
     ) -> None:
-        self.speaker, self.kind = speaker, kind
+        self._env, self._maker, self.kind = env, maker, kind
         self.rate: Rate = rate
         self.step = step  # ticks of ``rate`` per unit
         self.nominal_ns = ticks_to_ns(step, rate)
@@ -54,7 +74,8 @@ class GeneratorStream:
         self._made_ns = 0  # how much of this turn was made
         self._on_time_ns = 0  # content from which its own pace (ppm) has run
         self._token = 0
-        self._calls = (self._fire,)
+        self._fires = self._fire  # bound once
+        self._loop_ns = loop_ns
         self._loop_end_ns: int | None = None
 
     # ---- where and when
@@ -66,8 +87,7 @@ class GeneratorStream:
         self.jumped = False
         self._on_time_ns = turn.content_ns
         self._made_ns = 0
-        loop = self.speaker.loop_ns(self.kind)
-        self._loop_end_ns = None if loop is None else turn.content_ns + loop
+        self._loop_end_ns = None if self._loop_ns is None else turn.content_ns + self._loop_ns[0]
         self.arm()
 
     def jump_to(self, content_ns: int) -> None:
@@ -125,24 +145,24 @@ class GeneratorStream:
         self._token += 1
         if self.turn is None:
             return
-        env = self.speaker.env
+        env = self._env
         now = env.now
-        env.after(self._ready_ns(now) - now, self._calls, self._token)
+        env.after(self._ready_ns(now) - now, self._fires, self._token)
 
     # ---- making
 
-    def _fire(self, event: Call) -> None:
+    def _fire(self, token: int) -> None:
         turn = self.turn
-        if event.item != self._token or turn is None:
+        if token != self._token or turn is None:
             return
-        now = self.speaker.env.now
+        now = self._env.now
         if turn.stop_at_ns is not None and now >= turn.stop_at_ns:
             self.turn = None
             return
         stall = self.stall
         if stall is not None and now >= stall[0]:
             if now < stall[1]:
-                self.speaker.env.after(stall[1] - now, self._calls, self._token)
+                self._env.after(stall[1] - now, self._fires, self._token)
                 return
             self.stall = None
             self._resume(stall[2], now)
@@ -165,15 +185,16 @@ class GeneratorStream:
         content = self.content_ns
         if content >= turn.end_ns:
             self.turn = None
-            self.speaker.stream_done(self.kind, turn)
+            self._maker.stream_done(self.kind, turn)
             return
         self._ticks += self.step
         after = self._origin_ns + ticks_to_ns(self._ticks, self.rate)
         jumped = self.jumped
         self._made_ns += after - content
         self.free_ns, self.content_ns, self.jumped = now_ns, after, False
-        self.speaker.make(self, turn, content, after - content, jumped, now_ns)
+        self._maker.make(self, turn, content, after - content, jumped, now_ns)
         if self._loop_end_ns is not None and self.content_ns >= self._loop_end_ns:
-            period = self.speaker.loop_period_ns()
-            self.jump_to(self._loop_end_ns - (self.speaker.loop_ns(self.kind) or 0) + period)
+            assert self._loop_ns is not None
+            length, period = self._loop_ns
+            self.jump_to(self._loop_end_ns - length + period)
             self._loop_end_ns += period

@@ -1,8 +1,8 @@
 """Measures: the numbers that limits are written against, out of the truth. Names are those of the scenario language.
 
 Times in, milliseconds and per cent out. ``None`` is UNKNOWN (too little data) and never 0; ``math.inf`` is "never
-reached", which any limit counts as a miss. Positive offsets: the voice is ahead. All of them are reached from here;
-those over the samples of e(t) are also written here, those over single units in ``sim.truth.unit_measures``.
+reached", which any limit counts as a miss. Positive offsets: the voice is ahead. These are over the samples of e(t);
+those over single units stand in ``sim.truth.unit_measures``.
 """
 
 from __future__ import annotations
@@ -13,64 +13,18 @@ from typing import NamedTuple
 import numpy as np
 
 from avsync.units import NS_PER_S, ms, to_ms
-from sim.scenario.metric_names import Window
 from sim.truth.beliefs import BeliefColumns
 from sim.truth.logs import I64, Bool, PresentationLog, SourceLog
 from sim.truth.truth import Offsets, OffsetState, offset_at
-from sim.truth.unit_measures import (
-    Latency,
-    added_latency,
-    content_heard_pct,
-    frames_dropped_pct,
-    frames_repeated_pct,
-    interrupt_to_silence_ms,
-    latency_growth_ms_per_min,
-    latency_measures,
-    silence_inserted_ms,
-    stale_units_leaked,
-)
 from sim.truth.windows import (
     ENOUGH,
     Faults,
     Measure,
     Within,
     everywhere,
-    percentile,
     percentile_ms,
     share_pct,
-    within,
 )
-
-__all__ = [
-    "BeliefErrors",
-    "Faults",
-    "Latency",
-    "Measure",
-    "Window",
-    "Within",
-    "added_latency",
-    "belief_errors",
-    "content_heard_pct",
-    "everywhere",
-    "frames_dropped_pct",
-    "frames_repeated_pct",
-    "freeze_longest_ms",
-    "interrupt_to_silence_ms",
-    "latency_growth_ms_per_min",
-    "latency_measures",
-    "monitor_error_p95_ms",
-    "monitor_known_pct",
-    "offset_measures",
-    "percentile",
-    "recoveries_ms",
-    "recovery_counted_ms",
-    "recovery_ms",
-    "settle_ms",
-    "silence_inserted_ms",
-    "stale_units_leaked",
-    "within",
-]
-
 
 IN_SYNC_NS = ms(45)  # ITU-R BT.1359: detectable where the voice leads by more
 BT1359_LEAD_NS, BT1359_LAG_NS = ms(45), ms(125)

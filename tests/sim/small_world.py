@@ -35,7 +35,7 @@ def run(
 
 
 def glass_of(one: Run, point: str) -> PresentationLog:
-    return one.output_glass if point == "output" else one.viewer_glass
+    return one.at_output.presented if point == "output" else one.at_viewer.presented
 
 
 def truth_ms(one: Run, point: str, *, after_s: float = 0.0, until_s: float = 1e6) -> F64:
@@ -49,7 +49,7 @@ def truth_ms(one: Run, point: str, *, after_s: float = 0.0, until_s: float = 1e6
 
 def belief_ms(one: Run, point: str, *, after_s: float = 0.0, until_s: float = 1e6) -> F64:
     """What the monitor said was true meanwhile, in ms."""
-    beliefs = one.output_beliefs if point == "output" else one.viewer_beliefs
+    beliefs = one.at_output.beliefs if point == "output" else one.at_viewer.beliefs
     return np.array([e for at, e in beliefs if e is not None and after_s * 1e9 <= at < until_s * 1e9]) / 1e6
 
 

@@ -165,5 +165,5 @@ def test_the_command_that_shows_it_again_asks_for_the_scorer_too() -> None:
 def test_small_worlds_speak_too() -> None:
     """A payload changes nothing in the run: the same logs with and without."""
     plain, spoken = (run(small(4.0, source=source)) for source in ({}, {"payload": {}}))
-    tables = [one.viewer_glass.table(one.source.table()) for one in (plain, spoken)]
+    tables = [one.at_viewer.presented.table(one.source.table()) for one in (plain, spoken)]
     assert (tables[0].shown_ns == tables[1].shown_ns).all() and (tables[0].at_ns == tables[1].at_ns).all()

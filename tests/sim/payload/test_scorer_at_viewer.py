@@ -58,7 +58,7 @@ def test_turns_without_a_gap_between_them_share_no_truth() -> None:
     """Every sample is measured, and still the window is of two turns: its median would be nobody's."""
     one = run(small(9.0, source={"turns": {"talk_s": 2.6, "gap_s": 0}}), viewer="avsync")
     scored = score(one, marked(one), Reader())
-    turn = offsets(one.source, one.viewer_glass)
+    turn = offsets(one.source, one.at_viewer.presented)
     for each in scored:
         inside = (turn.at_ns >= each.from_ns) & (turn.at_ns < each.to_ns)
         if len(set(turn.turn[inside].tolist())) == 2:
@@ -132,7 +132,7 @@ def test_one_frame_away_is_within_one_frame() -> None:
 
 def test_a_call_without_a_viewer_has_no_windows() -> None:
     one = run(small(4.0))
-    one.viewer_glass = PresentationLog()
+    one.at_viewer.presented = PresentationLog()
     assert score(one, marked(one), Reader()) == []
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from sim.judge.judge import baseline_misses, check, limits_of
-from sim.judge.row import WINDOWS, Row, key
+from sim.judge.row import Row, key
 from sim.judge.series import QUANTILES, PlotCurve, PointSeries, RunSeries
-from sim.scenario.metric_names import BELIEVED_COLUMNS, LIMITABLE, base_name, metric
+from sim.scenario.metric_names import BELIEVED_COLUMNS, LIMITABLE, SAMPLED, base_name, metric
 from sim.scenario.scenario import Scenario, load_scenario
 from sim.sweep.sweep import Result, Role, RunPlan, Spec
 
@@ -44,7 +44,7 @@ def good_row(**changed: float | None) -> Row:
         one = metric(name)
         assert one is not None
         best = 100.0 if one.better == "higher" else 0.0
-        for window in WINDOWS:
+        for window in SAMPLED:
             row[key(name, window)] = best
         if base_name(name) == "recovery_ms":
             row[name.replace("recovery_ms", "recovery_counted_ms")] = best

@@ -12,10 +12,11 @@ from avsync.types import AUDIO, VIDEO
 from avsync.units import ms, ns_to_ticks, seconds
 from sim.network.link import Link, LinkSpec
 from sim.packets import PictureFrame, SenderReport, SoundPacket
+from sim.run.host import Host
 from sim.run.leg import NTP_EPOCH_NS, RtpLeg, RtpSender
 from sim.run.receivers import Decoder
 from sim.scenario.network import RtpStart
-from sim.virtual_time import Host, VirtualTime
+from sim.virtual_time import VirtualTime
 
 WRAP, SEQ_WRAP = 1 << 32, 1 << 16
 

@@ -11,28 +11,29 @@ import pytest
 from avsync.units import ms
 from sim.truth.beliefs import Beliefs
 from sim.truth.measures import (
-    added_latency,
     belief_errors,
-    content_heard_pct,
-    frames_dropped_pct,
-    frames_repeated_pct,
     freeze_longest_ms,
-    interrupt_to_silence_ms,
-    latency_growth_ms_per_min,
-    latency_measures,
     monitor_error_p95_ms,
     monitor_known_pct,
     offset_measures,
-    percentile,
     recoveries_ms,
     recovery_counted_ms,
     recovery_ms,
     settle_ms,
-    silence_inserted_ms,
-    stale_units_leaked,
-    within,
 )
 from sim.truth.truth import ArrivalLog, Offsets, OffsetState, PresentationLog, SourceLog, offsets
+from sim.truth.unit_measures import (
+    added_latency,
+    content_heard_pct,
+    frames_dropped_pct,
+    frames_repeated_pct,
+    interrupt_to_silence_ms,
+    latency_growth_ms_per_min,
+    latency_measures,
+    silence_inserted_ms,
+    stale_units_leaked,
+)
+from sim.truth.windows import percentile, within
 from tests.sim.truth.brute_truth import IDLE, Heard, History, Shown
 
 M, N, D = OffsetState.MEASURED, OffsetState.NO_PICTURE, OffsetState.DEGRADED
