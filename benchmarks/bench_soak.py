@@ -21,7 +21,7 @@ from sim.judge.row import measure
 from sim.run.world import Run, simulate
 from sim.scenario.files import shipped
 from sim.scenario.scenario import load_scenario
-from sim.truth.logs import IntRows
+from sim.truth.columns import IntRows
 
 LOOKS = 10
 MB = 1 << 20

@@ -39,7 +39,7 @@ from sim.run.leg import HEADER_BYTES
 from sim.run.world import simulate
 from sim.scenario.metric_names import OUTPUT
 from sim.scenario.scenario import Scenario, build
-from sim.truth.logs import Bool
+from sim.truth.columns import Bool
 from sim.truth.truth import Offsets, OffsetState, offsets
 
 POLICIES = ("default", "pass_through", "fps_paced", "arrival_delay", "two_clocks")

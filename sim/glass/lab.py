@@ -24,7 +24,7 @@ from sim.run.world import simulate
 from sim.scenario.metric_names import SAMPLED
 from sim.scenario.scenario import Scenario
 from sim.truth import measures
-from sim.truth.logs import I64, Bool
+from sim.truth.columns import I64, Bool
 from sim.truth.truth import Offsets, OffsetState, PresentationLog, SourceLog, offsets
 from sim.truth.windows import Faults, Measure, percentile_ms, share_pct, within
 

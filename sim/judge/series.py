@@ -14,7 +14,7 @@ import numpy.typing as npt
 from avsync.units import NS_PER_MS, NS_PER_S
 from sim.run.world import Run
 from sim.truth.beliefs import Beliefs
-from sim.truth.logs import I64, Bool
+from sim.truth.columns import I64, Bool
 from sim.truth.truth import Offsets, OffsetState, offsets
 
 MAX_POINTS = 4_000

@@ -15,7 +15,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sim.truth.logs import I64, PresentationTable, SourceTable, position
+from sim.truth.columns import I64
+from sim.truth.tables import PresentationTable, SourceTable, position
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

@@ -29,7 +29,7 @@ from sim.payload.talk import TalkRequest, talk
 from sim.rng import substream
 from sim.run.world import Run
 from sim.scenario import source as scenario_source
-from sim.truth.logs import I64
+from sim.truth.columns import I64
 
 SCENE_S = 20.0
 SENTENCES = 30

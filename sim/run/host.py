@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from avsync.engine.synchronizer import AvSynchronizer
-from avsync.types import Answer
+from avsync.types import Answer, MediaUnit
 from sim.virtual_time import VirtualTime
 
 
@@ -98,13 +98,21 @@ class EngineDriver:
         self._timer = Timer(host, self.pump)
         self.peak_units = 0
 
-    def pump(self) -> None:
-        """Poll until None, then arm the timer."""
-        engine, on_answer = self.engine, self._on_answer
-        now = self.host.now_ns()
-        while (answer := engine.poll(now)) is not None:
-            on_answer(answer, now)
-        queued = engine.queued_units
+    def push(self, unit: MediaUnit, now_ns: int) -> None:
+        """Push, then as ``pump``. ``now_ns`` is the host's."""
+        engine = self.engine
+        engine.push(unit, now_ns)
+        self._poll_dry(now_ns)
+        queued = engine.queued_units  # only a push makes it grow
         if queued > self.peak_units:
             self.peak_units = queued
+
+    def pump(self) -> None:
+        """Poll until None, then arm the timer."""
+        self._poll_dry(self.host.now_ns())
+
+    def _poll_dry(self, now_ns: int) -> None:
+        engine, on_answer = self.engine, self._on_answer
+        while (answer := engine.poll(now_ns)) is not None:
+            on_answer(answer, now_ns)
         self._timer.arm(engine.next_wakeup_ns())

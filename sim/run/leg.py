@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from avsync.types import AUDIO, VIDEO, Kind
-from avsync.units import ms, ns_to_ticks, seconds
+from avsync.units import NS_PER_S, ms, ns_to_ticks, seconds
 from sim.network.link import Link
 from sim.packets import MTU_BYTES, PICTURE_RTP_HZ, SOUND_RTP_HZ, PictureFrame, SenderReport, SoundPacket
 from sim.rng import substream
@@ -171,7 +171,10 @@ class RtpSender:
         )))  # fmt: skip
 
     def _stamp(self, kind: int, stamp_ns: int, hz: int) -> int:
-        ticks = self._ticks(kind, stamp_ns, hz) if self._label_ppm[kind] else ns_to_ticks(stamp_ns, hz)
+        if self._label_ppm[kind]:
+            ticks = self._ticks(kind, stamp_ns, hz)
+        else:
+            ticks = (2 * stamp_ns * hz + NS_PER_S) // (2 * NS_PER_S)  # ``ns_to_ticks``
         if ticks <= self._last_ticks[kind]:
             self.violations += 1
         self._last_ticks[kind] = ticks

@@ -7,6 +7,7 @@ about it (``sim.run.sinks``).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from avsync.monitor.monitor import AvSyncMonitor
@@ -124,12 +125,14 @@ class RtpOutput(AnswerCounts):
         self._idle = True
         self._was_idle = False
         self._cutter = Cutter()
+        self._now_ns = 0
 
     def want_key(self) -> None:
         """A viewer asked for a key frame: the next picture is one."""
         self._key_wanted = True
 
     def __call__(self, answer: Answer, now_ns: int) -> None:
+        self._now_ns = now_ns
         if type(answer) is Present:
             if answer.reason is _LATE:
                 self.late_pictures += 1
@@ -164,21 +167,25 @@ class RtpOutput(AnswerCounts):
         """Now, or later by a constant: what one device does stays in its order."""
         if late_ns:
             answer = answer._replace(at_ns=answer.at_ns + late_ns)
-            self._host.env.after(late_ns, obey, answer)
+            self._host.env.after(late_ns, partial(self._do_late, obey), answer)
         else:
             obey(answer)
+
+    def _do_late(self, obey: Callable[[_Shown], None], answer: _Shown) -> None:
+        self._now_ns = self._host.now_ns()
+        obey(answer)
 
     def _observe(self, kind: Kind, epoch: int, pts_ns: int | None, duration_ns: int, at_ns: int, what: Heard) -> None:
         at_ns += self._sink.sound_lie_ns if kind is AUDIO else self._sink.picture_lie_ns
         presented = _new(Presented, (kind, epoch, pts_ns, duration_ns, at_ns, _SIM, what))
-        self.monitor.observe(presented, self._host.now_ns())
+        self.monitor.observe(presented, self._now_ns)
 
     def _sound(self, answer: Present) -> None:
         unit, at, stamp, _, _, stretch = answer
         _, _, epoch, pts, duration, size, _, _, pause, payload = unit
         lasts = duration * 1_000_000 // (1_000_000 + stretch) if stretch else duration
         self.check_stamp(AUDIO, stamp)
-        ref = truth_of(payload)
+        ref = payload.ref if type(payload) is Made else truth_of(payload)
         if ref != IDLE:
             self._presented.heard(at, lasts, ref, 0, duration)
         length = duration if duration < self._cutter.slot_ns else self._cutter.slot_ns
@@ -210,7 +217,8 @@ class RtpOutput(AnswerCounts):
         # Raw frames are coded here: a key frame for each new turn and when asked for. Coded ones stay as they are.
         is_key = self._key_wanted or unit.epoch != self._epoch if unit.droppable else unit.is_key
         self._key_wanted, self._epoch, self._idle = False, unit.epoch, False
-        ref = truth_of(unit.payload)
+        payload = unit.payload
+        ref = payload.ref if type(payload) is Made else truth_of(payload)
         self._presented.shown(at, ref)
         self._sender.picture(
             answer.stamp_ns, unit.duration_ns, unit.size_bytes, unit.epoch, unit.pts_ns, ref, is_key=is_key

@@ -93,7 +93,6 @@ class EngineReceiver:
         self.late_packets = 0
         self.quarantined = 0
         self.pts_minus_content_ns = 0
-        self.started = False
 
     def on_sound(self, packet: SoundPacket) -> None:
         host = self.host
@@ -145,9 +144,7 @@ class EngineReceiver:
                     self.pts_minus_content_ns = unit.pts_ns - unit.payload.pts_ns
                 log = self._arrivals.sound if unit.kind is AUDIO else self._arrivals.picture
                 log(ref, now)
-        self.engine.push(unit, now)
-        self.started = True
-        self.driver.pump()
+        self.driver.push(unit, now)
 
 
 def drift_error_ppm(ingress: Ingress, host: Host, true_ppm: float) -> float | None:

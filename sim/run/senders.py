@@ -124,8 +124,7 @@ class LocalSender:
         now = host.now_ns()
         if made.ref >= 0:
             (self.arrivals.sound if made.kind is AUDIO else self.arrivals.picture)(made.ref, now)
-        self.engine.push(unit, now)
-        self.driver.pump()
+        self.driver.push(unit, now)
 
     def _stamp(self, made: Made) -> MediaUnit | None:
         # A policy without epochs writes whatever comes into the turn that is on.

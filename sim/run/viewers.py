@@ -27,7 +27,7 @@ from sim.run.host import Timer
 from sim.run.leg import Receiver
 from sim.run.output import AnswerCounts
 from sim.run.point import Point
-from sim.run.receivers import EngineReceiver, drift_error_ppm
+from sim.run.receivers import EngineReceiver
 from sim.run.sinks import LatePresentations, Observer, Sink
 from sim.scenario.scenario import BrowserLevers
 
@@ -46,7 +46,7 @@ class SimulatedViewer(Receiver, Protocol):
 
 
 class EngineViewer(EngineReceiver):
-    """The viewer ``avsync``: our engine, a speaker and a screen behind it. ``sent_ppm``: how fast its sender's clock is."""
+    """The viewer ``avsync``: our engine, a speaker, a screen. ``sent_ppm``: how fast its sender's clock is."""
 
     def __init__(
         self, point: Point, engine: AvSynchronizer, sink: Sink, seed: int, ask_key: Callable[[], None], *, sent_ppm: int

@@ -32,6 +32,8 @@ from sim.truth.truth import ArrivalLog, SourceLog
 from sim.virtual_time import VirtualTime
 
 PROBE_NS = ms(100)
+PROBES_TO_PACK = 100
+"""Every 10 s what the logs hold is packed: often enough for hours, and seldom enough to cost nothing."""
 
 WrapEngine = Callable[[AvSynchronizer, str], AvSynchronizer]
 
@@ -50,6 +52,15 @@ class Run:
     arrivals: ArrivalLog = field(default_factory=ArrivalLog)
     network_about: tuple[str, ...] = ()
     end_ns: int = 0
+
+    def pack(self) -> None:
+        """What the logs hold so far takes less memory from now on."""
+        self.source.pack()
+        self.arrivals.pack()
+        for point in (self.at_output, self.at_viewer):
+            point.presented.pack()
+            point.beliefs.pack()
+            point.buffer_ns.pack()
 
 
 def simulate(
@@ -101,6 +112,7 @@ class _World:
         self._run = Run(
             scenario, policy, viewer, seed, Point("output", self._us, policy), Point("viewer", self._client, policy)
         )
+        self._probes = 0
         self._legs: dict[str, RtpLeg] = {}
         self._senders: dict[str, RtpSender] = {}
         self._steps = StepRunner(env, scenario, seed)
@@ -192,6 +204,9 @@ class _World:
         self._env.after(PROBE_NS, self._probe)
         self._run.at_output.probe(self._engine.jitter_buffer_ns)
         self._viewer.probe()
+        self._probes += 1
+        if self._probes % PROBES_TO_PACK == 0:
+            self._run.pack()
 
     def _finish(self) -> None:
         """What our output counted."""

@@ -235,7 +235,7 @@ class Speaker:
             self.sound.jumped = True
 
     def change_fps(self, fps: Rate) -> None:
-        self.pictures.nominal_ns = ticks_to_ns(1, fps)
+        self.pictures.set_nominal(ticks_to_ns(1, fps))
         self.pictures.set_rate(fps, 1)
 
     def change_rate(self, rate_hz: int) -> None:

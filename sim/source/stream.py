@@ -58,10 +58,10 @@ class GeneratorStream:
         self._env, self._maker, self.kind = env, maker, kind
         self.rate: Rate = rate
         self.step = step  # ticks of ``rate`` per unit
-        self.nominal_ns = ticks_to_ns(step, rate)
         self._speed = Fraction(str(speed)).as_integer_ratio()
         self.ahead_ns = ahead_ns if speed > 1 else 0
         self.ppm = ppm
+        self.set_nominal(ticks_to_ns(step, rate))
         self.not_before_ns = 0  # a block of frames begins late
         self.late_ns = 0  # handed over this much after (before: negative) its plan
         self.turn: SourceTurn | None = None
@@ -113,6 +113,12 @@ class GeneratorStream:
         self._origin_ns, self._ticks = self.content_ns, 0
         self.rate, self.step = rate, step
 
+    def set_nominal(self, nominal_ns: int) -> None:
+        """The length of a unit as its rate says it, and with it how long one takes to make."""
+        self.nominal_ns = nominal_ns
+        work_ns = nominal_ns * self._speed[1] // self._speed[0]
+        self._work_ns = work_ns * 1_000_000 // (1_000_000 + self.ppm) if self.ppm > 0 else work_ns
+
     def plan_ns(self, content_ns: int) -> int:
         """When a generator on time hands this content over."""
         assert self.turn is not None
@@ -125,20 +131,19 @@ class GeneratorStream:
         return on_time - since + since * 1_000_000 // (1_000_000 + self.ppm)
 
     def _ready_ns(self, now_ns: int) -> int:
-        work_ns = 0
+        content_ns, ready_ns, turn = self.content_ns, self.free_ns, self.turn
         if self._ticks or self.jumped:
-            work_ns = self.nominal_ns * self._speed[1] // self._speed[0]
-            if self.ppm > 0:
-                work_ns = work_ns * 1_000_000 // (1_000_000 + self.ppm)
-        ready_ns = self.plan_ns(self.content_ns) + self.late_ns - self.ahead_ns
-        for not_before_ns in (
-            self.free_ns + work_ns,
-            now_ns,
-            self.not_before_ns,
-        ):  # twice as fast as ``max``
-            if ready_ns < not_before_ns:
-                ready_ns = not_before_ns
-        return ready_ns
+            ready_ns += self._work_ns
+        if self.ppm or self._loop_end_ns is not None or turn is None:
+            plan_ns = self.plan_ns(content_ns)
+        else:
+            plan_ns = turn.start_ns + content_ns - turn.content_ns
+        plan_ns += self.late_ns - self.ahead_ns
+        if ready_ns < plan_ns:
+            ready_ns = plan_ns
+        if ready_ns < now_ns:
+            ready_ns = now_ns
+        return ready_ns if ready_ns > self.not_before_ns else self.not_before_ns
 
     def arm(self) -> None:
         """Set the one timer that counts; an older one finds its token stale."""

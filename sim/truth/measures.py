@@ -14,7 +14,8 @@ import numpy as np
 
 from avsync.units import NS_PER_S, ms, to_ms
 from sim.truth.beliefs import BeliefColumns
-from sim.truth.logs import I64, Bool, PresentationLog, SourceLog
+from sim.truth.columns import I64, Bool
+from sim.truth.logs import PresentationLog, SourceLog
 from sim.truth.truth import Offsets, OffsetState, offset_at
 from sim.truth.windows import (
     ENOUGH,

@@ -15,17 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.units import ms
-from sim.truth.logs import (
-    I64,
-    NEVER,
-    ArrivalLog,
-    Bool,
-    PresentationLog,
-    PresentationTable,
-    SourceLog,
-    SourceTable,
-    position,
-)
+from sim.truth.columns import I64, NEVER, Bool
+from sim.truth.logs import ArrivalLog, PresentationLog, SourceLog
+from sim.truth.tables import PresentationTable, SourceTable, position
 
 __all__ = ["ArrivalLog", "OffsetState", "Offsets", "PresentationLog", "SourceLog", "offset_at", "offsets"]
 

@@ -14,18 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from avsync.units import NS_PER_S, ms, to_ms
-from sim.truth.logs import (
-    I64,
-    NEVER,
-    ArrivalLog,
-    Bool,
-    PresentationLog,
-    PresentationTable,
-    SourceLog,
-    SourceTable,
-    Units,
-    first_of,
-)
+from sim.truth.columns import I64, NEVER, Bool
+from sim.truth.logs import ArrivalLog, PresentationLog, SourceLog
+from sim.truth.tables import PresentationTable, SourceTable, Units, first_of
 from sim.truth.windows import ENOUGH, Measure, percentile, percentile_ms, share_pct
 
 ON_ITS_WAY_NS = ms(1000)

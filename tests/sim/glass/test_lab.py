@@ -15,7 +15,7 @@ from avsync.units import NS_PER_MS, ms, seconds
 from sim.glass.lab import Columns, Line, columns, compare, faults_of, measured, predict, presented_at_the_glass, table
 from sim.run.world import Run
 from sim.scenario.scenario import Scenario
-from sim.truth.logs import position
+from sim.truth.tables import position
 from sim.truth.truth import SourceLog, offsets
 from tests.sim.small_world import run, small, varied
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from avsync.units import ms
 from sim.payload.payload import F32, LANDMARKS, ROI_PX, SAMPLE_NS, U8, PictureBatch
 from sim.run.world import Run
-from sim.truth.logs import I64, SourceTable
+from sim.truth.columns import I64
+from sim.truth.tables import SourceTable
 
 SCALE = 1e12  # content in ns -> a sample: a day would still be below 1
 IDLE_MARK = -1

@@ -14,7 +14,7 @@ from sim.payload.scorer_at_viewer import columns, score
 from sim.payload.speech import Speech, check_installed, scored_run, scorer_of
 from sim.run.sinks import Sink
 from sim.scenario.source import Payload
-from sim.truth.logs import I64
+from sim.truth.columns import I64
 from tests.sim.small_world import run, varied
 
 CUT_S = {"video_stall": 32.0, "audio_stall": 32.0, "jitter_burst": 43.0, "bridge_clock_drift": 31.0}
