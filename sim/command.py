@@ -29,7 +29,7 @@ from sim.scenario.files import resolve, shipped
 from sim.scenario.scenario import load_scenario
 from sim.scenario.source import PayloadSpec
 from sim.source.clip import load_clip
-from sim.sweep.sweep import Plan, Result, plan, run_all
+from sim.sweep.sweep import Result, RunPlan, plan, run_all
 
 PIPE_WIDTH = 160
 
@@ -120,7 +120,7 @@ def _umask() -> int:
     return mask
 
 
-def _with_baselines_drawn(wanted: Plan) -> Plan:
+def _with_baselines_drawn(wanted: RunPlan) -> RunPlan:
     """Pictures show the baseline behind the policy under test, in the same seeds."""
     drawn = {(spec.file, spec.viewer, spec.seed) for spec in wanted.specs if spec.with_series}
     return wanted._replace(
@@ -156,7 +156,7 @@ def _made(out: Path) -> Path:
     return out
 
 
-def _run_with_bar(wanted: Plan, jobs: int | None, out: Console) -> list[Result]:
+def _run_with_bar(wanted: RunPlan, jobs: int | None, out: Console) -> list[Result]:
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
         console=out, transient=True, disable=not out.is_terminal,
@@ -170,7 +170,7 @@ def _run_with_bar(wanted: Plan, jobs: int | None, out: Console) -> list[Result]:
     return results
 
 
-def _write(aside: Path, wanted: Plan, results: list[Result], args: argparse.Namespace, out: Console) -> None:
+def _write(aside: Path, wanted: RunPlan, results: list[Result], args: argparse.Namespace, out: Console) -> None:
     from sim.report.report import write_report
 
     write_report(aside, wanted, results, command=["avsync", *args.words], plots=not args.no_plots, console=out)

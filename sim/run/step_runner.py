@@ -1,18 +1,19 @@
-"""Stage: carries out what a scenario says: turns begin, steps happen, requests reach the source."""
+"""The step runner: carries out what a scenario says: turns begin, steps happen, requests reach the source."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from avsync.types import AUDIO, VIDEO, Kind, Reason, Request, Want
 from avsync.units import ms, seconds
 from sim.network.link import Link
-from sim.run.leg import Leg, RtpSender
+from sim.run.host import Host
+from sim.run.leg import RtpSender
 from sim.run.link_of import impairment
 from sim.run.output import RtpOutput
-from sim.run.senders import LocalSender, Provider
+from sim.run.senders import Origin
 from sim.scenario.scenario import Scenario
 from sim.scenario.steps import (
     ClockStep,
@@ -30,31 +31,34 @@ from sim.scenario.steps import (
     Step,
 )
 from sim.source.generator import Speaker
-from sim.virtual_time import Host, VirtualTime
+from sim.virtual_time import VirtualTime
 
 KIND_OF = {"audio": AUDIO, "video": VIDEO, None: None}
 
 
-class Stage:
+class Actors(NamedTuple):
+    """Whom the steps of a scenario act on, under the names that the scenario language has for them.
+
+    ``hosts``: sender, bridge, viewer. ``links``: by leg; the hand-over's own is not among them. ``senders``: who sends
+    RTP and reports on a leg, by leg.
+    """
+
+    speaker: Speaker
+    origin: Origin
+    hosts: Mapping[str, Host]
+    links: Mapping[str, Link]
+    senders: Mapping[str, RtpSender]
+
+
+class StepRunner:
     """Built first, because the engine's requests need somewhere to go; ``direct`` gives it the actors."""
 
     def __init__(self, env: VirtualTime, scenario: Scenario, seed: int) -> None:
         self._env, self._scenario, self._seed = env, scenario, seed
         self._planned_end_ns = 0
 
-    def direct(
-        self,
-        *,
-        speaker: Speaker,
-        origin: LocalSender | Provider,
-        us: Host,
-        client: Host,
-        to_viewer: Leg,
-        sender: RtpSender,
-    ) -> None:
-        self._speaker, self._origin = speaker, origin
-        origin.speaker = speaker
-        self._us, self._client, self._to_viewer, self._sender = us, client, to_viewer, sender
+    def direct(self, actors: Actors) -> None:
+        self._speaker, self._origin, self._hosts, self._links, self._senders = actors
         scenario = self._scenario
         for index, (start_s, end_s) in enumerate(scenario.source.turns.plan(scenario.duration_s)):
             backlog = seconds(scenario.source.backlog_s) if index == 0 else 0
@@ -81,7 +85,7 @@ class Stage:
     def on_request(self, request: Request) -> None:
         """The source obeys later; a bridge's provider is also a leg away."""
         latency = ms(self._scenario.source.video.obeys_after_ms)
-        if isinstance(self._origin, Provider):
+        if "to_bridge" in self._links:
             latency += ms(self._scenario.network.to_bridge.delay_ms or 20)
         self._at(self._env.now + latency, lambda: self._obey(request))
 
@@ -118,26 +122,20 @@ class Stage:
             case Sleep():
                 self._sleep(step)
             case ClockStep():
-                sender = (
-                    self._origin.sender
-                    if step.clock == "provider" and isinstance(self._origin, Provider)
-                    else self._sender
-                )
-                sender.ntp_offset_ns += ms(step.by_ms)
+                leg = "to_bridge" if step.clock == "provider" and "to_bridge" in self._senders else "to_viewer"
+                self._senders[leg].ntp_offset_ns += ms(step.by_ms)
             case Reports():
                 self._misreport(step)
             case Impair() | HoldOnce() | RouteStep():
                 self._worsen(step)
 
     def _sleep(self, step: Sleep) -> None:
-        host = {"sender": self._us, "bridge": self._us, "viewer": self._client}[step.host]
-        host.sleep(seconds(step.for_s))
+        self._hosts[step.host].sleep(seconds(step.for_s))
         if step.host == "sender":  # the generator lives on the same machine
             self._speaker.stall(seconds(step.for_s), None, self._scenario.source.video.resume)
 
     def _misreport(self, step: Reports) -> None:
-        provider = step.leg == "to_bridge" and isinstance(self._origin, Provider)
-        sender = self._origin.sender if provider and isinstance(self._origin, Provider) else self._sender
+        sender = self._senders[step.leg if step.leg in self._senders else "to_viewer"]
         kinds = [AUDIO, VIDEO] if step.only is None else [KIND_OF[step.only]]
         for kind in kinds:
             assert kind is not None
@@ -169,10 +167,7 @@ class Stage:
         if leg == "source":
             self._origin.hand_over.not_direct()
             return self._origin.hand_over.link
-        if leg == "to_bridge":
-            assert isinstance(self._origin, Provider)
-            return self._origin.leg.link
-        return self._to_viewer.link
+        return self._links[leg]
 
     def _at(self, true_ns: int, call: Callable[[], Any]) -> None:
-        self._env.timeout(max(true_ns - self._env.now, 0)).callbacks.append(lambda _event: call())
+        self._env.after(max(true_ns - self._env.now, 0), lambda _nothing: call())
