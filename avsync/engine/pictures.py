@@ -203,6 +203,8 @@ class Pictures:
     def answer(self, now_ns: int) -> Answer | None:
         if self._open_loop is not None:
             return self._answer_open_loop(now_ns)
+        if not self._queue and not self._slot_came:
+            return None
         clock = self._clock
         if clock.state is INVALID:
             return None

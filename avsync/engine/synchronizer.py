@@ -74,6 +74,7 @@ class AvSynchronizer:
         self.policy = policy = policy if policy is not None else AvSyncPolicy()
         self.network = network
         self._video_master = policy.master is Master.VIDEO
+        self._early_limit_ns = policy.early_limit_ns
         self.levers = frozenset(levers)
         self.picture_tick_ns = picture_tick_ns
         self._now_ns = -FAR_NS
@@ -100,7 +101,9 @@ class AvSynchronizer:
 
     def push(self, unit: MediaUnit, now_ns: int, *, in_order: bool = True) -> None:
         """Take one stamped unit. ``in_order`` False: retransmitted or reordered, says nothing of delay."""
-        self._now_ns = check_now(now_ns, self._now_ns)
+        if type(now_ns) is not int or now_ns < self._now_ns:
+            check_now(now_ns, self._now_ns)
+        self._now_ns = now_ns
         pts, lasts = unit.pts_ns, unit.duration_ns
         if (
             type(pts) is not int
@@ -116,8 +119,10 @@ class AvSynchronizer:
             self._drop(unit, DropReason.CLOSED if self._closed else DropReason.STALE_EPOCH)
             return
         kind = 0 if unit.kind is AUDIO else 1
-        if epoch <= self._newest_epoch and self._tail_pts_ns[kind] >= 0:
-            if self._suspects[kind] or self._is_far(pts, kind):
+        tail = self._tail_pts_ns[kind]
+        if epoch <= self._newest_epoch and tail >= 0:
+            usual = -self._early_limit_ns <= pts - tail <= self._early_limit_ns
+            if self._suspects[kind] or (not usual and self._is_far(pts, kind)):
                 self._maybe_new_timeline(unit, kind)
                 return
         self._accept(unit, kind, in_order)
