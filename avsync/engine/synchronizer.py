@@ -234,7 +234,7 @@ class AvSynchronizer:
         if slot is None or now_ns >= slot:
             if voice.state is not SPEAKING:
                 self._prepare_turn(now_ns)
-            head = pictures.head()
+            head = pictures.queue[0][2] if pictures.queue else None
             behind_ns = pictures.take_behind_ns()
             if behind_ns:
                 voice.wait_for_pictures(behind_ns)
@@ -272,7 +272,7 @@ class AvSynchronizer:
 
     @property
     def queued_units(self) -> int:
-        return len(self._voice.buffer) + len(self._pictures)
+        return len(self._voice.buffer.units) + len(self._pictures.queue)
 
     @property
     def queued_pictures(self) -> int:

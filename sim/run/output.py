@@ -198,7 +198,8 @@ class RtpOutput(AnswerCounts):
         else:
             for cut, begins in cutter.packets(stamp, lasts, duration):
                 self._sender.sound(cut, length, size, epoch, pts + begins, ref, pause, begins)
-        self._observe(AUDIO, epoch, pts, lasts, at, _PASSING if pause else _CONTENT)
+        seen = (AUDIO, epoch, pts, lasts, at + self._sink.sound_lie_ns, _SIM, _PASSING if pause else _CONTENT)
+        self.monitor.observe(_new(Presented, seen), self._now_ns)
 
     def _silence(self, answer: InsertSilence) -> None:
         reason, at = answer.reason, answer.at_ns

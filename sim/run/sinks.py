@@ -75,4 +75,5 @@ class Observer:
             at_ns = (at_ns * REFRESH_HZ + NS_PER_S // 2) // NS_PER_S * NS_PER_S // REFRESH_HZ
             at_ns += self._picture_lie_ns
         seen = _new(Presented, (kind, epoch, pts_ns, duration_ns, at_ns, source, what))
-        self._monitor.observe(seen, self._host.now_ns())
+        host = self._host
+        self._monitor.observe(seen, host.now_ns() if host.ppm else host.env.now)

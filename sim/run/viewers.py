@@ -144,7 +144,7 @@ class ChromiumViewer:
     def on_sound(self, packet: SoundPacket) -> None:
         host = self._host
         if not host.asleep_until_ns or host.awake(lambda: self.on_sound(packet)):
-            self.browser.on_sound(packet, host.now_ns())
+            self.browser.on_sound(packet, host.now_ns() if host.ppm else host.env.now)
 
     def on_picture(self, frame: PictureFrame) -> None:
         host = self._host
