@@ -220,18 +220,17 @@ class RtpOutput(AnswerCounts):
         self._was_idle = what is Heard.IDLE
 
     def _picture(self, answer: Present) -> None:
-        unit, at = answer.unit, answer.at_ns
-        self.check_stamp(VIDEO, answer.stamp_ns)
+        unit, at, stamp, _, _, _ = answer
+        _, _, epoch, pts, duration, size, is_key, droppable, _, payload = unit
+        self.check_stamp(VIDEO, stamp)
         # Raw frames are coded here: a key frame for each new turn and when asked for. Coded ones stay as they are.
-        is_key = self._key_wanted or unit.epoch != self._epoch if unit.droppable else unit.is_key
-        self._key_wanted, self._epoch, self._idle = False, unit.epoch, False
-        payload = unit.payload
+        if droppable:
+            is_key = self._key_wanted or epoch != self._epoch
+        self._key_wanted, self._epoch, self._idle = False, epoch, False
         ref = payload.ref if type(payload) is Made else truth_of(payload)
         self._presented.shown(at, ref)
-        self._sender.picture(
-            answer.stamp_ns, unit.duration_ns, unit.size_bytes, unit.epoch, unit.pts_ns, ref, is_key=is_key
-        )
-        self._observe(VIDEO, unit.epoch, unit.pts_ns, unit.duration_ns, at, _CONTENT)
+        self._sender.picture(stamp, duration, size, epoch, pts, ref, is_key=is_key)
+        self._observe(VIDEO, epoch, pts, duration, at, _CONTENT)
 
     def _repeat(self, answer: Repeat) -> None:
         unit = answer.unit
