@@ -15,7 +15,7 @@ from avsync.server.app import is_loopback, serve
 from avsync.server.modes import MODES, check_lead
 from avsync.server.open_source import open_source
 from avsync.server.producer import Pace
-from avsync.server.room import Settings
+from avsync.server.room import ServerSettings
 
 MET = 0
 
@@ -74,7 +74,7 @@ def run_serve(args: argparse.Namespace) -> int:
     source = open_source(args.source, fps=args.fps, size=args.size, loop=not args.once)
     lead = check_lead(args.mode, args.lead)
     try:
-        settings = Settings(
+        settings = ServerSettings(
             mode=args.mode,
             lead=lead,
             # The valve's own 12 frames are left bare: that is what the mode is there to show.

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, cast
 from avsync.errors import InputError
 from avsync.server.decode import Rgb
 from avsync.server.naive import VALVE_LEAD, NaiveStream
-from avsync.server.stream_protocol import Stream, ViewerTracks
+from avsync.server.stream_protocol import AvatarStream, ViewerTracks
 from avsync.types import Request
 from avsync.units import ticks_to_ns
 
@@ -54,7 +54,7 @@ def check_lead(mode: str, lead: int | None) -> int:
 def make_stream(
     mode: str, *, fps: Fraction, lead: int = 0, idle: Rgb | None = None,
     on_request: Callable[[Request], object] | None = None,
-) -> Stream:  # fmt: skip
+) -> AvatarStream:  # fmt: skip
     """A fresh stream of this mode; call it where the event loop runs."""
     if mode == "naive":
         return NaiveStream(fps=fps)

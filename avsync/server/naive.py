@@ -207,7 +207,7 @@ class NaiveTurn:
 
 
 class NaiveStream:
-    """``Stream`` as commonly shipped. ``lead``: the valve's, in frames; None: no valve (mode ``naive``)."""
+    """``AvatarStream`` as commonly shipped. ``lead``: the valve's, in frames; None: no valve (mode ``naive``)."""
 
     def __init__(
         self, *, fps: Fraction, lead: int | None = None, clock: Callable[[], float] = time.time,

@@ -19,8 +19,8 @@ from avsync.server.feed import ThreadFeed
 from avsync.server.heartbeat import Heartbeat
 from avsync.server.modes import MAX_LEAD, MODES, lead_viewer, make_stream
 from avsync.server.producer import Pace, Producer
-from avsync.server.sources import Source
-from avsync.server.stream_protocol import Stream, ViewerTracks
+from avsync.server.sources import AvatarSource
+from avsync.server.stream_protocol import AvatarStream, ViewerTracks
 from avsync.types import Request
 from avsync.units import NS_PER_MS, ticks_to_ns
 
@@ -28,7 +28,7 @@ log = logging.getLogger("avsync.server")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ServerSettings:
     """How to serve. ``lead``: frames that the voice is sent early; ``hold_lead``: its receiver holds it for as long.
 
     ``buffer_ms``: what both receivers are asked to hold (None: as they like), the voice's on top of a held lead.
@@ -58,9 +58,9 @@ class Settings:
 class Room:
     """Give it a source; it makes stream and producer when somebody comes. All calls on one event loop."""
 
-    def __init__(self, source: Source, settings: Settings) -> None:
+    def __init__(self, source: AvatarSource, settings: ServerSettings) -> None:
         self.source, self.settings = source, settings
-        self.stream: Stream | None = None
+        self.stream: AvatarStream | None = None
         self.producer: Producer | None = None
         self._heartbeat: Heartbeat | None = None
         self._viewers: list[ViewerTracks] = []

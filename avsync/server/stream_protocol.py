@@ -44,7 +44,7 @@ class ViewerTracks(Protocol):
         """The viewer has gone; its tracks end."""
 
 
-class Turn(Protocol):
+class StreamTurn(Protocol):
     """One thing said. Writes wait while queues are full and answer False once the turn is stale."""
 
     @property
@@ -63,13 +63,13 @@ class Stats(Protocol):
         """JSON-able."""
 
 
-class Stream(Protocol):
+class AvatarStream(Protocol):
     """Where a producer's sound and pictures go, and where viewers come from."""
 
     def viewer(self) -> ViewerTracks:
         """A fresh pair of tracks for one more viewer."""
 
-    def begin_turn(self) -> Turn: ...
+    def begin_turn(self) -> StreamTurn: ...
 
     def flush(self) -> Awaitable[Flushed]:
         """Interrupt: what was written so far is not to be said any more; from the call on, not from its end."""

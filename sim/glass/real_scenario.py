@@ -1,7 +1,7 @@
 """RealScenario: the generator and the steps of a scenario for real, in front of a real stream.
 
 The lab's own ``Speaker`` and ``Stage`` run in real time. What they make is marked media (every picture and every
-stretch of sound says which position of the content it is) and is written to a ``Stream``: a session or a baseline.
+stretch of sound says which position of the content it is), written to an ``AvatarStream``: a session or a baseline.
 The truth is written as in the lab (``source``); what the network does is done by a relay. What cannot be done for
 real (clocks that run at another pace, hosts that sleep) is refused at construction: see ``check_real``.
 """
@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from avsync.errors import InputError
 from avsync.glass import marks
-from avsync.server.stream_protocol import Stream
-from avsync.server.stream_protocol import Turn as StreamTurn
+from avsync.server.stream_protocol import AvatarStream, StreamTurn
 from avsync.types import AUDIO, Kind, Request, Want
 from avsync.units import ms, ns_to_ticks, seconds
 from sim.glass.realtime import Lateness, RealTime
@@ -40,7 +39,7 @@ MAX_WAITING = 2_000
 """Units made and not yet written, per kind: 40 s of sound. A stream that takes none for so long is broken."""
 
 
-class Media(Protocol):
+class ContentMedia(Protocol):
     """What is written: pure functions of the content position. ``avsync.glass.marks`` in earnest."""
 
     def picture(self, content_ns: int) -> npt.NDArray[np.uint8]: ...
@@ -48,7 +47,7 @@ class Media(Protocol):
     def sound(self, from_sample: int, count: int) -> npt.NDArray[np.int16]: ...
 
 
-class Marked:
+class MarkedMedia:
     """The glass probe's media in one size."""
 
     def __init__(self, width: int = 640, height: int = 360) -> None:
@@ -61,7 +60,7 @@ class Marked:
         return marks.sound(from_sample, count)
 
 
-class Wire(Protocol):
+class NetworkPath(Protocol):
     """The way to the viewer; a ``Relay``."""
 
     def begin(self, link: Link) -> None: ...
@@ -80,7 +79,7 @@ class Interruption(NamedTuple):
 
 
 @dataclass(slots=True)
-class Done:
+class RealOutcome:
     """What became of the hand-over."""
 
     written: dict[str, int] = field(default_factory=lambda: {"audio": 0, "video": 0})
@@ -103,14 +102,20 @@ class RealScenario:
     """``await run()`` plays the scenario once; its time begins there, so call it when the viewer is connected."""
 
     def __init__(
-        self, scenario: Scenario, stream: Stream, *, seed: int, wire: Wire | None = None, media: Media | None = None
+        self,
+        scenario: Scenario,
+        stream: AvatarStream,
+        *,
+        seed: int,
+        wire: NetworkPath | None = None,
+        media: ContentMedia | None = None,
     ) -> None:
         """``InputError`` for what cannot be done for real, or needs a ``wire`` and has none."""
         check_real(scenario, wired=wire is not None)
         self.scenario, self.seed = scenario, seed
-        self.source, self.done = SourceLog(), Done()
+        self.source, self.done = SourceLog(), RealOutcome()
         self.handed_late = Lateness()
-        self._stream, self._wire, self._media = stream, wire, media or Marked()
+        self._stream, self._wire, self._media = stream, wire, media or MarkedMedia()
         env = VirtualTime(0)
         self.time = RealTime(env)
         self._link, self.network_about = link_of(scenario.network.to_viewer, seed, "to_viewer", scenario, None)

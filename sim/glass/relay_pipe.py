@@ -26,7 +26,7 @@ _HANDSHAKE, _RTP, _RTCP = range(3)
 
 
 @dataclass(slots=True)
-class Counts:
+class PipeCounts:
     """Of RTP, RTCP and handshake packets together; by kind where it says so."""
 
     accepted: int = 0
@@ -55,7 +55,7 @@ class Pipe:
 
     def __init__(self, link: Link, *, handshake_delay_ns: int) -> None:
         self.link = link
-        self.counts = Counts()
+        self.counts = PipeCounts()
         self.payloads: dict[int, Kind] = {}
         self._begun_ns = 0  # the link's time 0
         self._handshake_delay_ns = handshake_delay_ns
@@ -128,7 +128,7 @@ class Pipe:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         counts = self.counts
-        plain = {name: getattr(counts, name) for name in Counts.__slots__ if name not in ("media", "lost")}
+        plain = {name: getattr(counts, name) for name in PipeCounts.__slots__ if name not in ("media", "lost")}
         by_kind = {
             f"{name}_{kind.value}": number
             for name, numbers in (("media", counts.media), ("lost", counts.lost))

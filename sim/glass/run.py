@@ -22,17 +22,17 @@ from avsync.glass.calibrate import Calibration
 from avsync.glass.figures import interrupt_to_silence_ms
 from avsync.glass.host_health import LATE_P95_LIMIT_NS
 from avsync.glass.marks import idle_picture
-from avsync.glass.probe import Target, measure
-from avsync.glass.result import Glass, glass
+from avsync.glass.probe import BufferTarget, measure
+from avsync.glass.result import GlassResult, read_result
 from avsync.server.naive import VALVE_LEAD, NaiveStream
 from avsync.server.peers import OfferRefused, Peers
-from avsync.server.room import Room, Settings
-from avsync.server.stream_protocol import Stream, ViewerTracks
+from avsync.server.room import Room, ServerSettings
+from avsync.server.stream_protocol import AvatarStream, ViewerTracks
 from avsync.types import Request
 from avsync.units import NS_PER_MS, NS_PER_S, seconds, to_ms
 from avsync.webrtc.session import AvSyncSession
 from avsync.webrtc.session_stats import offsets
-from avsync.webrtc.viewers.reports import VIEWER_JS
+from avsync.webrtc.viewers.report_parser import VIEWER_JS
 from sim.glass.impair import Impairment
 from sim.glass.lab import Columns, measured
 from sim.glass.real_scenario import Interruption, RealScenario, levers_of, relay_for
@@ -67,7 +67,7 @@ class GlassRun:
     scenario: str
     mode: str
     columns: Columns
-    glass: Glass
+    result: GlassResult
     late_p95_ms: float | None
     wire_violations: int
     wire_packets: int
@@ -81,19 +81,21 @@ class GlassRun:
     def healthy(self) -> bool:
         stood_ms = self.about["generator_late"]["max_ms"]
         in_time = self.late_p95_ms is not None and self.late_p95_ms < LATE_LIMIT_MS
-        return in_time and stood_ms < STOOD_LIMIT_MS and sound_lost_ms(self.glass.recording.stats) < SOUND_LOST_LIMIT_MS
+        return (
+            in_time and stood_ms < STOOD_LIMIT_MS and sound_lost_ms(self.result.recording.stats) < SOUND_LOST_LIMIT_MS
+        )
 
     def page_ms(self, at_s: float) -> float:
         """A time of the scenario on the page's clock."""
-        return (self.begun_ns + seconds(at_s) - self.glass.recording.host_ns(0.0)) / NS_PER_MS
+        return (self.begun_ns + seconds(at_s) - self.result.recording.host_ns(0.0)) / NS_PER_MS
 
 
 class _OneStream:
     """What ``Peers`` needs of a room."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: AvatarStream) -> None:
         self._stream = stream
-        self.settings = Settings(max_viewers=1)
+        self.settings = ServerSettings(max_viewers=1)
         self.viewer: ViewerTracks | None = None
 
     async def join(self) -> ViewerTracks:
@@ -159,13 +161,13 @@ async def run_real(
             await stream.close()
     begun_ns = round(real.time.begun_s * NS_PER_S)
     seen = await asyncio.to_thread(
-        glass, recorded, calibration=calibration, origins=origins, frame_ms=float(1000 / fps)
+        read_result, recorded, calibration=calibration, origins=origins, frame_ms=float(1000 / fps)
     )
     return GlassRun(
         scenario=scenario.name,
         mode=mode,
         columns=measured(scenario, real.source, recorded, seen.reading, begun_ns=begun_ns),
-        glass=seen,
+        result=seen,
         late_p95_ms=stats.get("lateness_p95_ms"),
         wire_violations=stamps.violations,
         wire_packets=stamps.packets,
@@ -190,23 +192,23 @@ def sound_lost_ms(stats: Sequence[Mapping[str, Any]]) -> float:
     return (pulled[-1][0] - pulled[0][0]) - (pulled[-1][1] - pulled[0][1])
 
 
-def _target(scenario: Scenario, buffer_ms: float | None) -> Target:
+def _target(scenario: Scenario, buffer_ms: float | None) -> BufferTarget:
     """What the page asks its receivers for: as said, else the scenario's own levers."""
     if buffer_ms is not None:
-        return Target(buffer_ms, buffer_ms)
+        return BufferTarget(buffer_ms, buffer_ms)
     levers = scenario.browser
-    return Target(float(levers.sound_target_ms) or None, float(levers.picture_target_ms) or None)
+    return BufferTarget(float(levers.sound_target_ms) or None, float(levers.picture_target_ms) or None)
 
 
-def _stream(mode: str, scenario: Scenario, fps: Fraction, on_request: Any) -> Stream:
+def _stream(mode: str, scenario: Scenario, fps: Fraction, on_request: Any) -> AvatarStream:
     if mode == "naive":
-        return cast(Stream, NaiveStream(fps=fps))
+        return cast(AvatarStream, NaiveStream(fps=fps))
     if mode == "naive-valve":
-        return cast(Stream, NaiveStream(fps=fps, lead=VALVE_LEAD))
+        return cast(AvatarStream, NaiveStream(fps=fps, lead=VALVE_LEAD))
     if mode != "avsync":
         raise InputError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     return cast(
-        Stream,
+        AvatarStream,
         AvSyncSession(
             policy=scenario.engine_policy,
             video_rate=fps,
@@ -278,7 +280,7 @@ def _believed(viewer: ViewerTracks | None) -> dict[str, Any] | None:
     return None if told is None else offsets(told)
 
 
-def _interrupt(each: Interruption, seen: Glass, begun_ns: int) -> dict[str, float | None]:
+def _interrupt(each: Interruption, seen: GlassResult, begun_ns: int) -> dict[str, float | None]:
     """``way_ms``: how far what was heard at the call lay behind what was sent then: the way to the ear, all of it."""
     at_ms = (begun_ns + each.called_ns - seen.recording.host_ns(0.0)) / NS_PER_MS
     took_ms = None if each.returned_ns is None else (each.returned_ns - each.called_ns) / NS_PER_MS

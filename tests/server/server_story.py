@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
-from avsync.server.sources import SAMPLE_RATE, Shot, period_samples, silence
+from avsync.server.sources import SAMPLE_RATE, FrameWithSound, period_samples, silence
 
 STEP = 8
 """Brightness per frame: 30 frames can be told apart after any codec used here."""
@@ -64,7 +64,7 @@ def heard(sound: np.ndarray[Any, Any]) -> int:
 
 
 class CountingSource:
-    """Shots that say their number; ``fails_at`` raises, ``ends_at`` ends."""
+    """Frames that say their number; ``fails_at`` raises, ``ends_at`` ends."""
 
     name = "counting"
 
@@ -77,12 +77,12 @@ class CountingSource:
     def idle(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
         return grey(0)
 
-    def shots(self) -> Iterator[Shot]:
+    def frames(self) -> Iterator[FrameWithSound]:
         number = 0
         while number != self._ends_at:
             if number == self._fails_at:
                 raise RuntimeError("the model has run out of memory")
-            yield Shot(grey(number), np.full(period_samples(number, self.fps), number % 30_000, np.int16))
+            yield FrameWithSound(grey(number), np.full(period_samples(number, self.fps), number % 30_000, np.int16))
             number += 1
 
 
@@ -90,12 +90,12 @@ class IterFeed:
     """A feed without a thread, for virtual time."""
 
     def __init__(self, source: CountingSource) -> None:
-        self._shots = source.shots()
+        self._frames = source.frames()
         self.taken = 0
 
-    async def next(self) -> Shot | None:
+    async def next(self) -> FrameWithSound | None:
         self.taken += 1
-        return next(self._shots, None)
+        return next(self._frames, None)
 
     def close(self) -> None:
         pass

@@ -24,7 +24,7 @@ from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, VIDEO, Heard, Kind, ObservedBy, Presented
 from avsync.units import ms, seconds, ticks_to_ns, to_ms
 from avsync.webrtc.sent_log import Sent
-from avsync.webrtc.viewers.reports import Entry, Report, ReportGate
+from avsync.webrtc.viewers.report_parser import Entry, ReportGate, ViewerReport
 
 SOUND_HZ, PICTURE_HZ = 48_000, 90_000
 WRAP = 1 << 32
@@ -108,7 +108,7 @@ class ViewerWatch:
         # Reports come once a second: what they tell is up to that old, and the way here comes on top.
         self.monitor = AvSyncMonitor(policy, point="viewer", on_sample=self._sampled, settle_lag_ns=HOLD_NS)
         self.ignored: Counter[str] = Counter()
-        self.last: Report | None = None
+        self.last: ViewerReport | None = None
         self._last_ns = 0
         self._sent, self._start_ns, self._origins, self._tell = sent, start_ns, origins, on_sample
         self._clock: deque[int] = deque(maxlen=CLOCK_REPORTS)
@@ -325,7 +325,7 @@ class ViewerWatch:
         return heard
 
 
-def observes(report: Report) -> bool:
+def observes(report: ViewerReport) -> bool:
     """Whether the page could see its screen all the while. No frame called, though the decoder went on: it did not."""
     if report.hidden or report.frames is None:
         return False

@@ -12,10 +12,10 @@ import pytest
 
 from avsync.errors import InputError
 from avsync.glass import marks
-from avsync.server.stream_protocol import Stream
+from avsync.server.stream_protocol import AvatarStream
 from avsync.types import VIDEO, Reason, Request, Want
 from avsync.units import NS_PER_S, ms, seconds, to_ms
-from sim.glass.real_scenario import Marked, RealScenario, check_real, levers_of, relay_for
+from sim.glass.real_scenario import MarkedMedia, RealScenario, check_real, levers_of, relay_for
 from sim.glass.realtime import RealTime
 from sim.network.link import Link
 from sim.scenario.scenario import Scenario, load_scenario
@@ -34,7 +34,7 @@ class Written(NamedTuple):
 
 
 class Numbers:
-    """Media that says its position in the plainest way."""
+    """ContentMedia that says its position in the plainest way."""
 
     def picture(self, content_ns: int) -> npt.NDArray[np.uint8]:
         return np.frombuffer(content_ns.to_bytes(8, "big"), np.uint8)
@@ -106,7 +106,7 @@ Played = tuple[RealScenario, Notes, Begun]
 def play(scenario: Scenario, *, ask: tuple[float, Request] | None = None, **of_notes: Any) -> Played:
     async def story(loop: VirtualLoop) -> Played:
         notes, wire = Notes(**of_notes), Begun()
-        real = RealScenario(scenario, cast(Stream, notes), seed=1, wire=wire, media=Numbers())
+        real = RealScenario(scenario, cast(AvatarStream, notes), seed=1, wire=wire, media=Numbers())
         if ask is not None:
             loop.call_at(ask[0], real.on_request, ask[1])
         await real.run()
@@ -253,7 +253,7 @@ def test_a_marked_pause_is_written_as_silence_and_nothing_is_missing() -> None:
 def test_another_sample_rate_is_the_same_sound() -> None:
     _, notes, _ = play(small(4.0, steps=[{"at_s": 2.0, "do": "rate", "to_hz": 24_000}]))
     assert {(sound.rate_hz, sound.samples) for sound in notes.sounds} == {(48_000, 960), (24_000, 480)}
-    marked = Marked(160, 96)
+    marked = MarkedMedia(160, 96)
     assert marked.picture(0).shape == (96, 160, 3)
     real = RealScenario.__new__(RealScenario)
     real._media = marked
@@ -297,7 +297,7 @@ def test_what_the_stream_raises_ends_the_run_and_leaves_no_task() -> None:
             return turn
 
         notes.begin_turn = broken  # type: ignore[method-assign]
-        await RealScenario(small(4.0), cast(Stream, notes), seed=1, media=Numbers()).run()
+        await RealScenario(small(4.0), cast(AvatarStream, notes), seed=1, media=Numbers()).run()
 
     with pytest.raises(TypeError):
         run(story)
@@ -312,7 +312,7 @@ def test_a_step_on_the_wire_changes_the_link_the_wire_was_given() -> None:
 
     async def story(loop: VirtualLoop) -> list[tuple[int, ...]]:
         wire = Begun()
-        real = RealScenario(small(6.0, steps=steps), cast(Stream, Notes()), seed=1, wire=wire, media=Numbers())
+        real = RealScenario(small(6.0, steps=steps), cast(AvatarStream, Notes()), seed=1, wire=wire, media=Numbers())
         seen: list[tuple[int, ...]] = []
         for at_s in (0.5, 1.5, 2.5, 3.5, 4.2):
             now = seconds(at_s)

@@ -11,7 +11,7 @@ One JSON object of at most 16 KB, about once a second::
 
 Times are milliseconds of the page's own clock (``performance.now()``); ``playout`` is what getStats claims, an NTP
 time. Counters are what was added since the last report. Whatever the browser does not tell is null, never 0.
-``parse`` answers a ``Report`` or a ``Refusal`` and never raises; ``ReportGate`` also holds the rate.
+``parse`` answers a ``ViewerReport`` or a ``Refusal`` and never raises; ``ReportGate`` also holds the rate.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ViewerReport:
     """One report, checked. ``frames`` None: this browser has no ``requestVideoFrameCallback``."""
 
     number: int
@@ -95,7 +95,7 @@ class _Bad(Exception):
     """A broken rule: reason, detail."""
 
 
-def parse(data: object) -> Report | Refusal:
+def parse(data: object) -> ViewerReport | Refusal:
     """Bytes or text of one message -> what it says. Costs at most a millisecond and some 100 KB, whatever it is."""
     try:
         return _report_of(_json_of(data))
@@ -116,7 +116,7 @@ class ReportGate:
         self._number = -1
         self._page_ns = -1
 
-    def take(self, data: object, now_ns: int) -> Report | None:
+    def take(self, data: object, now_ns: int) -> ViewerReport | None:
         """The report in it, or None: it is none, it came out of turn, or too many come."""
         first = self.accepted == 0 and not self.refused
         elapsed_ns = 0 if first else now_ns - self._now_ns
@@ -158,7 +158,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _report_of(told: Any) -> Report:
+def _report_of(told: Any) -> ViewerReport:
     if not isinstance(told, dict):
         raise _Bad("shape", "not an object")
     if told.get("v") != 1 or type(told["v"]) is not int:
@@ -168,7 +168,7 @@ def _report_of(told: Any) -> Report:
     if type(hidden) is not bool:
         raise _Bad("shape", "hidden must be true or false")
     frames = told.get("frames")
-    return Report(
+    return ViewerReport(
         number=_whole("n", told.get("n"), MAX_COUNT),
         page_ns=page_ns,
         hidden=hidden,
