@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from avsync.monitor.monitor import SyncReport
 from avsync.units import to_ms
-
-if TYPE_CHECKING:
-    from avsync.webrtc.viewers.viewer import Viewer
+from avsync.webrtc.viewers.viewer import Viewer
 
 
 @dataclass(frozen=True, slots=True)
