@@ -50,7 +50,7 @@ def make_app(source: AvatarSource, settings: ServerSettings) -> web.Application:
     """The whole server as an aiohttp application; it cleans up after itself."""
     app = web.Application(client_max_size=MAX_OFFER_BYTES, middlewares=[_only_from_here(settings.host)])
     room = app[ROOM] = Room(source, settings)
-    app[PEERS] = Peers(room)
+    app[PEERS] = Peers(room, max_viewers=settings.max_viewers)
     app.router.add_post("/offer", _offer)
     app.router.add_post("/interrupt", _interrupt)
     app.router.add_get("/stats", _stats)

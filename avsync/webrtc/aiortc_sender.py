@@ -200,6 +200,11 @@ def _wire_of(sender: RTCRtpSender) -> Wire | None:
     return getattr(sender, "_avsync_wire", None)
 
 
+def newest_rtp_time(sender: RTCRtpSender) -> int:
+    """RTP time of the last packet that this sender, of any track, has sent; 0: none has left, or it cannot be read."""
+    return getattr(sender, "_RTCRtpSender__rtp_timestamp", 0)
+
+
 def _get(sender: RTCRtpSender, field: str) -> int:
     return getattr(sender, f"_RTCRtpSender__{field}")  # type: ignore[no-any-return]
 

@@ -24,11 +24,12 @@ from avsync.errors import InputError
 from avsync.glass.calibrate import Calibration, NotCalibrated, calibrate, load, store
 from avsync.glass.chromium import open_chromium
 from avsync.glass.host_health import HostTooBusy
+from avsync.server.modes import MODES
 from sim.glass.impair import parse_impair
 from sim.glass.lab import compare, predict
 from sim.glass.lab import table as lab_table
 from sim.glass.real_scenario import check_real
-from sim.glass.run import LATE_LIMIT_MS, MODES, GlassRun, run_real
+from sim.glass.run import LATE_LIMIT_MS, GlassRun, run_real
 from sim.glass.verdict import DEFAULT_SET, GlassVerdict, judge
 from sim.scenario.files import resolve
 from sim.scenario.scenario import Scenario, load_scenario, loads

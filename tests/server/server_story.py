@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from avsync.server.sources import SAMPLE_RATE, FrameWithSound, period_samples, silence
+from avsync.webrtc import InterruptResult
 
 STEP = 8
 """Brightness per frame: 30 frames can be told apart after any codec used here."""
@@ -127,10 +128,10 @@ class ListeningStream:
         self.epoch += 1
         return ListeningTurn(self, self.epoch)
 
-    def flush(self) -> Any:
+    def interrupt(self) -> Any:
         self.epoch += 1
         done = asyncio.get_running_loop().create_future()
-        done.set_result(self)
+        done.set_result(InterruptResult(self.epoch, None, 0))
         return done
 
     async def take(self, kind: str, pts_ns: int | None, value: int, samples: int, epoch: int, seconds: float) -> bool:

@@ -96,8 +96,8 @@ async def error_of(response: ClientResponse) -> str:
 
 @pytest.mark.parametrize("mode", ["avsync", "naive-valve", "naive"])
 async def test_a_viewer_gets_sound_and_pictures_in_every_mode(mode: str) -> None:
-    lead = 12 if mode == "naive-valve" else 0
-    async with server(settings=ServerSettings(mode=mode, lead=lead, linger_s=0.1)) as client:
+    ahead = 12 if mode == "naive-valve" else 0
+    async with server(settings=ServerSettings(mode=mode, voice_ahead_frames=ahead, linger_s=0.1)) as client:
         viewer = await Viewer().join(client)
         await until(lambda: viewer.received["audio"] > 10 and viewer.received["video"] > 5, "sound and pictures")
         stats = await (await client.get("/stats", params={"viewer": viewer.answer["viewer"]})).json()

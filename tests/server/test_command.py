@@ -34,7 +34,7 @@ def parsed(*words: str) -> argparse.Namespace:
 
 def test_serve_needs_nothing_and_help_shows_examples() -> None:
     args = parsed()
-    assert (args.source, args.host, args.port, args.mode, args.lead) == ("", "127.0.0.1", 8080, "avsync", None)
+    assert (args.source, args.host, args.port, args.mode, args.voice_ahead) == ("", "127.0.0.1", 8080, "avsync", None)
     parser = argparse.ArgumentParser()
     add_serve_arguments(parser)
     text = parser.format_help()
@@ -59,8 +59,8 @@ def test_a_bad_argument_is_refused_by_the_parser(words: tuple[str, str]) -> None
     ("words", "rule"),
     [
         (("nowhere.mp4",), "no such file"),
-        (("--lead", "-1"), "--lead"),
-        (("--lead", "3", "--mode", "naive"), "no valve"),
+        (("--voice-ahead", "-1"), "--voice-ahead"),
+        (("--voice-ahead", "3", "--mode", "naive"), "no valve"),
         (("--speed", "0"), "speed"),
         (("--buffer-ms", "-5"), "buffer_ms"),
         (("--sessions", "0"), "max_viewers"),
@@ -81,10 +81,10 @@ def test_settings_are_refused_by_name() -> None:
     ("given", "hold_ms"),
     [
         ({}, None),
-        ({"lead": 12}, None),  # the valve's own: left bare
-        ({"lead": 12, "hold_lead": True}, {"audio": 480, "video": 0}),
+        ({"voice_ahead_frames": 12}, None),  # the valve's own: left bare
+        ({"voice_ahead_frames": 12, "hold_voice": True}, {"audio": 480, "video": 0}),
         ({"buffer_ms": 300}, {"audio": 300, "video": 300}),
-        ({"lead": 5, "hold_lead": True, "buffer_ms": 100}, {"audio": 300, "video": 100}),
+        ({"voice_ahead_frames": 5, "hold_voice": True, "buffer_ms": 100}, {"audio": 300, "video": 100}),
     ],
 )
 def test_a_lead_that_was_asked_for_is_held_by_the_voices_receiver_alone(
