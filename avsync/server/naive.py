@@ -32,7 +32,7 @@ from avsync.units import NS_PER_S, ticks_to_ns
 from avsync.webrtc.aiortc_sender import newest_rtp_time
 from avsync.webrtc.host_lateness import HostLateness
 from avsync.webrtc.sent_log import SentLog
-from avsync.webrtc.viewers.watch import ViewerWatch
+from avsync.webrtc.viewers.observer import ViewerObserver
 
 QUEUE_UNITS = 100
 """Two seconds of sound, four of pictures at 25 fps: as LiveTalking has it."""
@@ -153,7 +153,7 @@ class NaiveViewer:
     ) -> None:  # fmt: skip
         self.sent_log = SentLog()
         self._gone = gone
-        self._watch: ViewerWatch | None = None
+        self._observer: ViewerObserver | None = None
         self.audio_track, self.video_track = (
             NaiveTrack(kind, fps, paced=paced, clock=clock, left=left, connected=connected)
             for kind, left in ((AUDIO, self._sound_left), (VIDEO, self._picture_left))
@@ -170,17 +170,17 @@ class NaiveViewer:
 
     def on_report(self, data: bytes) -> None:
         """What the page says it got. Only looked at: nothing here acts on it."""
-        if self._watch is not None:
-            self._watch.take(data, _now_ns())
+        if self._observer is not None:
+            self._observer.take(data, _now_ns())
 
     def report(self, now_ns: int) -> SyncReport | None:
         """What this viewer's reports say of the offset; None while it has sent none."""
-        watch = self._watch
-        return watch.report(now_ns) if watch is not None and watch.gate.accepted else None
+        observer = self._observer
+        return observer.report(now_ns) if observer is not None and observer.gate.accepted else None
 
     def _sound_left(self, stamp_ns: int, unit: Unit) -> None:
-        if self._watch is None:
-            self._watch = ViewerWatch(self.sent_log, start_ns=_now_ns(), origins=lambda: self.rtp_origins)
+        if self._observer is None:
+            self._observer = ViewerObserver(self.sent_log, start_ns=_now_ns(), origins=lambda: self.rtp_origins)
         self.sent_log.add_audio(stamp_ns, ticks_to_ns(SLOT, SAMPLE_RATE), unit.epoch, unit.pts_ns, Heard.CONTENT)
 
     def _picture_left(self, stamp_ns: int, unit: Unit) -> None:

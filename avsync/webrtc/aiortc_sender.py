@@ -3,7 +3,7 @@
 aiortc's RTCRtpSender pairs, in its sender reports, the time at which the last packet was *sent*
 with that packet's RTP time. A picture's encode time (20 ms at 720p, far more under load) so reaches
 the browser as lip-sync error. Here a report pairs *now* with the output clock of now, whatever was
-sent when. It also answers a viewer's wish for a key frame, and tells when a packet has left.
+sent when. It also answers a viewer's request for a key frame, and tells when a packet has left.
 
 Four methods of RTCRtpSender are wrapped, once, on the class; senders of other tracks are not
 touched. ``install`` refuses, by name, an aiortc whose insides look different.

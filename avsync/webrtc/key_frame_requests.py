@@ -13,7 +13,7 @@ from avsync.units import ms
 from avsync.webrtc.tracks import SyncTrack
 
 KEY_AGAIN_NS = ms(300)
-"""Two wishes for a key frame within this are one: it takes about a round trip until the first is answered."""
+"""Two requests within this are one: it takes about a round trip until the first is answered."""
 
 
 class KeyFrameRequests:
@@ -27,7 +27,7 @@ class KeyFrameRequests:
         self._source_asked_ns = -(1 << 62)
 
     def want(self, mime: str) -> None:
-        """A viewer cannot go on without one. Soon after one it is taken for the wish that asked for that."""
+        """A viewer cannot go on without one. Soon after one it is taken for the request that asked for that."""
         if self._now_ns() - self._sent_ns.get(mime, -(1 << 62)) >= KEY_AGAIN_NS:
             self._wanted.add(mime)
 
@@ -50,7 +50,7 @@ class KeyFrameRequests:
         self.note_sent(mime)
 
     def ask_source(self) -> None:
-        """All wishes are the source's to answer now."""
+        """All requests are the source's to answer now."""
         self._wanted.clear()
         now_ns = self._now_ns()
         if now_ns - self._source_asked_ns >= KEY_AGAIN_NS:

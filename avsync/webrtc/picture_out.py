@@ -34,7 +34,7 @@ REFRESH_NS = ms(200)
 """A still picture is sent again this often, for a few bytes: else a browser counts a freeze after 150 ms more than the
 average, and its timing forgets everything after 10 s (libwebrtc)."""
 KEY_QUIET_NS = ms(100)
-"""With no picture for this long, a wish for a key frame is answered with the one on screen; else with the next."""
+"""With no picture for this long, a request for a key frame is answered with the one on screen; else with the next."""
 STEP_TICKS = PICTURE_HZ // 1000
 SLOW_NS = ms(100)
 """One encode that took longer says that the host was busy, not how long a picture takes."""

@@ -42,7 +42,7 @@ from avsync.webrtc.viewers.trim import TrimLoop
 
 logger = logging.getLogger("avsync.webrtc")
 
-EARLY_STEP_NS = ms(1)
+HEAD_START_STEP_NS = ms(1)
 """Smaller changes of how long a picture takes to the wire are left alone."""
 
 
@@ -79,7 +79,7 @@ class Playing:
         self._clock, self._backlog, self._requests, self._trim = clock, backlog, requests, trim
         self._failed, self._name = failed, name
         self._idle_at_start = backlog.idle  # given by the application: shown before there is anything else
-        self._early_ns = 0  # how much before they are due the engine answers pictures
+        self._head_start_ns = 0  # how much before they are due the engine answers pictures
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
         self.sound = SoundOut(backlog.gate, layout, start_ns=clock.start_ns, observed=self._observed)
@@ -174,7 +174,7 @@ class Playing:
                 self._backlog.left(sound.unit)
             self.sound.play(sound, now)
             self.monitor.count(sound)
-            self._answer_early(driver)
+            self._give_head_start(driver)
             trim_ns = self._trim.after_slot(
                 sound, stalled=self._stalled, trim_ns=self.engine.trim_ns, now_ns=clock.now_ns()
             )
@@ -183,12 +183,12 @@ class Playing:
             while (alert := self.monitor.poll(clock.now_ns())) is not None:
                 self._requests.alert(alert)
 
-    def _answer_early(self, driver: AsyncioDriver) -> None:
+    def _give_head_start(self, driver: AsyncioDriver) -> None:
         """Pictures are answered as much earlier as they take to the wire, so that they leave with their sound."""
-        early_ns = min(self.pictures.encode_ns, self.engine.policy.picture_lead_max_ns)
-        if abs(early_ns - self._early_ns) >= EARLY_STEP_NS:
-            self._early_ns = early_ns
-            driver.picture_lead(early_ns)
+        head_start_ns = min(self.pictures.encode_ns, self.engine.policy.picture_lead_max_ns)
+        if abs(head_start_ns - self._head_start_ns) >= HEAD_START_STEP_NS:
+            self._head_start_ns = head_start_ns
+            driver.picture_lead(head_start_ns)
 
     def _on_answer(self, answer: Answer, now_ns: int) -> None:
         self.monitor.count(answer)

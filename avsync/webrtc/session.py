@@ -39,9 +39,9 @@ from avsync.webrtc.requests import Requests
 from avsync.webrtc.session_stats import SessionStats, ViewerStats
 from avsync.webrtc.tracks import SyncTrack
 from avsync.webrtc.turn import Turn
+from avsync.webrtc.viewers.observer import Recent
 from avsync.webrtc.viewers.trim import TrimLoop
 from avsync.webrtc.viewers.viewer import Viewer
-from avsync.webrtc.viewers.watch import Recent
 from avsync.webrtc.writing import SLOT_NS, Writing
 
 
@@ -129,7 +129,7 @@ class AvSyncSession:
 
     def _recent(self, now_ns: int) -> list[Recent | None]:
         """What may be corrected for the viewers who report."""
-        return [viewer.watch.recent(now_ns) for viewer in self.viewers if viewer.reports]
+        return [viewer.observer.recent(now_ns) for viewer in self.viewers if viewer.reports]
 
     # ---- turns
 
@@ -147,7 +147,7 @@ class AvSyncSession:
         found = self._playing.interrupt(epoch)
         place = self._backlog.place(found.played_pts_ns)
         for viewer in self.viewers:
-            viewer.watch.interrupt(epoch)
+            viewer.observer.interrupt(epoch)
         self._writing.interrupt()
         return PendingInterrupt(InterruptResult.of(epoch, place, found.dropped_units), self._playing.tracks)
 

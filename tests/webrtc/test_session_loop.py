@@ -11,7 +11,7 @@ import pytest
 
 from avsync.units import ms, to_ms
 from avsync.webrtc import AvSyncSession
-from avsync.webrtc.viewers.watch import PathConstants
+from avsync.webrtc.viewers.observer import PathConstants
 from tests.webrtc.session_story import StoryLoop, Watching, idle_picture, naming, picture, run, slots
 
 pytestmark = pytest.mark.usefixtures("naming")

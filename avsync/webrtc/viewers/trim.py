@@ -20,7 +20,7 @@ from avsync.errors import check_now
 from avsync.policy import AvSyncPolicy
 from avsync.types import InsertSilence, Present, Reason
 from avsync.units import ms, seconds
-from avsync.webrtc.viewers.watch import Recent
+from avsync.webrtc.viewers.observer import Recent
 
 ACT_BEYOND_NS = ms(20)
 """Half of what can be seen at all (BT.1359: 45 ms), and well above what such a reading is wrong by (3 ms)."""
@@ -47,7 +47,7 @@ class ViewerTrim:
     def update(self, viewers: Iterable[Recent | None], *, trim_ns: int, now_ns: int, steady: bool = True) -> int | None:
         """Where the trim should go now; None: leave it to what was asked last.
 
-        ``viewers``: ``ViewerWatch.recent`` of each viewer that is connected. ``trim_ns``: the engine's
+        ``viewers``: ``ViewerObserver.recent`` of each viewer that is connected. ``trim_ns``: the engine's
         trim now. ``steady``: False while our own output is in a stall, or degraded.
         """
         self._now_ns = check_now(now_ns, self._now_ns)
@@ -96,7 +96,7 @@ class ViewerTrim:
 class TrimLoop:
     """``after_slot`` with each slot of sound; once a second it looks at what the viewers report.
 
-    ``recent(now_ns)``: ``ViewerWatch.recent`` of each viewer that is connected and has reported.
+    ``recent(now_ns)``: ``ViewerObserver.recent`` of each viewer that is connected and has reported.
     """
 
     def __init__(self, policy: AvSyncPolicy, recent: Callable[[int], list[Recent | None]]) -> None:

@@ -11,7 +11,7 @@ from avsync.types import AUDIO, VIDEO
 from avsync.webrtc.output_clock import OutputClock
 from avsync.webrtc.sent_log import SentLog
 from avsync.webrtc.tracks import SyncTrack, TrackOwner
-from avsync.webrtc.viewers.watch import ViewerWatch
+from avsync.webrtc.viewers.observer import ViewerObserver
 
 
 class Viewer:
@@ -22,7 +22,9 @@ class Viewer:
     ) -> None:
         self._clock = clock
         self.audio_track, self.video_track = (SyncTrack(kind, gate, owner) for kind in (AUDIO, VIDEO))
-        self.watch = ViewerWatch(sent_log, start_ns=clock.start_ns, origins=lambda: self.rtp_origins, policy=policy)
+        self.observer = ViewerObserver(
+            sent_log, start_ns=clock.start_ns, origins=lambda: self.rtp_origins, policy=policy
+        )
 
     def add_to(self, connection: RTCPeerConnection) -> None:
         """Add both tracks to this peer connection."""
@@ -46,19 +48,19 @@ class Viewer:
 
     def report(self, now_ns: int) -> SyncReport | None:
         """What this viewer's own observations say of the offset; None while it has sent none."""
-        return self.watch.report(now_ns) if self.reports else None
+        return self.observer.report(now_ns) if self.reports else None
 
     @property
     def reports(self) -> int:
         """How many of its reports were believed to be some."""
-        return self.watch.gate.accepted
+        return self.observer.gate.accepted
 
     def on_report(self, data: object) -> bool:
         """A message of the page (``viewer.js``) over the data channel, hostile until parsed. False: refused."""
-        return self.watch.take(data, self._clock.now_ns())
+        return self.observer.take(data, self._clock.now_ns())
 
     def hold_pictures(self, for_ns: int) -> None:
-        """Its pictures leave this much later than the session's, so its voice leads by it; the stamps tell the truth.
+        """Its pictures leave this much later than the session's, its voice is ahead by it; the stamps tell the truth.
 
         A viewer holds the voice back by itself, slowly. A receive buffer (``jitterBufferTarget``) is the better tool.
         """

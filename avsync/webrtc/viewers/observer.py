@@ -1,4 +1,4 @@
-"""ViewerWatch: a viewer's reports become observations at the viewer, and a belief about the offset there.
+"""ViewerObserver: a viewer's reports become observations at the viewer, and a belief about the offset there.
 
 RTP time -> output time (the viewer's RTP origins) -> which content that was (``SentLog``); page time ->
 local time by the quickest report of the last minute. Picture and sound of one report are placed by
@@ -33,7 +33,7 @@ CLOCK_REPORTS = 60
 CLOCK_JUMP_NS = seconds(5)
 """A report that is later than the quickest by this much: the page slept, or its clock stood."""
 BEFORE_SENT_NS = ms(400)
-"""Shown or heard this much before its output time: impossible, with any lead, trim and slack of two clocks."""
+"""Shown or heard this much before its output time: impossible, with any early voice, trim and slack of two clocks."""
 BREAK_NS = ms(30)
 """Sound whose play time and content differ by this much at once was not stretched, but interrupted or cut."""
 GAP_NS = seconds(2)
@@ -86,7 +86,7 @@ class Recent(NamedTuple):
     until_ns: int
 
 
-class ViewerWatch:
+class ViewerObserver:
     """One per viewer. ``take`` each message with the time it came; ``report`` is what is believed of this viewer.
 
     ``start_ns``: the local time of output stamp 0. ``origins()``: the RTP times of stamp 0 of
