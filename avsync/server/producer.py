@@ -20,7 +20,7 @@ from avsync.errors import AvSyncError, UsageError
 from avsync.server.decode import Rgb
 from avsync.server.feed import Feed
 from avsync.server.sources import SAMPLE_RATE, FrameWithSound, period_samples, silence
-from avsync.server.stream_protocol import AvatarStream, StreamTurn
+from avsync.server.stream_protocol import StreamTurn, TurnStream
 from avsync.types import Request, Want
 from avsync.units import NS_PER_S, ticks_to_ns
 
@@ -97,7 +97,7 @@ class Producer:
     """
 
     def __init__(
-        self, feed: Feed, stream: AvatarStream, *, fps: Fraction, pace: Pace | None = None, fill: Rgb | None = None,
+        self, feed: Feed, stream: TurnStream, *, fps: Fraction, pace: Pace | None = None, fill: Rgb | None = None,
         now_ns: Callable[[], int] | None = None,
     ) -> None:  # fmt: skip
         self._feed, self._stream, self._fps, self._pace, self._fill = feed, stream, fps, pace or Pace(), fill

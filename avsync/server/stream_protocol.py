@@ -75,11 +75,8 @@ class StreamStats(Protocol):
         """JSON-able."""
 
 
-class AvatarStream(Protocol):
-    """Where a producer's sound and pictures go, and where viewers come from."""
-
-    def viewer(self) -> StreamViewer:
-        """One more, with tracks of its own. ``UsageError`` once the stream has closed."""
+class TurnStream(Protocol):
+    """Where sound and pictures are written to."""
 
     def begin_turn(self) -> StreamTurn: ...
 
@@ -89,6 +86,13 @@ class AvatarStream(Protocol):
     @property
     def buffered(self) -> float:
         """Seconds of sound written and not yet sent."""
+
+
+class AvatarStream(TurnStream, Protocol):
+    """And where viewers come from."""
+
+    def viewer(self) -> StreamViewer:
+        """One more, with tracks of its own. ``UsageError`` once the stream has closed."""
 
     def stats(self) -> StreamStats: ...
 

@@ -1,7 +1,7 @@
 """RealScenario: the generator and the steps of a scenario for real, in front of a real stream.
 
 The lab's own ``Speaker`` and ``Stage`` run in real time. What they make is marked media (every picture and every
-stretch of sound says which position of the content it is), written to an ``AvatarStream``: a session or a baseline.
+stretch of sound says which position of the content it is), written to a ``TurnStream``: a session or a baseline.
 The truth is written as in the lab (``source``); what the network does is done by a relay. What cannot be done for
 real (clocks that run at another pace, hosts that sleep) is refused at construction: see ``check_real``.
 """
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from avsync.errors import InputError
 from avsync.glass import marks
-from avsync.server.stream_protocol import AvatarStream, StreamInterrupted, StreamTurn
+from avsync.server.stream_protocol import StreamInterrupted, StreamTurn, TurnStream
 from avsync.types import AUDIO, Kind, Request, Want
 from avsync.units import ms, ns_to_ticks, seconds
 from sim.glass.realtime import Lateness, RealTime
@@ -142,7 +142,7 @@ class RealScenario:
         """(start, end) of each fault in the scenario's time, for ``sim.truth.windows.within``."""
         return [(seconds(start), seconds(end)) for start, end in self.scenario.faults]
 
-    async def run(self, stream: AvatarStream) -> None:
+    async def run(self, stream: TurnStream) -> None:
         """To the scenario's end. What the stream or the generator raises comes out here; no task is left behind."""
         self._stream = stream
         if self._wire is not None:

@@ -291,4 +291,4 @@ def _interrupt(each: Interruption, seen: GlassResult, begun_ns: int) -> dict[str
             heard_ms = seen.reading.a_ms[row] + at_ms - seen.reading.at_ms[row]
             way_ms = float(each.played_content_ns / NS_PER_MS - heard_ms)
     silence_ms = interrupt_to_silence_ms(seen.reading, at_ms)
-    return {"flush_ms": took_ms, "glass_to_silence_ms": silence_ms, "way_ms": way_ms}
+    return {"returned_after_ms": took_ms, "glass_to_silence_ms": silence_ms, "way_ms": way_ms}

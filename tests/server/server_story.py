@@ -153,15 +153,6 @@ class ListeningStream:
         last = self.writes[-1].at_s if self.writes else 0.0
         return max(0.0, last + self.plays_s - asyncio.get_running_loop().time())
 
-    def viewer(self) -> Any:
-        raise NotImplementedError
-
-    def stats(self) -> Any:
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        pass
-
 
 class ListeningTurn:
     def __init__(self, stream: ListeningStream, epoch: int) -> None:

@@ -81,7 +81,7 @@ def test_a_good_run_is_met() -> None:
         ({"columns": {}}, "UNKNOWN"),
         ({"wire_violations": 1}, "PTS"),
         ({"wire_packets": 0}, "no RTP"),
-        ({"interrupts": ({"way_ms": 60.0, "glass_to_silence_ms": 101.0, "flush_ms": 1.0},)}, "old turn"),
+        ({"interrupts": ({"way_ms": 60.0, "glass_to_silence_ms": 101.0, "returned_after_ms": 1.0},)}, "old turn"),
     ],
 )
 def test_each_promise_that_is_broken_is_named(changes: dict[str, Any], what: str) -> None:
@@ -173,6 +173,6 @@ def test_a_scenario_for_real_before_a_real_browser() -> None:
     # No number of milliseconds: the machine of a test run is busy with other tests.
     assert run.wire_packets > 200 and run.wire_violations == 0
     assert np.count_nonzero(run.result.reading.state == ReadingState.MEASURED) > 200
-    assert len(run.interrupts) == 1 and run.interrupts[0]["flush_ms"] is not None
+    assert len(run.interrupts) == 1 and run.interrupts[0]["returned_after_ms"] is not None
     assert run.columns["offset_p50_ms"] is not None
     assert run.stats["pts_violations"] == 0

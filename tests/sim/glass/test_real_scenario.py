@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,6 @@ import pytest
 
 from avsync.errors import InputError
 from avsync.glass import marks
-from avsync.server.stream_protocol import AvatarStream
 from avsync.types import VIDEO, Reason, Request, Want
 from avsync.units import NS_PER_S, ms, seconds, to_ms
 from avsync.webrtc import InterruptResult
@@ -53,6 +52,7 @@ class Notes:
         self.pictures: list[Written] = []
         self.turns: list[NoteTurn] = []
         self.ended: list[int] = []
+        self.buffered = 0.0
         self.epoch = -1
         self.oldest = 0
         self.stuck_until_s = stuck_until_s
@@ -62,7 +62,7 @@ class Notes:
         self.turns.append(NoteTurn(self, self.epoch))
         return self.turns[-1]
 
-    async def interrupt(self) -> Any:
+    async def interrupt(self) -> InterruptResult:
         self.oldest = self.epoch + 1
         await asyncio.sleep(0.03)
         return InterruptResult(self.oldest, None, 0)
@@ -110,7 +110,7 @@ def play(scenario: Scenario, *, ask: tuple[float, Request] | None = None, **of_n
         real = RealScenario(scenario, seed=1, wire=wire, media=Numbers())
         if ask is not None:
             loop.call_at(ask[0], real.on_request, ask[1])
-        await real.run(cast(AvatarStream, notes))
+        await real.run(notes)
         return real, notes, wire
 
     return run(story)
@@ -298,7 +298,7 @@ def test_what_the_stream_raises_ends_the_run_and_leaves_no_task() -> None:
             return turn
 
         notes.begin_turn = broken  # type: ignore[method-assign]
-        await RealScenario(small(4.0), seed=1, media=Numbers()).run(cast(AvatarStream, notes))
+        await RealScenario(small(4.0), seed=1, media=Numbers()).run(notes)
 
     with pytest.raises(TypeError):
         run(story)
@@ -322,7 +322,7 @@ def test_a_step_on_the_wire_changes_the_link_the_wire_was_given() -> None:
                 seen.append(tuple(at - now for at in wire.links[0].send(99, now, VIDEO)))
 
             loop.call_at(at_s + 0.0001, send)
-        await real.run(cast(AvatarStream, Notes()))
+        await real.run(Notes())
         return seen
 
     assert run(story) == [(ms(20),), (), (ms(20),), (ms(50),), (ms(300),)]
