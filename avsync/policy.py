@@ -41,7 +41,7 @@ class AvSyncPolicy:
 
     name: str = "default"
 
-    # What leads, and when pictures are released.
+    # Which stream is master, and when pictures are released.
     master: Master = Master.AUDIO
     pacing: Pacing = Pacing.CONTENT_CLOCK
     epochs: bool = True
@@ -103,7 +103,7 @@ class AvSyncPolicy:
     """A trim of the pictures, either way. Whoever needs more has another trouble than a trim mends."""
     trim_slew_ppm: int = 2_000
     """A trim is followed by at most 2 ms/s: below what is seen, and slower than the browser's own loop."""
-    picture_lead_max_ns: int = ms(40)
+    picture_head_start_max_ns: int = ms(40)
     """One frame at 25 fps: an encoder that takes longer than that is too slow for its stream."""
 
     # Bounds.

@@ -37,7 +37,7 @@ from avsync.types import (
     Repeat,
     Want,
 )
-from avsync.units import seconds
+from avsync.units import FAR_NS, seconds
 
 EVERY_LEVER = frozenset(Want)
 _FIRST = Reason.FIRST
@@ -76,7 +76,7 @@ class AvSynchronizer:
         self._video_master = policy.master is Master.VIDEO
         self.levers = frozenset(levers)
         self.picture_tick_ns = picture_tick_ns
-        self._now_ns = -(1 << 62)
+        self._now_ns = -FAR_NS
         self._voice = Voice(policy, network=network)
         self._pending: deque[Answer] = deque()
         self._trim = Trim(policy.trim_slew_ppm)
@@ -144,7 +144,7 @@ class AvSynchronizer:
             return
         if unit.epoch > self._pictured_epoch:
             self._pictured_epoch = unit.epoch
-            voice.picture_shifts[unit.epoch] = now - unit.pts_ns
+            voice.on_first_picture(unit.epoch, now - unit.pts_ns)
         if in_order:
             self._picture_delay.add(now, unit.pts_ns)
         refused = self._pictures.push(unit, now, voice.buffer.depth_ns)
@@ -155,7 +155,7 @@ class AvSynchronizer:
         """The source says: nothing more of this kind in this turn. Silence after it is no stall."""
         self._now_ns = check_now(now_ns, self._now_ns)
         if kind is AUDIO:
-            self._voice.finished_epoch = max(self._voice.finished_epoch, epoch)
+            self._voice.finish(epoch)
         else:
             self._pictures.finish(epoch, now_ns)
 
@@ -171,7 +171,6 @@ class AvSynchronizer:
         if self.policy.epochs:
             self._min_epoch = epoch
             self._newest_epoch = max(self._newest_epoch, epoch)
-            self._voice.epoch = self._pictures.epoch = epoch - 1
             self._pictures.neutral(epoch, now_ns)
         self._end_sound_alert(now_ns)
         return Interrupted(epoch, played, len(stale))
@@ -194,22 +193,22 @@ class AvSynchronizer:
         self._now_ns = check_now(now_ns, self._now_ns)
         self._trim.go_to(trim_ns, now_ns)
 
-    def picture_lead(self, lead_ns: int, now_ns: int) -> None:
-        """Answer pictures ``lead_ns`` before they are due, because their encoder takes that long.
+    def picture_head_start(self, head_start_ns: int, now_ns: int) -> None:
+        """Answer pictures ``head_start_ns`` before they are due, because their encoder takes that long.
 
-        Stamps stay; a picture answered that early is on time. At most ``policy.picture_lead_max_ns``.
+        Stamps stay; a picture answered that early is on time. At most ``policy.picture_head_start_max_ns``.
         """
-        limit = self.policy.picture_lead_max_ns
-        if type(lead_ns) is not int or not 0 <= lead_ns <= limit:
-            raise UsageError(f"lead_ns must be an int from 0 to {limit}, got {lead_ns!r}")
+        limit = self.policy.picture_head_start_max_ns
+        if type(head_start_ns) is not int or not 0 <= head_start_ns <= limit:
+            raise UsageError(f"head_start_ns must be an int from 0 to {limit}, got {head_start_ns!r}")
         self._now_ns = check_now(now_ns, self._now_ns)
-        self._pictures.lead(lead_ns)
+        self._pictures.head_start(head_start_ns)
 
     def close(self, now_ns: int) -> None:
         """No more output. What is still queued is dropped, each unit with its reason."""
         self._now_ns = check_now(now_ns, self._now_ns)
         self._closed = True
-        everything = 1 << 62
+        everything = FAR_NS
         left = self._voice.buffer.clear_before(everything) + self._pictures.close() + self._unanswered(everything)
         for unit in left:
             self._drop(unit, DropReason.CLOSED)
@@ -231,15 +230,16 @@ class AvSynchronizer:
             if voice.state is not SPEAKING:
                 self._prepare_turn(now_ns)
             head = pictures.head()
-            voice.pictures_left = head is not None and head.epoch <= voice.epoch
-            if pictures.behind_ns:
-                voice.wait_for_pictures(pictures.behind_ns)
-                pictures.behind_ns = 0
-            if self._video_master:
-                voice.hold = pictures.missing(now_ns)
-            answer = voice.answer(now_ns)
+            behind_ns = pictures.take_behind_ns()
+            if behind_ns:
+                voice.wait_for_pictures(behind_ns)
+            answer = voice.answer(
+                now_ns,
+                pictures_left=head is not None and head.epoch <= voice.epoch,
+                hold=self._video_master and pictures.missing(now_ns),
+            )
             if answer is not None:
-                pictures.slot_came = True
+                pictures.on_slot()
                 if self._trim.ns != self._trim.goal_ns:
                     self._trim.slew(now_ns)
                 if type(answer) is Present and answer.reason is _FIRST:
@@ -295,19 +295,19 @@ class AvSynchronizer:
         # Pictures that leave earlier than their sound must be there earlier: a new turn gives them the time.
         trim = max(self._trim.ns, 0)
         delay = max(policy.playout_delay_ns, voice.buffer.target_ns(), self._picture_delay.target_ns() + trim)
-        voice.delay_ns = min(delay, policy.playout_delay_max_ns)
         # Over a network what comes is live: waiting would be kept as delay. Late pictures are waited for once
         # they are known to be late.
-        voice.picture_wait_ns = 0 if self.network else policy.start_wait_video_ns
+        picture_wait = 0 if self.network else policy.start_wait_video_ns
         if self._voiced_epoch > 0 and self._pictured_epoch < self._voiced_epoch - 1:
-            voice.picture_wait_ns = 0  # the turn before had no pictures at all
+            picture_wait = 0  # the turn before had no pictures at all
+        voice.prepare(min(delay, policy.playout_delay_max_ns), picture_wait)
         head = self._pictures.head()
         if (
             head is not None
             and policy.pacing is Pacing.CONTENT_CLOCK
             and head.epoch > max(voice.epoch, self._voiced_epoch)
             and (voice.state is IDLE or voice.state is PAUSED)
-            and now_ns - head.pts_ns - voice.picture_shifts.get(head.epoch, 0) >= policy.start_wait_video_ns
+            and now_ns - head.pts_ns - voice.picture_shift_ns(head.epoch) >= policy.start_wait_video_ns
         ):
             voice.begin_silent(head.epoch, head.pts_ns, now_ns)
             self._pictures.start_turn(head.epoch)

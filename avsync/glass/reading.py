@@ -15,9 +15,10 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from avsync.glass.marks import NUMBER_LIMIT, RATE_HZ, sound
+from avsync.glass.marks import NUMBER_LIMIT, sound
 from avsync.glass.recording import ClockPair, FrameSeen, Recording
 from avsync.glass.voice_position import Reference, VoicePositions, locate_voice
+from avsync.units import SOUND_HZ
 
 F64 = npt.NDArray[np.float64]
 I8 = npt.NDArray[np.int8]
@@ -178,7 +179,7 @@ def played_at(recorded: Recording, index: npt.ArrayLike) -> F64:
     """When samples of ``pcm`` were heard, in the page's ms. Empty where the page never said."""
     if not recorded.clock:
         return np.zeros(0)
-    context_ms = (np.asarray(index, dtype=np.float64) + recorded.pcm_first) * (1000.0 / RATE_HZ)
+    context_ms = (np.asarray(index, dtype=np.float64) + recorded.pcm_first) * (1000.0 / SOUND_HZ)
     at, ahead = _clock(recorded.clock)
     return context_ms + np.interp(context_ms, at, ahead)
 
@@ -198,10 +199,10 @@ def _hint(recorded: Recording, shown: ShownPictures) -> Callable[[int], tuple[in
 
     def around(index: int) -> tuple[int, int] | None:
         if not len(at):
-            return 0, 2 * HINT_MS * RATE_HZ // 1000
+            return 0, 2 * HINT_MS * SOUND_HZ // 1000
         row = max(0, int(np.searchsorted(at, played_at(recorded, [index])[0], "right")) - 1)
-        centre = round(float(position[row])) * (RATE_HZ // 1000)
-        return centre - HINT_MS * (RATE_HZ // 1000), centre + HINT_MS * (RATE_HZ // 1000)
+        centre = round(float(position[row])) * (SOUND_HZ // 1000)
+        return centre - HINT_MS * (SOUND_HZ // 1000), centre + HINT_MS * (SOUND_HZ // 1000)
 
     return around
 
@@ -228,7 +229,7 @@ def _voice(heard: VoicePositions, heard_ms: F64, times: F64) -> tuple[F64, F64, 
     if not len(rows):
         nothing = np.full(len(times), np.nan)
         return nothing, nothing, np.zeros(len(times), np.bool_), np.zeros(len(times), np.bool_)
-    at, position = heard_ms[rows], heard.position[rows] * (1000.0 / RATE_HZ)
+    at, position = heard_ms[rows], heard.position[rows] * (1000.0 / SOUND_HZ)
     after = np.searchsorted(at, times, "right")
     left, right = np.maximum(after - 1, 0), np.minimum(after, len(at) - 1)
     nearest = np.where(np.abs(times - at[left]) <= np.abs(at[right] - times), left, right)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from avsync.glass.marks import RATE_HZ, sound
+from avsync.glass.marks import sound
+from avsync.units import SOUND_HZ
 
 F64 = npt.NDArray[np.float64]
 I16 = npt.NDArray[np.int16]
@@ -36,7 +37,7 @@ ACCEPT_LONG = 0.4
 SILENT_RMS = 32768 * 10 ** (-58 / 20)
 """Between the marked sound's floor, -45 dBFS, and the noise of decoding silence."""
 LOST_HOPS = 5
-MAX_SEARCH = 120 * RATE_HZ
+MAX_SEARCH = 120 * SOUND_HZ
 
 
 class VoicePositions(NamedTuple):
@@ -169,7 +170,7 @@ def _fast_size(least: int) -> int:
 def _filter() -> F64:
     """A low-pass at 7 kHz and a rise of 6 dB an octave: what is loud and low in a voice is the same everywhere."""
     n = np.arange(-30, 31)
-    low = np.sinc(2 * 7000 / RATE_HZ * n) * np.hamming(61)
+    low = np.sinc(2 * 7000 / SOUND_HZ * n) * np.hamming(61)
     return np.convolve(low / low.sum(), [0.95, 0.0, 0.0, -0.95])[1:-2]
 
 

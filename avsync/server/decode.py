@@ -18,15 +18,14 @@ import numpy as np
 from av.error import FFmpegError
 
 from avsync.errors import InputError
-from avsync.units import NS_PER_S, ns_to_ticks
+from avsync.units import NS_PER_S, SOUND_HZ, ns_to_ticks
 
 log = logging.getLogger("avsync.server")
-SAMPLE_RATE = 48_000
 LONGEST_SIDE = 1280
 """Larger clips are scaled down to this: a talking head gains nothing, an encoder per viewer loses much."""
-GAP_SAMPLES = SAMPLE_RATE * 40 // 1000
+GAP_SAMPLES = SOUND_HZ * 40 // 1000
 """A hole in the sound's timestamps above this is filled with silence; below it, it is a container's rounding."""
-MAX_GAP_SAMPLES = SAMPLE_RATE * 600
+MAX_GAP_SAMPLES = SOUND_HZ * 600
 SOUND_RATES = range(4_000, 768_001)
 
 Rgb = np.ndarray[Any, np.dtype[np.uint8]]
@@ -84,10 +83,10 @@ def sound_of(path: Path) -> Iterator[Sound16]:
         stream = file.streams.audio[0]
         start = _start_ns(file)
         given = 0
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=SOUND_HZ)
         try:
             for frame in file.decode(stream):
-                at = given if frame.pts is None else ns_to_ticks(_ns(frame.pts, frame.time_base) - start, SAMPLE_RATE)
+                at = given if frame.pts is None else ns_to_ticks(_ns(frame.pts, frame.time_base) - start, SOUND_HZ)
                 if given + GAP_SAMPLES < at <= given + MAX_GAP_SAMPLES:
                     yield np.zeros(at - given, dtype=np.int16)
                     given = at
@@ -131,11 +130,11 @@ def to_sound(sound: Any, rate: int, *, who: str) -> Sound16:
     if array.ndim == 2:
         array = array.astype(np.float32).mean(axis=1)
     array = np.ascontiguousarray(array.astype(np.int16))
-    if rate == SAMPLE_RATE or not len(array):
+    if rate == SOUND_HZ or not len(array):
         return array
     frame = av.AudioFrame.from_ndarray(array.reshape(1, -1), format="s16", layout="mono")
     frame.sample_rate = rate
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=SOUND_HZ)
     return np.concatenate([*_resampled(resampler, frame), *_resampled(resampler, None)])
 
 

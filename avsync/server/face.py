@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from avsync.server.decode import Rgb, Sound16
-from avsync.server.sources import SAMPLE_RATE, FrameWithSound, period_samples
+from avsync.server.sources import FrameWithSound, period_samples
+from avsync.units import SOUND_HZ
 
 Grey = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -216,9 +217,9 @@ def _speech() -> tuple[Sound16, Grey]:
     hiss = np.diff(chance.standard_normal(length + 1)).astype(np.float32) * _smooth(noise, 160)
     mixed = voiced / (np.abs(voiced).max() + 1e-9) + 0.05 * hiss
     mixed *= LOUD / np.abs(mixed).max()
-    places = np.arange(PHRASE_S * SAMPLE_RATE, dtype=np.float32) * rate / SAMPLE_RATE
+    places = np.arange(PHRASE_S * SOUND_HZ, dtype=np.float32) * rate / SOUND_HZ
     voice = np.interp(places, np.arange(length), mixed).astype(np.int16)
-    return voice, np.repeat(_smooth(width, 900), SAMPLE_RATE // rate)
+    return voice, np.repeat(_smooth(width, 900), SOUND_HZ // rate)
 
 
 def _syllable(

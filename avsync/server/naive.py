@@ -28,12 +28,13 @@ from avsync.errors import UsageError
 from avsync.monitor.monitor import SyncReport
 from avsync.server.decode import Rgb, Sound16, to_sound
 from avsync.types import AUDIO, VIDEO, Heard, Kind
-from avsync.units import NS_PER_S, ticks_to_ns
+from avsync.units import NS_PER_S, PICTURE_HZ, SLOT_SAMPLES, SOUND_HZ, ticks_to_ns
 from avsync.webrtc.aiortc_sender import newest_rtp_time
 from avsync.webrtc.host_lateness import HostLateness
 from avsync.webrtc.sent_log import SentLog
 from avsync.webrtc.viewers.observer import ViewerObserver
 
+SLOT_NS = ticks_to_ns(SLOT_SAMPLES, SOUND_HZ)
 QUEUE_UNITS = 100
 """Two seconds of sound, four of pictures at 25 fps: as LiveTalking has it."""
 VIDEO_BACKPRESSURE = 5
@@ -42,7 +43,6 @@ VALVE_FRAMES = 12
 """So many frames early it sends the voice: 480 ms at 25 fps, as such valves are shipped."""
 FILL_FRAMES, FILL_WITHIN_S = 2, 2.0
 """The valve opens once what it sends early (at least so many frames) has been generated, or after so long."""
-SLOT, SAMPLE_RATE, VIDEO_HZ = 960, 48_000, 90_000
 _MASK = 0xFFFFFFFF
 
 
@@ -88,7 +88,7 @@ class NaiveTrack(MediaStreamTrack):
         self._start: float | None = None
 
     def stamp_ns(self, number: int) -> int:
-        return ticks_to_ns(number * SLOT, SAMPLE_RATE) if self._is_audio else ticks_to_ns(number, self._fps)
+        return ticks_to_ns(number * SLOT_SAMPLES, SOUND_HZ) if self._is_audio else ticks_to_ns(number, self._fps)
 
     async def recv(self) -> av.AudioFrame | av.VideoFrame:
         self._note_origin()
@@ -117,14 +117,14 @@ class NaiveTrack(MediaStreamTrack):
     def _frame(self, data: Any) -> av.AudioFrame | av.VideoFrame:
         if self._is_audio:
             sound = av.AudioFrame.from_ndarray(data.reshape(1, -1), format="s16", layout="mono")
-            sound.sample_rate, sound.pts, sound.time_base = SAMPLE_RATE, self.sent * SLOT, Fraction(1, SAMPLE_RATE)
+            sound.sample_rate, sound.pts, sound.time_base = SOUND_HZ, self.sent * SLOT_SAMPLES, Fraction(1, SOUND_HZ)
             return sound
         picture = av.VideoFrame.from_ndarray(data, format="rgb24")
-        picture.pts, picture.time_base = self._video_ticks(self.sent), Fraction(1, VIDEO_HZ)
+        picture.pts, picture.time_base = self._video_ticks(self.sent), Fraction(1, PICTURE_HZ)
         return picture
 
     def _video_ticks(self, number: int) -> int:
-        return number * VIDEO_HZ * self._fps.denominator // self._fps.numerator
+        return number * PICTURE_HZ * self._fps.denominator // self._fps.numerator
 
     def _note_origin(self) -> None:
         """aiortc asks for the next unit when the last one has left: its RTP time is then the sender's newest.
@@ -134,7 +134,7 @@ class NaiveTrack(MediaStreamTrack):
         if self.rtp_origin is None and self.sender is not None and self.sent:
             newest = newest_rtp_time(self.sender)
             if newest:
-                last = (self.sent - 1) * SLOT if self._is_audio else self._video_ticks(self.sent - 1)
+                last = (self.sent - 1) * SLOT_SAMPLES if self._is_audio else self._video_ticks(self.sent - 1)
                 self.rtp_origin = (newest - last) & _MASK
 
     def stop(self) -> None:
@@ -181,7 +181,7 @@ class NaiveViewer:
     def _sound_left(self, stamp_ns: int, unit: Unit) -> None:
         if self._observer is None:
             self._observer = ViewerObserver(self.sent_log, start_ns=_now_ns(), origins=lambda: self.rtp_origins)
-        self.sent_log.add_audio(stamp_ns, ticks_to_ns(SLOT, SAMPLE_RATE), unit.epoch, unit.pts_ns, Heard.CONTENT)
+        self.sent_log.add_audio(stamp_ns, SLOT_NS, unit.epoch, unit.pts_ns, Heard.CONTENT)
 
     def _picture_left(self, stamp_ns: int, unit: Unit) -> None:
         self.sent_log.add_video(stamp_ns, self._period_ns, unit.epoch, unit.pts_ns, Heard.CONTENT)
@@ -199,7 +199,7 @@ class NaiveTurn:
     def __init__(self, stream: NaiveStream, epoch: int) -> None:
         self._stream, self.epoch = stream, epoch
 
-    async def write_audio(self, sound: Any, *, sample_rate: int = SAMPLE_RATE, pts_ns: int | None = None) -> bool:
+    async def write_audio(self, sound: Any, *, sample_rate: int = SOUND_HZ, pts_ns: int | None = None) -> bool:
         return await self._stream.write_audio(sound, sample_rate=sample_rate, pts_ns=pts_ns, epoch=self.epoch)
 
     async def write_video(self, picture: Any, *, pts_ns: int | None = None) -> bool:
@@ -266,19 +266,19 @@ class NaiveStream:
         return found
 
     async def write_audio(
-        self, sound: Any, *, sample_rate: int = SAMPLE_RATE, pts_ns: int | None = None, epoch: int | None = None
+        self, sound: Any, *, sample_rate: int = SOUND_HZ, pts_ns: int | None = None, epoch: int | None = None
     ) -> bool:
         epoch = self._epoch if epoch is None else epoch
         if epoch != self._epoch or self._closed:
             return False
         data = np.frombuffer(sound, dtype=np.int16) if isinstance(sound, bytes) else sound
         samples = np.concatenate([self._rest, to_sound(data, sample_rate, who="write_audio")])
-        for at in range(0, len(samples) - SLOT + 1, SLOT):
-            unit = Unit(samples[at : at + SLOT], self._place(AUDIO, pts_ns, ticks_to_ns(SLOT, SAMPLE_RATE)), epoch)
+        for at in range(0, len(samples) - SLOT_SAMPLES + 1, SLOT_SAMPLES):
+            unit = Unit(samples[at : at + SLOT_SAMPLES], self._place(AUDIO, pts_ns, SLOT_NS), epoch)
             pts_ns = None
             if not await self._put(AUDIO, unit):
                 return False
-        self._rest = samples[len(samples) - len(samples) % SLOT :]
+        self._rest = samples[len(samples) - len(samples) % SLOT_SAMPLES :]
         return True
 
     async def write_video(self, picture: Rgb, *, pts_ns: int | None = None, epoch: int | None = None) -> bool:
@@ -324,7 +324,7 @@ class NaiveStream:
         start = self._now()
         pictures_from = start + (self._ahead or 0) / float(self._fps)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._let_through(AUDIO, start, Fraction(SAMPLE_RATE, SLOT)))
+            group.create_task(self._let_through(AUDIO, start, Fraction(SOUND_HZ, SLOT_SAMPLES)))
             group.create_task(self._let_through(VIDEO, pictures_from, self._fps))
 
     async def _let_through(self, kind: Kind, start: float, rate: Fraction) -> None:
@@ -348,7 +348,7 @@ class NaiveStream:
 
     @property
     def buffered(self) -> float:
-        return self._depth(AUDIO) * SLOT / SAMPLE_RATE
+        return self._depth(AUDIO) * SLOT_SAMPLES / SOUND_HZ
 
     def _depth(self, kind: Kind) -> int:
         behind = max((_track(viewer, kind).queue.qsize() for viewer in self._viewers), default=0)

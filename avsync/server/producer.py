@@ -19,10 +19,10 @@ from typing import Any
 from avsync.errors import AvSyncError, UsageError
 from avsync.server.decode import Rgb
 from avsync.server.feed import Feed
-from avsync.server.sources import SAMPLE_RATE, FrameWithSound, period_samples, silence
+from avsync.server.sources import FrameWithSound, period_samples, silence
 from avsync.server.stream_protocol import StreamTurn, TurnStream
 from avsync.types import Request, Want
-from avsync.units import NS_PER_S, ticks_to_ns
+from avsync.units import NS_PER_S, SOUND_HZ, ticks_to_ns
 
 log = logging.getLogger("avsync.server")
 
@@ -198,7 +198,7 @@ class Producer:
         samples = 0
         while (frame := await sounds.get()) is not None:
             await self._until(schedule.next_due_ns(self._now_ns()))
-            if not await turn.write_audio(frame.sound, pts_ns=ticks_to_ns(samples, SAMPLE_RATE)):
+            if not await turn.write_audio(frame.sound, pts_ns=ticks_to_ns(samples, SOUND_HZ)):
                 raise _Stale
             samples += len(frame.sound)
             self.sounds += 1

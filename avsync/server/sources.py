@@ -35,9 +35,8 @@ from avsync.server.decode import (
     to_rgb,
     to_sound,
 )
-from avsync.units import ns_to_ticks, ticks_to_ns
+from avsync.units import SOUND_HZ, ns_to_ticks, ticks_to_ns
 
-SAMPLE_RATE = 48_000
 MAX_AHEAD_S, MAX_SOUND_AHEAD_S = 10, 600
 """A callable may give pictures ahead of their sound by so much, sound (much lighter) ahead of its pictures by more."""
 
@@ -69,7 +68,7 @@ def period_samples(number: int, fps: Fraction) -> int:
 
 
 def _boundary(number: int, fps: Fraction) -> int:
-    return ns_to_ticks(ticks_to_ns(number, fps), SAMPLE_RATE)
+    return ns_to_ticks(ticks_to_ns(number, fps), SOUND_HZ)
 
 
 def silence(samples: int) -> Sound16:
@@ -265,8 +264,8 @@ class CallableSource:
                 number += 1
             if len(pictures) > limit:
                 raise InputError(f"{self.name} gave {len(pictures)} pictures for which there is no sound")
-            if fifo.samples > MAX_SOUND_AHEAD_S * SAMPLE_RATE:
-                raise InputError(f"{self.name} gave {fifo.samples // SAMPLE_RATE} s of sound without pictures")
+            if fifo.samples > MAX_SOUND_AHEAD_S * SOUND_HZ:
+                raise InputError(f"{self.name} gave {fifo.samples // SOUND_HZ} s of sound without pictures")
         while pictures:
             yield FrameWithSound(pictures.popleft(), fifo.take(period_samples(number, self.fps)))
             number += 1
@@ -275,7 +274,7 @@ class CallableSource:
         if not isinstance(item, tuple) or len(item) not in (2, 3):
             raise InputError(f"{self.name} must yield (picture, sound) or (picture, sound, sample_rate)")
         picture, sound = item[0], item[1]
-        rate = item[2] if len(item) == 3 else SAMPLE_RATE
+        rate = item[2] if len(item) == 3 else SOUND_HZ
         if picture is not None:
             picture = np.asarray(picture)
             if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:

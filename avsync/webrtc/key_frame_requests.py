@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from avsync.units import ms
+from avsync.units import FAR_NS, ms
 from avsync.webrtc.tracks import SyncTrack
 
 KEY_AGAIN_NS = ms(300)
@@ -24,11 +24,11 @@ class KeyFrameRequests:
         self._now_ns, self._ask_source = now_ns, ask_source
         self._wanted: set[str] = set()
         self._sent_ns: dict[str, int] = {}
-        self._source_asked_ns = -(1 << 62)
+        self._source_asked_ns = -FAR_NS
 
     def want(self, mime: str) -> None:
         """A viewer cannot go on without one. Soon after one it is taken for the request that asked for that."""
-        if self._now_ns() - self._sent_ns.get(mime, -(1 << 62)) >= KEY_AGAIN_NS:
+        if self._now_ns() - self._sent_ns.get(mime, -FAR_NS) >= KEY_AGAIN_NS:
             self._wanted.add(mime)
 
     def need(self, mimes: Iterable[str]) -> None:

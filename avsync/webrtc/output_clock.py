@@ -9,8 +9,7 @@ import asyncio
 import time
 
 from avsync.types import AUDIO, Kind
-from avsync.units import NS_PER_S, ns_to_ticks
-from avsync.webrtc.encode import PICTURE_HZ, SOUND_HZ
+from avsync.units import NS_PER_S, PICTURE_HZ, SOUND_HZ, ns_to_ticks
 
 NTP_1970 = 2_208_988_800
 

@@ -21,8 +21,8 @@ import av
 
 from avsync.timeline.epoch import EpochGate
 from avsync.types import VIDEO, Heard, MediaUnit, ObservedBy, Presented
-from avsync.units import NS_PER_S, ms, ns_to_ticks, ticks_to_ns
-from avsync.webrtc.encode import PICTURE_HZ, PictureEncoder, bits_per_s, picture_packet
+from avsync.units import FAR_NS, NS_PER_S, PICTURE_HZ, ms, ns_to_ticks, ticks_to_ns
+from avsync.webrtc.encode import PictureEncoder, bits_per_s, picture_packet
 from avsync.webrtc.key_frame_requests import KeyFrameRequests
 from avsync.webrtc.tracks import Coded, SyncTrack
 
@@ -95,8 +95,8 @@ class PictureOut:
         self._source_broken = False  # and only a key frame of it can be decoded
         self._odd_mimes: set[str] = set()
         self._shown: Job | None = None
-        self._sent_ns = -(1 << 62)
-        self._last_ticks = -(1 << 62)
+        self._sent_ns = -FAR_NS
+        self._last_ticks = -FAR_NS
         self._last_floats = False
 
     # ---- in

@@ -185,10 +185,10 @@ class Playing:
 
     def _give_head_start(self, driver: AsyncioDriver) -> None:
         """Pictures are answered as much earlier as they take to the wire, so that they leave with their sound."""
-        head_start_ns = min(self.pictures.encode_ns, self.engine.policy.picture_lead_max_ns)
+        head_start_ns = min(self.pictures.encode_ns, self.engine.policy.picture_head_start_max_ns)
         if abs(head_start_ns - self._head_start_ns) >= HEAD_START_STEP_NS:
             self._head_start_ns = head_start_ns
-            driver.picture_lead(head_start_ns)
+            driver.picture_head_start(head_start_ns)
 
     def _on_answer(self, answer: Answer, now_ns: int) -> None:
         self.monitor.count(answer)

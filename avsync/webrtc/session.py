@@ -27,10 +27,10 @@ from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
 from avsync.timeline.clock import AvSyncClock
 from avsync.types import AUDIO, VIDEO, Alert, Kind, Request, Want
-from avsync.units import Rate, seconds, to_ms
+from avsync.units import SOUND_HZ, Rate, seconds, to_ms
 from avsync.webrtc import aiortc_sender
 from avsync.webrtc.backlog import Backlog
-from avsync.webrtc.encode import SOUND_HZ, Layout
+from avsync.webrtc.encode import Layout
 from avsync.webrtc.intake import Picture, Sound
 from avsync.webrtc.interrupt import InterruptResult, PendingInterrupt
 from avsync.webrtc.output_clock import OutputClock

@@ -17,9 +17,9 @@ import av
 from avsync.errors import UsageError
 from avsync.timeline.clock import AvSyncClock
 from avsync.types import AUDIO, VIDEO, Kind, MediaUnit
-from avsync.units import NS_PER_S, ms, ns_to_ticks, ticks_to_ns
+from avsync.units import NS_PER_S, SLOT_SAMPLES, SOUND_HZ, ms, ns_to_ticks, ticks_to_ns
 from avsync.webrtc.backlog import Backlog
-from avsync.webrtc.encode import SLOT_SAMPLES, SOUND_HZ, Layout, picture_packet
+from avsync.webrtc.encode import Layout, picture_packet
 from avsync.webrtc.intake import Picture, Sound, SoundIntake, audio_frame, blurred, even, size_of, video_frame
 
 SLOT_NS = ticks_to_ns(SLOT_SAMPLES, SOUND_HZ)

@@ -20,7 +20,7 @@ from avsync.errors import InputError
 from avsync.glass import marks
 from avsync.server.stream_protocol import StreamInterrupted, StreamTurn, TurnStream
 from avsync.types import AUDIO, Kind, Request, Want
-from avsync.units import ms, ns_to_ticks, seconds
+from avsync.units import SOUND_HZ, ms, ns_to_ticks, seconds
 from sim.glass.realtime import Lateness, RealTime
 from sim.glass.relay import Relay
 from sim.network.link import Link
@@ -274,10 +274,10 @@ class RealScenario:
 
     def _sound(self, content_ns: int, count: int, rate_hz: int) -> npt.NDArray[np.int16]:
         """(count,) int16 at ``rate_hz`` from there on; linear between the samples of 48 kHz."""
-        first = ns_to_ticks(content_ns, marks.RATE_HZ)
-        if rate_hz == marks.RATE_HZ:
+        first = ns_to_ticks(content_ns, SOUND_HZ)
+        if rate_hz == SOUND_HZ:
             return self._media.sound(first, count)
-        at = np.arange(count) * marks.RATE_HZ / rate_hz
+        at = np.arange(count) * SOUND_HZ / rate_hz
         whole = self._media.sound(first, int(at[-1]) + 2)
         return np.round(np.interp(at, np.arange(len(whole)), whole)).astype(np.int16)
 

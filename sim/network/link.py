@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from avsync.errors import UsageError, check_now
 from avsync.types import AUDIO, VIDEO, Kind
-from avsync.units import seconds
+from avsync.units import FAR_NS, seconds
 from sim.network.bottleneck import Opportunities, RateSchedule
 from sim.network.impairments import HALF_NORMAL_MILLIONTHS, SLOT_NS, JitterLevel, Loss, Recurring, end_of, recurring
 from sim.network.link_spec import PATH_FIELDS, LinkSpec, changed
@@ -28,7 +28,6 @@ MAX_WAIT_NS = seconds(10)
 what is under way bounded when a bandwidth trace falls silent for minutes."""
 
 _BYTE_NS = 8_000_000_000
-_NEVER = 1 << 62
 
 
 class FrameFate(NamedTuple):
@@ -372,7 +371,7 @@ class Link:
         weather = self._weather
         if not (self._audio.spec.jitter_ns or self._video.spec.jitter_ns or (weather is not None and weather.jitters)):
             self._audio.jitter_ns = self._video.jitter_ns = 0
-            self._slot_end_ns = _NEVER
+            self._slot_end_ns = FAR_NS
             return
         slot = now_ns // SLOT_NS
         level = self._level.at(slot)

@@ -27,7 +27,7 @@ from avsync.types import (
     Repeat,
     Request,
 )
-from avsync.units import ms
+from avsync.units import ms, stretched_ns
 from sim.packets import IDLE, PictureFrame, SoundPacket
 from sim.run.leg import RtpSender, idle_picture_bytes
 from sim.run.sinks import Sink
@@ -174,7 +174,7 @@ class RtpOutput(Answers):
     def _sound(self, answer: Present) -> None:
         unit, at, stamp, _, _, stretch = answer
         _, _, epoch, pts, duration, size, _, _, pause, payload = unit
-        lasts = duration * 1_000_000 // (1_000_000 + stretch) if stretch else duration
+        lasts = stretched_ns(duration, stretch) if stretch else duration
         self.check_stamp(AUDIO, stamp)
         ref = truth_of(payload)
         if ref != IDLE:

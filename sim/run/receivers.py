@@ -26,7 +26,7 @@ from avsync.types import (
     Request,
     Want,
 )
-from avsync.units import ms
+from avsync.units import ms, stretched_ns
 from sim.browser.neteq import Glass
 from sim.packets import IDLE, PictureFrame, SenderReport, SoundPacket
 from sim.run.output import Answers, truth_of
@@ -202,7 +202,7 @@ class GlassOutput(Answers):
         unit, stretch = answer.unit, answer.stretch_ppm
         self.check_stamp(AUDIO, answer.stamp_ns)
         duration = unit.duration_ns
-        lasts = duration * 1_000_000 // (1_000_000 + stretch) if stretch else duration
+        lasts = stretched_ns(duration, stretch) if stretch else duration
         if packet.ref != IDLE:
             self._glass.heard(answer.at_ns, lasts, packet.ref, packet.from_ns, duration)
         self._epoch = max(packet.epoch, 0)

@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 from avsync.monitor.monitor import AvSyncMonitor
 from avsync.types import AUDIO, Presented
-from avsync.units import NS_PER_S
+from avsync.units import NS_PER_S, SOUND_HZ
 from sim.rng import substream
 from sim.truth.truth import PresentationLog
 
 REFRESH_HZ = 60
 """A page learns in which refresh a picture came on screen, not when within it."""
-SOUND_CLOCK_NS = 128 * NS_PER_S // 48_000
+SOUND_CLOCK_NS = 128 * NS_PER_S // SOUND_HZ
 """An audio clock advances by render quanta of 128 samples: a reading is off by up to this, either way."""
 
 

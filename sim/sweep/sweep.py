@@ -209,7 +209,7 @@ def _own_clip(scenario: Scenario) -> Any:
 
 
 def _recorder(spec: Spec, name: str, opened: list[Any]) -> Any:
-    from avsync.recording.recording import Recorder
+    from avsync.recording.recorder import Recorder
 
     def wrap(engine: Any, where: str) -> Any:
         folder = Path(spec.record_to or ".")

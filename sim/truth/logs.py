@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.errors import UsageError
+from avsync.units import FAR_NS
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
-NEVER = 1 << 62
+NEVER = FAR_NS
 """Later than any time (146 years), and still far enough from the end of int64 to add to."""
 PACK_VALUES = 1 << 10
 """Ints in a list take 40 bytes each. Packed this early they stay in the cache: measuring takes half the time."""

@@ -30,12 +30,12 @@ from avsync.glass.host_health import HostTooBusy, check_host
 from avsync.glass.plot import plot
 from avsync.glass.reading import read
 from avsync.glass.recording import ActionDone
-from avsync.glass.reference_media import OPUS_LEAD, PLAIN, SLOT, ReferenceMedia, Shift, reference_media, shift_at
+from avsync.glass.reference_media import OPUS_LOOKAHEAD, PLAIN, ReferenceMedia, Shift, reference_media, shift_at
 from avsync.glass.reference_sender import ExactReports, MediaClock, ReferenceTrack, without_local_candidates
 from avsync.glass.result import read_result
 from avsync.glass.strip import read_strip
 from avsync.glass.voice_position import locate_voice
-from avsync.units import NS_PER_S, ms, seconds
+from avsync.units import NS_PER_S, SLOT_SAMPLES, SOUND_HZ, ms, seconds
 from tests.glass.glass_story import Viewer
 
 GOOD = Calibration(-40.5, (-43.9, -38.9, -40.8, -40.5, -40.0), (80.0, -80.1), -52.5, -21.5, 1.6, "here", "Chromium 1")
@@ -155,7 +155,7 @@ def test_an_opus_packet_decodes_to_what_its_stamp_says():
     pcm = (np.concatenate(heard, axis=1)[0] * 32767).astype(np.int16)
     found = locate_voice(pcm)
     lag = np.nanmedian(found.position - found.at)
-    assert OPUS_LEAD == 312 and abs(lag) < 24
+    assert OPUS_LOOKAHEAD == 312 and abs(lag) < 24
 
 
 def test_pictures_are_behind_by_the_shift():
@@ -167,7 +167,7 @@ def test_pictures_are_behind_by_the_shift():
         for frame in decoder.decode(av.Packet(packet))
     ]
     assert numbers == [40 * i if i < 10 else 40 * i - 80 for i in range(25)]
-    assert len(media.audio) * SLOT == 48_000
+    assert len(media.audio) * SLOT_SAMPLES == SOUND_HZ
 
 
 def test_shifts_in_calibration_begin_when_a_viewer_has_settled():

@@ -16,8 +16,9 @@ from avsync.cli import main
 from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
-from avsync.recording.recording import Recorder, replay
-from avsync.recording.recording_lines import MAX_ANSWERS_A_LINE, read
+from avsync.recording.lines import MAX_ANSWERS_A_LINE, read
+from avsync.recording.recorder import Recorder
+from avsync.recording.replay import replay
 from avsync.types import AUDIO, VIDEO, Answer, MediaUnit, ObservedBy, Presented, Want
 from avsync.units import ms, seconds
 from avsync.version import VERSION

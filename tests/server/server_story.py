@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
-from avsync.server.sources import SAMPLE_RATE, FrameWithSound, period_samples, silence
+from avsync.server.sources import FrameWithSound, period_samples, silence
+from avsync.units import SOUND_HZ
 from avsync.webrtc import InterruptResult
 
 STEP = 8
@@ -158,7 +159,7 @@ class ListeningTurn:
     def __init__(self, stream: ListeningStream, epoch: int) -> None:
         self._stream, self.epoch = stream, epoch
 
-    async def write_audio(self, sound: Any, *, sample_rate: int = SAMPLE_RATE, pts_ns: int | None = None) -> bool:
+    async def write_audio(self, sound: Any, *, sample_rate: int = SOUND_HZ, pts_ns: int | None = None) -> bool:
         value = int(sound[0]) if len(sound) else -1
         return await self._stream.take("audio", pts_ns, value, len(sound), self.epoch, len(sound) / sample_rate)
 
@@ -170,4 +171,4 @@ class ListeningTurn:
 
 
 def quiet(seconds: float) -> np.ndarray[Any, np.dtype[np.int16]]:
-    return silence(round(seconds * SAMPLE_RATE))
+    return silence(round(seconds * SOUND_HZ))

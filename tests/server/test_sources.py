@@ -22,7 +22,6 @@ from avsync.server.demo_media import write_demo_media
 from avsync.server.face import LOUD, FaceSource
 from avsync.server.open_source import open_source
 from avsync.server.sources import (
-    SAMPLE_RATE,
     CallableSource,
     ClipSource,
     FolderSource,
@@ -30,7 +29,7 @@ from avsync.server.sources import (
     one_pass,
     period_samples,
 )
-from avsync.units import ms, ns_to_ticks, ticks_to_ns
+from avsync.units import SOUND_HZ, ms, ns_to_ticks, ticks_to_ns
 from tests.server.server_story import grey, heard, make_clip, number_of
 
 MS = Fraction(1, 1000)
@@ -158,9 +157,9 @@ def pictures_at(fps: Fraction, frames: int) -> Iterator[tuple[int, Any]]:
 def test_after_a_day_the_sound_still_ends_where_the_picture_does(fps: Fraction) -> None:
     day = round(86_400 * fps)
     per_frame = sum(period_samples(number, fps) for number in range(day - 2000, day))
-    start, end = (ns_to_ticks(ticks_to_ns(number, fps), SAMPLE_RATE) for number in (day - 2000, day))
+    start, end = (ns_to_ticks(ticks_to_ns(number, fps), SOUND_HZ) for number in (day - 2000, day))
     assert per_frame == end - start
-    assert abs(end - 86_400 * SAMPLE_RATE) <= float(SAMPLE_RATE / fps)
+    assert abs(end - 86_400 * SOUND_HZ) <= float(SOUND_HZ / fps)
 
 
 @settings(max_examples=40)
@@ -182,15 +181,15 @@ def test_a_pass_loses_no_sound_and_adds_only_the_rest_of_a_frame(
         given_samples = sum(pieces)
         taken = sum(int(pair.sound.sum()) for pair in pairs)
         assert len(pairs) >= frames
-        assert given_samples - taken <= SAMPLE_RATE / fps / 2 + 1
+        assert given_samples - taken <= SOUND_HZ / fps / 2 + 1
         first += len(pairs)
         written += sum(len(pair.sound) for pair in pairs)
-    assert written == ns_to_ticks(ticks_to_ns(first, fps), SAMPLE_RATE)
+    assert written == ns_to_ticks(ticks_to_ns(first, fps), SOUND_HZ)
 
 
 def test_an_hour_of_a_short_loop_with_mismatched_lengths_has_no_offset_that_grows() -> None:
     fps, pictures, still = Fraction(25), 75, grey(0)
-    level = (100 * (1 + np.arange(round(2.9518 * SAMPLE_RATE)) // 1920)).astype(np.int16)  # 2.98 s of pictures
+    level = (100 * (1 + np.arange(round(2.9518 * SOUND_HZ)) // 1920)).astype(np.int16)  # 2.98 s of pictures
     number = samples = 0
     while number < 3600 * fps:
         pairs = list(
@@ -200,7 +199,7 @@ def test_an_hour_of_a_short_loop_with_mismatched_lengths_has_no_offset_that_grow
         assert heard(pairs[0].sound) == 0 and heard(pairs[40].sound) == 40
         number += len(pairs)
         samples += sum(len(pair.sound) for pair in pairs)
-    assert samples == ns_to_ticks(ticks_to_ns(number, fps), SAMPLE_RATE)
+    assert samples == ns_to_ticks(ticks_to_ns(number, fps), SOUND_HZ)
 
 
 # ---- folders

@@ -22,11 +22,10 @@ from avsync.monitor.belief import HOLD_NS, SyncSample
 from avsync.monitor.monitor import AvSyncMonitor, SyncReport
 from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, VIDEO, Heard, Kind, ObservedBy, Presented
-from avsync.units import ms, seconds, ticks_to_ns, to_ms
+from avsync.units import FAR_NS, PICTURE_HZ, SOUND_HZ, ms, seconds, ticks_to_ns, to_ms
 from avsync.webrtc.sent_log import Sent
 from avsync.webrtc.viewers.report_parser import Entry, ReportGate, ViewerReport
 
-SOUND_HZ, PICTURE_HZ = 48_000, 90_000
 WRAP = 1 << 32
 CLOCK_REPORTS = 60
 """The page's clock is placed by the quickest of the last minute's reports; 100 ppm of drift are 6 ms then, in both."""
@@ -157,7 +156,7 @@ class ViewerObserver:
 
     def recent(self, now_ns: int) -> Recent | None:
         """What a slow correction may go by; None: UNKNOWN, too little, or the browser still settles."""
-        check_now(now_ns, -(1 << 62))
+        check_now(now_ns, -FAR_NS)
         self.monitor.report(now_ns)  # settles what is due
         recent = self._recent
         since = self._since_ns

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from avsync.errors import check_now
-from avsync.units import NS_PER_MS, NS_PER_S, seconds
+from avsync.units import FAR_NS, NS_PER_MS, NS_PER_S, seconds
 
 VIEWER_JS: Final = Path(__file__).parent.parent / "static" / "viewer.js"
 """The ES module that a page imports: it writes these reports."""
@@ -111,7 +111,7 @@ class ReportGate:
         self.accepted = 0
         self.refused: dict[str, int] = {}
         self.last_refusal = ""
-        self._now_ns = -(1 << 62)
+        self._now_ns = -FAR_NS
         self._allowance = BURST * NS_PER_S  # in reports times 1e9, so that it stays whole
         self._number = -1
         self._page_ns = -1

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from avsync.errors import check_now
 from avsync.policy import AvSyncPolicy
 from avsync.types import InsertSilence, Present, Reason
-from avsync.units import ms, seconds
+from avsync.units import FAR_NS, ms, seconds
 from avsync.webrtc.viewers.observer import Recent
 
 ACT_BEYOND_NS = ms(20)
@@ -40,9 +40,9 @@ class ViewerTrim:
     def __init__(self, policy: AvSyncPolicy | None = None) -> None:
         self.policy = policy if policy is not None else AvSyncPolicy()
         self.active = False
-        self._now_ns = -(1 << 62)
+        self._now_ns = -FAR_NS
         self._trims: deque[tuple[int, int]] = deque()
-        self._stalled_ns = -(1 << 62)
+        self._stalled_ns = -FAR_NS
 
     def update(self, viewers: Iterable[Recent | None], *, trim_ns: int, now_ns: int, steady: bool = True) -> int | None:
         """Where the trim should go now; None: leave it to what was asked last.

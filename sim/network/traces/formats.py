@@ -7,7 +7,7 @@ import re
 from itertools import pairwise
 from typing import Any
 
-from avsync.units import NS_PER_S, ms
+from avsync.units import FAR_NS, NS_PER_S, ms
 from sim.network.traces.builders import Probe, build, from_distribution, from_probes, from_rates, spacing_ns
 from sim.network.traces.reader import MAX_RECORDS, Source, looks_like_json
 from sim.network.traces.tables import TABLE_READERS, detect_table, headed_histogram, read_table
@@ -256,7 +256,7 @@ def _ping_log(source: Source, name: str) -> NetworkTrace:
 def _bandwidth(source: Source, name: str) -> NetworkTrace:
     unit, bps = _BANDWIDTH[name]
     steps: dict[int, int] = {}
-    last_ns = -(1 << 62)
+    last_ns = -FAR_NS
     for line, text in source.lines:
         cells = _cells(text)
         if len(cells) != 2:

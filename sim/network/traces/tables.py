@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NoReturn
 
-from avsync.units import NS_PER_S
+from avsync.units import FAR_NS, NS_PER_S
 from sim.network.traces.builders import Probe, build, from_distribution, from_probes, from_rates
 from sim.network.traces.clocks import above_floor, drift_text, line_at
 from sim.network.traces.reader import NS_PER, Source
@@ -219,7 +219,7 @@ def bandwidth(table: Table, format_name: str, leg: str | None, column: str | Non
     unit = _unit_of(name, _BPS_PER, "mbps")
     time_name, time_unit, said = _time_column(table)
     steps: dict[int, int] = {}
-    last_ns = -(1 << 62)
+    last_ns = -FAR_NS
     for line, (time_text, text) in table.column(time_name, name):
         at_ns = table.source.time_ns(time_text, line, time_unit)
         if at_ns < last_ns:

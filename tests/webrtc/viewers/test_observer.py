@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from avsync.monitor.belief import SyncSample
 from avsync.types import AUDIO, Heard, ObservedBy, Presented
-from avsync.units import ms, ns_to_ticks, seconds
-from avsync.webrtc.viewers.observer import CLOCK_JUMP_NS, SOUND_HZ, WRAP, PathConstants
+from avsync.units import SOUND_HZ, ms, ns_to_ticks, seconds
+from avsync.webrtc.viewers.observer import CLOCK_JUMP_NS, WRAP, PathConstants
 from tests.webrtc.viewers.viewer_story import SLOT, START, Page
 
 QUARTER = ms(0.25)  # a percentile's bin; and RTP ticks

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from avsync.types import Heard
-from avsync.units import ms, ns_to_ticks, seconds, to_ms
+from avsync.units import PICTURE_HZ, SOUND_HZ, ms, ns_to_ticks, seconds, to_ms
 from avsync.webrtc.sent_log import SentLog
-from avsync.webrtc.viewers.observer import PICTURE_HZ, SOUND_HZ, WRAP, PathConstants, ViewerObserver
+from avsync.webrtc.viewers.observer import WRAP, PathConstants, ViewerObserver
 
 SLOT, FRAME = ms(20), ms(40)
 START = seconds(100)

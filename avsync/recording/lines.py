@@ -8,7 +8,7 @@ array of a word, its arguments and what was answered:
     ["wake", next_wakeup_ns]
     ["finish", now_ns, kind, epoch]  ["interrupt", now_ns, epoch, [epoch, played_pts_ns, dropped_units]]
     ["seen", now_ns, kind, epoch, pts_ns, duration_ns, at_ns, source, what]  ["close", now_ns]
-    ["trim", now_ns, trim_ns]  ["lead", now_ns, lead_ns]
+    ["trim", now_ns, trim_ns]  ["head_start", now_ns, head_start_ns]
     ["raised", "UsageError", [call]]     what the engine refused
 
 An answer is its type's name and its fields, a unit in it as (kind, seq, pts_ns). Payloads are
@@ -50,15 +50,15 @@ CALLS: dict[str, tuple[str, ...]] = {
     "interrupt": ("now_ns", "epoch"),
     "seen": ("now_ns", "kind", "epoch", "pts_ns", "duration_ns", "at_ns", "source", "what"),
     "trim": ("now_ns", "trim_ns"),
-    "lead": ("now_ns", "lead_ns"),
+    "head_start": ("now_ns", "head_start_ns"),
     "close": ("now_ns",),
     "poll": ("now_ns",),
     "part": ("now_ns",),
     "wake": (),
 }
-_METHODS = {"seen": "on_presented", "part": "poll", "lead": "picture_lead"}
+_METHODS = {"seen": "on_presented", "part": "poll", "head_start": "picture_head_start"}
 _WORDS = frozenset({"kind", "reason", "want", "name", "source", "what"})
-_ODD = frozenset({"seq", "epoch", "pts_ns", "duration_ns", "size_bytes", "at_ns", "trim_ns", "lead_ns"})
+_ODD = frozenset({"seq", "epoch", "pts_ns", "duration_ns", "size_bytes", "at_ns", "trim_ns", "head_start_ns"})
 """A source may have put anything there: the engine's answer to it is part of the recording."""
 
 
@@ -74,7 +74,7 @@ ANSWERS = _answer_fields()
 INTERRUPTED = ("epoch", "played_pts_ns", "dropped_units")
 
 
-class Call(NamedTuple):
+class RecordedCall(NamedTuple):
     """One call as it was recorded. ``expected``: what it answered, in order (None: nothing more)."""
 
     line: int
@@ -149,23 +149,23 @@ def encode(outcome: Any) -> Any:
 # ---- reading
 
 
-class _Bad(Exception):
+class _BrokenLine(Exception):
     """A broken rule, before it is known where."""
 
 
-def read(lines: Iterable[str], file: str = "") -> tuple[AvSynchronizer, Iterator[Call]]:
-    """A fresh engine made as the first line says, and the calls it is to be told, one line at a time."""
+def read(lines: Iterable[str], file: str = "") -> tuple[AvSynchronizer, Iterator[RecordedCall]]:
+    """A fresh engine made as the first line says, and the calls to make, one line at a time."""
     numbered = _bounded(lines, file)
     for line, text in numbered:
         try:
             return _engine_of(_parse(text)), _calls(numbered, file)
-        except _Bad as bad:
+        except _BrokenLine as bad:
             _refuse(bad, file, line)
     raise InputError("the recording is empty", file=file, remedy="its first line says how the engine was made")
 
 
-def tell(engine: AvSynchronizer, call: Call, now_ns: Any = None) -> Any:
-    """Tell an engine one call (of a poll: once), and encode what it answers, be it an exception.
+def repeat(engine: AvSynchronizer, call: RecordedCall, now_ns: Any = None) -> Any:
+    """Make one recorded call (of a poll: once), and encode what it answers, be it an exception.
 
     ``now_ns``: another clock's reading of the same moment; by default the recorded one.
     """
@@ -191,18 +191,18 @@ def _bounded(lines: Iterable[str], file: str) -> Iterator[tuple[int, str]]:
         yield number, text
 
 
-def _refuse(bad: _Bad, file: str, line: int) -> NoReturn:
+def _refuse(bad: _BrokenLine, file: str, line: int) -> NoReturn:
     remedy = "if this is the last line, the writer was cut off: remove it, the rest is good"
     if line == 1:
         remedy = "is this another kind of file, or written by a newer avsync?"
     raise InputError(str(bad)[:300], file=file, place=str(line), remedy=remedy) from None
 
 
-def _calls(numbered: Iterator[tuple[int, str]], file: str) -> Iterator[Call]:
+def _calls(numbered: Iterator[tuple[int, str]], file: str) -> Iterator[RecordedCall]:
     for line, text in numbered:
         try:
             yield _call_of(_parse(text), line)
-        except _Bad as bad:
+        except _BrokenLine as bad:
             _refuse(bad, file, line)
 
 
@@ -211,72 +211,72 @@ def _parse(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         shown = text[:40].rstrip("\n")
-        raise _Bad(f"not a line of JSON: {shown!r}" if shown else "an empty line") from None
+        raise _BrokenLine(f"not a line of JSON: {shown!r}" if shown else "an empty line") from None
 
 
 def _engine_of(header: Any) -> AvSynchronizer:
     if not isinstance(header, dict) or "avsync_recording" not in header:
-        raise _Bad("a recording begins with {\"avsync_recording\": 1, ...}")  # fmt: skip
+        raise _BrokenLine("a recording begins with {\"avsync_recording\": 1, ...}")  # fmt: skip
     if header["avsync_recording"] != FORMAT or type(header["avsync_recording"]) is not int:
-        raise _Bad(f"recordings of version {str(header['avsync_recording'])[:40]} are not known, only {FORMAT}")
+        raise _BrokenLine(f"recordings of version {str(header['avsync_recording'])[:40]} are not known, only {FORMAT}")
     network, levers, tick_ns = (header.get(name) for name in ("network", "levers", "picture_tick_ns"))
     if type(network) is not bool:
-        raise _Bad("network must be true or false")
+        raise _BrokenLine("network must be true or false")
     if not isinstance(levers, list) or len(levers) > len(Want):
-        raise _Bad("levers must be a list of what the source can do")
+        raise _BrokenLine("levers must be a list of what the source can do")
     if type(tick_ns) is not int or not 0 <= tick_ns <= seconds(1):
-        raise _Bad("picture_tick_ns must be whole, from 0 to a second")
+        raise _BrokenLine("picture_tick_ns must be whole, from 0 to a second")
     policy = header.get("policy")
     try:
         made = AvSyncPolicy.from_plain(policy if isinstance(policy, Mapping) else {})
     except AvSyncError as error:
-        raise _Bad(f"policy: {error}") from None
+        raise _BrokenLine(f"policy: {error}") from None
     if max(made.audio_queue_units, made.video_queue_units) > MAX_QUEUE_UNITS:
-        raise _Bad(f"a policy with queues of more than {MAX_QUEUE_UNITS} units is not replayed")
+        raise _BrokenLine(f"a policy with queues of more than {MAX_QUEUE_UNITS} units is not replayed")
     wants = [_member(Want, lever, "lever") for lever in levers]
     return AvSynchronizer(made, network=network, levers=wants, picture_tick_ns=tick_ns)
 
 
-def _call_of(row: Any, line: int) -> Call:
+def _call_of(row: Any, line: int) -> RecordedCall:
     raised = None
-    told = row
+    call = row
     if isinstance(row, list) and len(row) == 3 and row[0] == "raised":
-        raised, told = row[1], row[2]
+        raised, call = row[1], row[2]
         _check("name", raised)
-    if not isinstance(told, list) or not told or not isinstance(told[0], str) or told[0] not in CALLS:
-        raise _Bad(f"expected a call ({', '.join(CALLS)}), got {_shown(told)}")
-    name = told[0]
+    if not isinstance(call, list) or not call or not isinstance(call[0], str) or call[0] not in CALLS:
+        raise _BrokenLine(f"expected a call ({', '.join(CALLS)}), got {_shown(call)}")
+    name = call[0]
     fields = CALLS[name]
-    values, rest = told[1 : 1 + len(fields)], told[1 + len(fields) :]
+    values, rest = call[1 : 1 + len(fields)], call[1 + len(fields) :]
     if len(values) < len(fields):
-        raise _Bad(f"{name} has {len(fields)} arguments, got {len(values)}")
+        raise _BrokenLine(f"{name} has {len(fields)} arguments, got {len(values)}")
     for field, value in zip(fields, values, strict=True):
         _check(field, value, odd=raised is not None)
     expected = _expected(name, rest) if raised is None else [["raised", raised]]
     if raised is not None and rest:
-        raise _Bad(f"{name} was refused and has no answers")
+        raise _BrokenLine(f"{name} was refused and has no answers")
     now_ns, args = _arguments(name, values)
-    return Call(line, told, name, now_ns, args, expected, name != "push" or bool(values[-1] & IN_ORDER))
+    return RecordedCall(line, call, name, now_ns, args, expected, name != "push" or bool(values[-1] & IN_ORDER))
 
 
 def _expected(name: str, rest: list[Any]) -> list[Any]:
     """What the line says was answered, checked."""
     if name in ("poll", "part"):
         if len(rest) > MAX_ANSWERS_A_LINE or (name == "part" and not rest):
-            raise _Bad(f"{name} cannot have {len(rest)} answers")
+            raise _BrokenLine(f"{name} cannot have {len(rest)} answers")
         for answer in rest:
             _check_answer(answer)
         return rest if name == "part" else [*rest, None]
     if name not in ("interrupt", "wake"):
         if rest:
-            raise _Bad(f"{name} answers nothing")
+            raise _BrokenLine(f"{name} answers nothing")
         return [None]
     if len(rest) != 1:
-        raise _Bad(f"{name} has one answer, got {len(rest)}")
+        raise _BrokenLine(f"{name} has one answer, got {len(rest)}")
     answer = rest[0]
     if name == "interrupt":
         if not isinstance(answer, list) or len(answer) != len(INTERRUPTED):
-            raise _Bad(f"interrupt answers {list(INTERRUPTED)}, got {_shown(answer)}")
+            raise _BrokenLine(f"interrupt answers {list(INTERRUPTED)}, got {_shown(answer)}")
         for value in answer:
             _check("epoch", value)
     elif answer is not None:
@@ -286,10 +286,10 @@ def _expected(name: str, rest: list[Any]) -> list[Any]:
 
 def _check_answer(answer: Any) -> None:
     if not isinstance(answer, list) or not answer or not isinstance(answer[0], str) or answer[0] not in ANSWERS:
-        raise _Bad(f"expected an answer ({', '.join(ANSWERS)}), got {_shown(answer)}")
+        raise _BrokenLine(f"expected an answer ({', '.join(ANSWERS)}), got {_shown(answer)}")
     fields = ANSWERS[answer[0]]
     if len(answer) != 1 + len(fields):
-        raise _Bad(f"{answer[0]} has {len(fields)} fields, got {len(answer) - 1}")
+        raise _BrokenLine(f"{answer[0]} has {len(fields)} fields, got {len(answer) - 1}")
     for field, value in zip(fields, answer[1:], strict=True):
         _check(field, value)
 
@@ -303,14 +303,14 @@ def _check(field: str, value: Any, *, odd: bool = False) -> None:
     else:
         good = (kind is bool or value is None) and (field in _ODD or odd or (kind is bool and field == "active"))
     if not good or (field == "flags" and kind is not int):
-        raise _Bad(f"{field} cannot be {_shown(value)}")
+        raise _BrokenLine(f"{field} cannot be {_shown(value)}")
 
 
 def _arguments(name: str, values: list[Any]) -> tuple[Any, tuple[Any, ...]]:
     """The time and the other arguments as the engine's method takes them."""
     if name == "wake":
         return None, ()
-    if name in ("interrupt", "trim", "lead"):
+    if name in ("interrupt", "trim", "head_start"):
         return _number(values[0]), (_number(values[1]),)
     if name == "finish":
         return _number(values[0]), (_member(Kind, values[1], "kind"), _number(values[2]))
@@ -326,8 +326,8 @@ def _arguments(name: str, values: list[Any]) -> tuple[Any, tuple[Any, ...]]:
         now, kind, *numbers, source, what = values
         epoch, pts_ns, duration_ns, at_ns = map(_number, numbers)
         whence, heard = _member(ObservedBy, source, "source"), _member(Heard, what, "what")
-        told = Presented(_member(Kind, kind, "kind"), epoch, pts_ns, duration_ns, at_ns, whence, heard)
-        return _number(now), (told,)
+        presented = Presented(_member(Kind, kind, "kind"), epoch, pts_ns, duration_ns, at_ns, whence, heard)
+        return _number(now), (presented,)
     return _number(values[0]), ()
 
 
@@ -345,7 +345,7 @@ def _member(choices: type[E], value: Any, name: str) -> E:
     for member in choices:
         if member.value == value:
             return member
-    raise _Bad(f"{name} cannot be {_shown(value)}")
+    raise _BrokenLine(f"{name} cannot be {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Lanes: where one stream stands in the content, exactly.
+"""Stream position: where one stream stands in the content, exactly.
 
 Counts and RTP times become positions here; ``AvSyncClock`` decides what may be stamped. A position
 is carried as whole nanoseconds and a remainder, so it equals the converted total at any time.
@@ -10,6 +10,7 @@ from fractions import Fraction
 from math import lcm
 
 from avsync.errors import UsageError
+from avsync.timeline.rtp_wrap import signed
 from avsync.types import AUDIO, VIDEO, Kind
 from avsync.units import NS_PER_S, Rate, ms, seconds
 
@@ -28,14 +29,12 @@ DEFAULT_NS = {AUDIO: ms(20), VIDEO: ms(40)}
 _MAX_DENOMINATOR = 1 << 128
 
 
-class Lane:
+class StreamPosition:
     """One stream's position, exactly ``next_ns + rem / den`` ns, and what a tick adds to it.
 
     Carrying the remainder is the same as converting the total (a test holds it to that), stays in
     small integers, and survives a change of rate. A tick is ``step / den`` ns.
     """
-
-    __slots__ = ("den", "floor_ns", "kind", "last_ns", "max_ticks", "next_ns", "rate", "rem", "rtp", "seq", "step")
 
     def __init__(self, kind: Kind, rate: Rate | None) -> None:
         self.kind = kind
@@ -86,17 +85,10 @@ class Lane:
 class RtpTime:
     """One source's RTP time: ``base_ns`` is the PTS of tick ``total`` 0; ``raw`` is the last 32-bit stamp."""
 
-    __slots__ = ("base_ns", "odd", "odd_raw", "rate", "raw", "total")
-
     def __init__(self, rate: int, base_ns: int, raw: int) -> None:
         self.rate, self.base_ns, self.raw = rate, base_ns, raw
         self.total = 0
         self.odd = self.odd_raw = 0  # how many refused stamps in a row agree, and the last of them
-
-
-def signed(ticks: int) -> int:
-    """The one rule for wrapping RTP time: the shorter way round."""
-    return ((ticks + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
 
 
 def began_again(rtp: RtpTime, raw: int) -> bool:

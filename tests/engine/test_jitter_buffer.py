@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsync.engine.jitterbuffer import JitterBuffer
+from avsync.engine.jitter_buffer import JitterBuffer
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, DropReason, MediaUnit
