@@ -27,9 +27,9 @@ from sim.network_option import networks_for
 from sim.report.table import print_results
 from sim.scenario.files import resolve, shipped
 from sim.scenario.scenario import load_scenario
-from sim.scenario.source import Payload
+from sim.scenario.source import PayloadSpec
 from sim.source.clip import load_clip
-from sim.sweep.sweep import Plan, Result, plan, run_all
+from sim.sweep.sweep import Result, RunPlan, plan, run_all
 
 PIPE_WIDTH = 160
 
@@ -50,7 +50,7 @@ def run_command(args: argparse.Namespace) -> bool:
         _say(out, load_clip(args.clip).about)
     if args.jobs is not None and args.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {args.jobs}")
-    if payloads := [one.source.payload or Payload() for one in scenarios if one.source.payload or scorer]:
+    if payloads := [one.source.payload or PayloadSpec() for one in scenarios if one.source.payload or scorer]:
         from sim.payload.speech import check_installed  # the scorer and its nets: only where they are wanted
 
         for payload in payloads:
@@ -120,7 +120,7 @@ def _umask() -> int:
     return mask
 
 
-def _with_baselines_drawn(wanted: Plan) -> Plan:
+def _with_baselines_drawn(wanted: RunPlan) -> RunPlan:
     """Pictures show the baseline behind the policy under test, in the same seeds."""
     drawn = {(spec.file, spec.viewer, spec.seed) for spec in wanted.specs if spec.with_series}
     return wanted._replace(
@@ -156,7 +156,7 @@ def _made(out: Path) -> Path:
     return out
 
 
-def _run_with_bar(wanted: Plan, jobs: int | None, out: Console) -> list[Result]:
+def _run_with_bar(wanted: RunPlan, jobs: int | None, out: Console) -> list[Result]:
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
         console=out, transient=True, disable=not out.is_terminal,
@@ -170,7 +170,7 @@ def _run_with_bar(wanted: Plan, jobs: int | None, out: Console) -> list[Result]:
     return results
 
 
-def _write(aside: Path, wanted: Plan, results: list[Result], args: argparse.Namespace, out: Console) -> None:
+def _write(aside: Path, wanted: RunPlan, results: list[Result], args: argparse.Namespace, out: Console) -> None:
     from sim.report.report import write_report
 
     write_report(aside, wanted, results, command=["avsync", *args.words], plots=not args.no_plots, console=out)

@@ -18,13 +18,13 @@ from avsync.glass.reading import F64, STEP_MS, GlassReading, ReadingState, Shown
 from avsync.glass.recording import Recording
 from avsync.policy import AvSyncPolicy
 from avsync.units import ms, seconds
-from sim.judge.row import WINDOWS, key
+from sim.judge.row import key
 from sim.run.world import simulate
+from sim.scenario.metric_names import SAMPLED
 from sim.scenario.scenario import Scenario
 from sim.truth import measures
-from sim.truth.logs import I64, Bool
-from sim.truth.truth import Offsets, PresentationLog, SourceLog, offsets
-from sim.truth.truth import State as Truth
+from sim.truth.columns import I64, Bool
+from sim.truth.truth import Offsets, OffsetState, PresentationLog, SourceLog, offsets
 from sim.truth.windows import Faults, Measure, percentile_ms, share_pct, within
 
 Columns = dict[str, Measure]
@@ -65,7 +65,7 @@ def predict(
     each = []
     for seed in seeds or scenario.seeds:
         run = simulate(scenario, policy=policy or scenario.engine_policy, viewer="browser", seed=seed)
-        samples = offsets(run.source, run.viewer_glass)
+        samples = offsets(run.source, run.at_viewer.presented)
         each.append(columns(samples, faults_of(scenario), run.end_ns))
     return each
 
@@ -126,9 +126,9 @@ def columns(samples: Offsets, faults: Faults, end_ns: int, known: Bool | None = 
     """Every figure of e(t), over each window; ``known``: which samples count (all)."""
     found: Columns = {}
     use = np.ones(len(samples.at_ns), np.bool_) if known is None else known
-    for window in WINDOWS:
+    for window in SAMPLED:
         mask = use & within(window, faults, 0)(samples.at_ns)
-        e = samples.e_ns[mask & (samples.state == Truth.MEASURED)]
+        e = samples.e_ns[mask & (samples.state == OffsetState.MEASURED)]
         of_window = measures.offset_measures(samples, mask)
         of_window["offset_p50_ms"] = percentile_ms(e, 50)
         of_window["freeze_longest_ms"] = measures.freeze_longest_ms(samples, mask)
@@ -139,7 +139,7 @@ def columns(samples: Offsets, faults: Faults, end_ns: int, known: Bool | None = 
 
 def compare(lab: Sequence[Columns], glass: Columns, names: Sequence[str] | None = None) -> list[Comparison]:
     """The lab's seeds against one reading; by default the figures of ``SHOWN`` over all, clear and after faults."""
-    wanted = names or [key(name, window) for window in WINDOWS for name in SHOWN] + ["recovery_ms"]
+    wanted = names or [key(name, window) for window in SAMPLED for name in SHOWN] + ["recovery_ms"]
     lines = []
     for name in wanted:
         values = sorted(value for value in (one.get(name) for one in lab) if value is not None)

@@ -1,6 +1,6 @@
 """RealScenario: the generator and the steps of a scenario for real, in front of a real stream.
 
-The lab's own ``Speaker`` and ``Stage`` run in real time. What they make is marked media (every picture and every
+The lab's own ``Speaker`` and ``StepRunner`` run in real time. What they make is marked media (every picture and every
 stretch of sound says which position of the content it is), written to a ``TurnStream``: a session or a baseline.
 The truth is written as in the lab (``source``); what the network does is done by a relay. What cannot be done for
 real (clocks that run at another pace, hosts that sleep) is refused at construction: see ``check_real``.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +24,16 @@ from avsync.units import SOUND_HZ, ms, ns_to_ticks, seconds
 from sim.glass.realtime import Lateness, RealTime
 from sim.glass.relay import Relay
 from sim.network.link import Link
-from sim.run.leg import Leg, RtpSender
+from sim.run.host import Host
 from sim.run.link_of import link_of
-from sim.run.senders import HandOver, LocalSender
-from sim.run.steps import Stage
+from sim.run.senders import HandOver
+from sim.run.step_runner import Actors, StepRunner
 from sim.scenario.network import DELAY_MS, RtpStart
 from sim.scenario.scenario import Scenario
 from sim.scenario.steps import ClockStep, HoldOnce, Impair, Reports, RouteStep, Sleep
 from sim.source.generator import DTX_EVERY_NS, Made, Speaker
 from sim.truth.truth import SourceLog
-from sim.virtual_time import Host, VirtualTime
+from sim.virtual_time import VirtualTime
 
 MAX_WAITING = 2_000
 """Units made and not yet written, per kind: 40 s of sound. A stream that takes none for so long is broken."""
@@ -118,18 +118,16 @@ class RealScenario:
         env = VirtualTime(0)
         self.time = RealTime(env)
         self._link, self.network_about = link_of(scenario.network.to_viewer, seed, "to_viewer", scenario, None)
-        self._stage = Stage(env, scenario, seed)
+        self._steps = StepRunner(env, scenario, seed)
         self.hand_over = HandOver(env, scenario, seed, self._push)
         self.speaker = Speaker(
             env, scenario.source, seed, self.source,
             hand_over=self.hand_over, on_turn=self._on_turn, on_done=self._on_done,
         )  # fmt: skip
         host = Host(env)
-        # The stage asks of an origin only what this class has, and of an RTP sender only what check_real refuses.
-        self._stage.direct(
-            speaker=self.speaker, origin=cast(LocalSender, self), us=host, client=host,
-            to_viewer=Leg(env, self._link), sender=cast(RtpSender, None),
-        )  # fmt: skip
+        hosts = {"sender": host, "viewer": host}
+        # No RTP sender of ours: check_real refuses the steps that would act on one.
+        self._steps.direct(Actors(self.speaker, self, hosts, links={"to_viewer": self._link}, senders={}))
         self._turns: dict[int, StreamTurn] = {}
         self._starts: dict[int, int] = {}  # epoch -> content at which its turn begins
         self._streams_done: dict[int, int] = {}
@@ -158,14 +156,14 @@ class RealScenario:
             raise group.exceptions[0] from None
 
     def on_request(self, request: Request) -> None:
-        """What the session asks of its source. The stage obeys it as late as the scenario says."""
+        """What the session asks of its source. The step runner obeys it as late as the scenario says."""
         self.done.requests.append((self.time.now_ns(), request))
         if request.want is Want.SKIP_TO_PTS:
             start_ns = self._starts.get(request.epoch)
             if start_ns is None:
                 return
             request = request._replace(value=start_ns + request.value)
-        self.time.call(lambda: self._stage.on_request(request))
+        self.time.call(lambda: self._steps.on_request(request))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: what was done, and how late."""
@@ -177,7 +175,7 @@ class RealScenario:
             "generator_late": self.time.late.as_dict(), "handed_late": self.handed_late.as_dict(),
         }  # fmt: skip
 
-    # ---- what the stage asks of an origin
+    # ---- what steps ask of an origin
 
     def interrupt(self) -> None:
         """The listener broke in: the stream is interrupted, and the generator goes on writing to the old turn."""

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from sim.report import scorer_table
 from sim.report.summary import BROWSER_NOTE, Group, Miss, baseline_words, cell, groups_of, missed, seed_words
-from sim.sweep.sweep import Plan, Result
+from sim.sweep.sweep import Result, RunPlan
 
 SHOWN = 40
 """So many scenarios' misses are printed; the rest is in the summary."""
@@ -81,7 +81,7 @@ TIGHT_TITLE = "p95 of |offset| (truth/belief) and recovery: ms, worst of all see
 _COLOURS = {"pass": "green", "FAIL": "bold red", "NO MISS": "red"}
 
 
-def print_results(out: Console, plan: Plan, results: Sequence[Result]) -> None:
+def print_results(out: Console, plan: RunPlan, results: Sequence[Result]) -> None:
     """Truth next to belief, worst seed of each; then what was missed and how to see it again."""
     for line in sorted({line for result in results for line in result.network_about}):
         out.print(Text(line, style="dim"), soft_wrap=True)

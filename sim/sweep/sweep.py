@@ -1,7 +1,7 @@
 """Sweep: many runs, on as many cores as wanted, with the same rows whatever their number.
 
 A ``Spec`` is plain data and says all there is about one run; ``execute`` does it in any process.
-``Plan`` lists the specs of a command, the baselines among them; ``run_all`` sends them to an
+``RunPlan`` lists the specs of a command, the baselines among them; ``run_all`` sends them to an
 ``Executor`` in chunks and yields results in the order of the plan.
 """
 
@@ -19,11 +19,11 @@ from typing import Any, Literal, NamedTuple
 from avsync.policy import AvSyncPolicy
 from sim.judge.judge import Check, baseline_misses, check, limits_of
 from sim.judge.row import Row, measure
-from sim.judge.series import Series, series_of
-from sim.payload.scorer_at_viewer import Scored, columns
+from sim.judge.series import RunSeries, series_of
+from sim.payload.scorer_at_viewer import ScoredWindow, columns
 from sim.run.world import Run, simulate
 from sim.scenario.scenario import Scenario, load_scenario
-from sim.scenario.source import Payload
+from sim.scenario.source import PayloadSpec
 from sim.scenario.types import policy_of
 from sim.source.clip import load_clip
 
@@ -60,8 +60,8 @@ class Result:
     simulated_s: float = 0.0
     wall_s: float = 0.0
     network_about: tuple[str, ...] = ()
-    series: Series | None = None
-    scored: list[Scored] = field(default_factory=list)
+    series: RunSeries | None = None
+    scored: list[ScoredWindow] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -83,7 +83,7 @@ class Result:
         return {**head, **{name: _plain(value) for name, value in self.row.items()}, **tail}
 
 
-class Plan(NamedTuple):
+class RunPlan(NamedTuple):
     """What a command runs, in order; scenarios by their file."""
 
     specs: tuple[Spec, ...]
@@ -103,7 +103,7 @@ def plan(
     with_series: bool = False,
     baselines: bool = True,
     scorer: bool = False,
-) -> Plan:
+) -> RunPlan:
     """Every run of these files: policy under test, baseline (unless comparing or overruled), comparisons."""
     scenarios = {str(path): load_scenario(path) for path in files}
     specs: list[Spec] = []
@@ -122,7 +122,7 @@ def plan(
                     named = scenario.baseline.policy
                     table = named if isinstance(named, str) else tuple(sorted(named.items()))
                     specs.append(base(role="baseline", policy=table))
-    return Plan(tuple(specs), scenarios)
+    return RunPlan(tuple(specs), scenarios)
 
 
 def execute(spec: Spec) -> Result:
@@ -194,9 +194,9 @@ def _policy(spec: Spec, scenario: Scenario) -> AvSyncPolicy:
     return policy_of(spec.policy if isinstance(spec.policy, str) else dict(spec.policy))
 
 
-def _scored(run: Run, spec: Spec) -> list[Scored] | None:
+def _scored(run: Run, spec: Spec) -> list[ScoredWindow] | None:
     """What a scorer says at the viewer, where the content has sound and pictures; a baseline is not about it."""
-    part = run.scenario.source.payload or (Payload() if spec.scorer else None)
+    part = run.scenario.source.payload or (PayloadSpec() if spec.scorer else None)
     if part is None or spec.role == "baseline":
         return None
     from sim.payload.speech import scored_run  # the scorer and its nets: only where they are wanted

@@ -25,7 +25,7 @@ from sim.glass.lab import (
 )
 from sim.run.world import Run
 from sim.scenario.scenario import Scenario
-from sim.truth.logs import position
+from sim.truth.tables import position
 from sim.truth.truth import SourceLog, offsets
 from tests.sim.small_world import run, small, varied
 
@@ -41,7 +41,7 @@ def lab_run() -> Run:
 
 def as_recorded(one: Run, *, idle_from_s: float = 1e6) -> Recording:
     """What the page would have written down of the pictures of this run."""
-    left = one.viewer_glass.table(one.source.table())
+    left = one.at_viewer.presented.table(one.source.table())
     content = one.source.table().pictures.content_ns
     frames = []
     for number, (at_ns, ref) in enumerate(zip(left.shown_ns.tolist(), left.shown_ref.tolist(), strict=True)):
@@ -55,7 +55,7 @@ def as_recorded(one: Run, *, idle_from_s: float = 1e6) -> Recording:
 
 def as_read(one: Run, *, zero_ms: float = 0.0, unknown_s: tuple[float, float] = (0.0, 0.0)) -> GlassReading:
     """What the probe would have read of its sound, raw, and calibrated afterwards."""
-    left = one.viewer_glass.table(one.source.table())
+    left = one.at_viewer.presented.table(one.source.table())
     page_ns = np.arange(0, one.end_ns, ms(10)) + BEGUN_NS % ms(10)
     t = page_ns + ms(zero_ms)  # sound that is written down too late reads as a voice that is behind
     row = np.maximum(np.searchsorted(left.at_ns, t, "right") - 1, 0)
@@ -73,7 +73,7 @@ def as_read(one: Run, *, zero_ms: float = 0.0, unknown_s: tuple[float, float] = 
 
 
 def lab_columns(one: Run) -> Columns:
-    return columns(offsets(one.source, one.viewer_glass), faults_of(one.scenario), one.end_ns)
+    return columns(offsets(one.source, one.at_viewer.presented), faults_of(one.scenario), one.end_ns)
 
 
 def glass_columns(one: Run, recorded: Recording, reading: GlassReading) -> Columns:
