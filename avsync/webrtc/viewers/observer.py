@@ -24,7 +24,7 @@ from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, VIDEO, Heard, Kind, ObservedBy, Presented
 from avsync.units import FAR_NS, PICTURE_HZ, SOUND_HZ, ms, seconds, ticks_to_ns, to_ms
 from avsync.webrtc.sent_log import Sent
-from avsync.webrtc.viewers.report_parser import Entry, ReportGate, ViewerReport
+from avsync.webrtc.viewers.report_parser import ReportEntry, ReportGate, ViewerReport
 
 WRAP = 1 << 32
 CLOCK_REPORTS = 60
@@ -236,7 +236,7 @@ class ViewerObserver:
         ticks = near + ((rtp - origin - near + WRAP // 2) % WRAP) - WRAP // 2
         return ticks_to_ns(ticks, rate)
 
-    def _pictures_of(self, frames: Sequence[Entry], origin: int, offset_ns: int) -> list[Presented]:
+    def _pictures_of(self, frames: Sequence[ReportEntry], origin: int, offset_ns: int) -> list[Presented]:
         seen: list[Presented] = []
         for rtp, page_ns in frames:
             stamp_ns = self._stamp(VIDEO, rtp, origin)
@@ -260,7 +260,7 @@ class ViewerObserver:
             return True
         return False
 
-    def _sounds_of(self, sounds: Sequence[Entry], origin: int, offset_ns: int) -> list[Presented]:
+    def _sounds_of(self, sounds: Sequence[ReportEntry], origin: int, offset_ns: int) -> list[Presented]:
         """Each packet lasts until the next one is played from; what lies between tells what happened."""
         heard: list[Presented] = []
         shift_ns = offset_ns + self.path.sound_ns

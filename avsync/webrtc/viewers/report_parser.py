@@ -48,7 +48,7 @@ class Refusal(NamedTuple):
     detail: str
 
 
-class Entry(NamedTuple):
+class ReportEntry(NamedTuple):
     """A frame on screen or a packet played: its RTP time, and the page's time."""
 
     rtp: int
@@ -78,8 +78,8 @@ class ViewerReport:
     number: int
     page_ns: int
     hidden: bool
-    frames: tuple[Entry, ...] | None
-    sounds: tuple[Entry, ...]
+    frames: tuple[ReportEntry, ...] | None
+    sounds: tuple[ReportEntry, ...]
     latency_ms: float | None
     audio: Side | None
     video: Side | None
@@ -180,17 +180,17 @@ def _report_of(told: Any) -> ViewerReport:
     )
 
 
-def _entries(name: str, told: Any, page_ns: int) -> tuple[Entry, ...]:
+def _entries(name: str, told: Any, page_ns: int) -> tuple[ReportEntry, ...]:
     if not isinstance(told, list) or len(told) > MAX_ENTRIES:
         raise _Bad("shape", f"{name} must be a list of at most {MAX_ENTRIES}")
-    entries: list[Entry] = []
+    entries: list[ReportEntry] = []
     for pair in told:
         if not isinstance(pair, list) or len(pair) != 2:
             raise _Bad("shape", f"{name} must be pairs of RTP time and page time")
         at_ns = _page_ns(name, pair[1])
         if not -LONGEST_PAST_NS <= at_ns - page_ns <= LONGEST_FUTURE_NS:
             raise _Bad("range", f"{name}: not of the time since the last report")
-        entries.append(Entry(_whole(name, pair[0], (1 << 32) - 1), at_ns))
+        entries.append(ReportEntry(_whole(name, pair[0], (1 << 32) - 1), at_ns))
     return tuple(entries)
 
 

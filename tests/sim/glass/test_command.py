@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from avsync.errors import InputError
 from avsync.glass.chromium import find_chromium, open_chromium
 from avsync.glass.marker_free import OffsetSeries
 from avsync.glass.reading import GlassReading, ReadingState
-from avsync.glass.recording import Recording
+from avsync.glass.recording import recording
 from avsync.glass.result import GlassResult
 from sim.glass.command import MET, MISSED, TOO_BUSY, Judged, exit_code
 from sim.glass.run import GlassRun, run_real, sound_lost_ms
@@ -25,14 +25,8 @@ from sim.scenario.scenario import loads
 NOTHING = OffsetSeries(np.zeros(0), np.zeros(0))
 
 
-class _Page:
-    """A page whose clock is the host's."""
-
-    frames: tuple[Any, ...] = ()
-    stats: tuple[Any, ...] = ()
-
-    def host_ns(self, page_ms: float) -> int:
-        return round(page_ms * 1e6)
+PAGE = recording(())
+"""A page whose clock is the host's, and that has seen nothing."""
 
 
 def reading(e_ms: float, seconds: float = 60.0) -> GlassReading:
@@ -56,7 +50,7 @@ def a_run(**changes: Any) -> GlassRun:
         scenario="glass_clean",
         mode="avsync",
         columns=columns,
-        result=GlassResult(reading(5.0), None, NOTHING, (0, 0), 0.0, cast(Recording, _Page())),
+        result=GlassResult(reading(5.0), None, NOTHING, (0, 0), 0.0, PAGE),
         late_p95_ms=2.0,
         wire_violations=0,
         wire_packets=1000,
@@ -97,7 +91,7 @@ def test_p95_of_other_scenarios_is_the_headline_promise() -> None:
 def test_what_is_late_for_good_is_judged_from_20_s_on() -> None:
     late = reading(5.0)
     late.e_ms[:1900] = 120.0
-    seen = GlassResult(late, None, NOTHING, (0, 0), 0.0, cast(Recording, _Page()))
+    seen = GlassResult(late, None, NOTHING, (0, 0), 0.0, PAGE)
     bad = {"offset_abs_p95_ms@clear": 120.0}
     assert judge(a_run(scenario="glass_late", columns=bad, result=seen)).met
     assert not judge(a_run(scenario="glass_stall", columns=bad, result=seen)).met
@@ -119,9 +113,7 @@ def test_a_browser_that_loses_sound_is_as_busy_as_a_host_that_sends_late() -> No
     ]
     assert sound_lost_ms(whole) == 0.0 and sound_lost_ms(whole[:2]) == 0.0 and sound_lost_ms([{"now_ms": 0.0}]) == 0.0
     assert sound_lost_ms(holes) == pytest.approx(260.0)
-    page = _Page()
-    page.stats = tuple(holes)
-    seen = GlassResult(reading(5.0), None, NOTHING, (0, 0), 0.0, cast(Recording, page))
+    seen = GlassResult(reading(5.0), None, NOTHING, (0, 0), 0.0, replace(PAGE, stats=tuple(holes)))
     assert not judge(a_run(result=seen)).judged
 
 
