@@ -22,7 +22,7 @@ LAB_NEEDS = ("numpy", "pydantic", "rich", "simpy", "yaml")
 MET, MISSED, BAD_INPUT, OUR_FAULT, INTERRUPTED = 0, 1, 2, 70, 130
 
 
-class Part(NamedTuple):
+class Subcommand(NamedTuple):
     """A subcommand that lives with its part: imported when it is named, and not before."""
 
     help: str
@@ -36,24 +36,24 @@ class Part(NamedTuple):
 _SERVER, _SERVER_NEEDS = "avsync.server.command", ("aiohttp", "aiortc", "av", "numpy")
 _SCORER_NEEDS = ("numpy", "rich")
 PARTS = {
-    "score": Part(
+    "score": Subcommand(
         "are lips and voice together in this clip? which way, by how much, how sure?", "scorer",
         (*_SCORER_NEEDS, "av", "ai_edge_litert"), "avsync.scorer.score.command",
         "add_score_arguments", "run_score",
     ),
-    "scorer": Part(
+    "scorer": Subcommand(
         "train, evaluate and calibrate the scorer behind `avsync score`", "scorer", (*_SCORER_NEEDS, "av"),
         "avsync.scorer.command", "add_arguments", "run_command",
     ),
-    "serve": Part(
+    "serve": Subcommand(
         "stream an avatar to a browser, and show what arrives there", "server", _SERVER_NEEDS, _SERVER,
         "add_serve_arguments", "run_serve",
     ),
-    "glass": Part(
+    "glass": Subcommand(
         "measure the offset where a real browser shows it", "glass", (*LAB_NEEDS, *_SERVER_NEEDS, "playwright"),
         "sim.glass.command", "add_arguments", "run_command",
     ),
-    "demo-media": Part(
+    "demo-media": Subcommand(
         "write a clip as frames and a WAV file, for models that want files", "server", _SERVER_NEEDS, _SERVER,
         "add_demo_media_arguments", "run_demo_media",
     ),

@@ -27,7 +27,7 @@ from sim.network_option import networks_for
 from sim.report.table import print_results
 from sim.scenario.files import resolve, shipped
 from sim.scenario.scenario import load_scenario
-from sim.scenario.source import Payload
+from sim.scenario.source import PayloadSpec
 from sim.source.clip import load_clip
 from sim.sweep.sweep import Plan, Result, plan, run_all
 
@@ -50,7 +50,7 @@ def run_command(args: argparse.Namespace) -> bool:
         _say(out, load_clip(args.clip).about)
     if args.jobs is not None and args.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {args.jobs}")
-    if payloads := [one.source.payload or Payload() for one in scenarios if one.source.payload or scorer]:
+    if payloads := [one.source.payload or PayloadSpec() for one in scenarios if one.source.payload or scorer]:
         from sim.payload.speech import check_installed  # the scorer and its nets: only where they are wanted
 
         for payload in payloads:

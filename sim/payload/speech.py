@@ -181,7 +181,7 @@ def face_of(random: np.random.Generator, usual: F32) -> Face:
         return DrawnFace(seed / (1 << 31))
 
 
-def check_installed(part: scenario_source.Payload) -> None:
+def check_installed(part: scenario_source.PayloadSpec) -> None:
     """``InputError`` where the scorer, espeak-ng or the voice is missing: said before anything runs."""
     try:
         synthesise("a", part.voice)
@@ -191,7 +191,7 @@ def check_installed(part: scenario_source.Payload) -> None:
     scorer_of(part.scorer)
 
 
-def scored_run(run: Run, part: scenario_source.Payload) -> list[Scored]:
+def scored_run(run: Run, part: scenario_source.PayloadSpec) -> list[Scored]:
     """The run's payload as it was seen and heard, and the scorer's windows beside the truth."""
     keep_to_one_thread(load=True)  # runs stand side by side, a process for each core
     frame_ns = ticks_to_ns(1, run.scenario.source.video.fps)

@@ -25,7 +25,7 @@ from sim.report.markdown import fenced, table
 from sim.report.report import manifest
 from sim.report.summary import BROWSER_NOTE, number
 from sim.scenario.files import shipped
-from sim.scenario.source import Payload
+from sim.scenario.source import PayloadSpec
 from sim.sweep.sweep import Plan, Result, plan, run_all
 
 SCENARIOS = ("video_stall", "audio_stall", "jitter_burst", "bridge_clock_drift")
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     out = Console(stderr=True, highlight=False)
     try:
-        check_installed(Payload())
+        check_installed(PayloadSpec())
         files = [path for name in args.scenarios if (path := shipped() / f"{name}.yaml").is_file()]
         if not files:
             raise InputError(f"none of these scenarios is shipped: {', '.join(args.scenarios)}")

@@ -17,6 +17,7 @@ from avsync.units import Rate, ms, seconds, ticks_to_ns
 from sim.packets import IDLE
 from sim.rng import substream
 from sim.scenario.source import MediaSource
+from sim.source.blocks import BlockPlan
 from sim.source.clip import Clip
 from sim.source.stream import Stream, Turn
 from sim.truth.truth import SourceLog
@@ -70,7 +71,8 @@ class Speaker:
         self.audio_rate: Rate = audio.rate_hz
         self.sound = Stream(
             self, AUDIO, rate=audio.rate_hz, step=audio.rate_hz * int(audio.unit_ms) // 1000,
-            speed=audio.speed, ahead_ns=seconds(audio.ahead_s), ppm=pace_ppm + int(audio.real_rate_ppm),
+            speed=audio.blocks.speed if audio.blocks else audio.speed,
+            ahead_ns=0 if audio.blocks else seconds(audio.ahead_s), ppm=pace_ppm + int(audio.real_rate_ppm),
         )  # fmt: skip
         self.pictures = Stream(
             self, VIDEO, rate=clip.fps if clip else _rate(video.fps), step=1,
@@ -79,10 +81,12 @@ class Speaker:
         )  # fmt: skip
         self.pictures.late_ns = ms(video.delay_ms) + ms(audio.lead_ms)
         self._sizes = substream(seed, "source.video.size")
-        self._stalls = substream(seed, "source.video.block")
+        self._blocks = {
+            AUDIO: BlockPlan(audio.blocks, substream(seed, "source.audio.block")),
+            VIDEO: BlockPlan(video.blocks, substream(seed, "source.video.block")),
+        }
         self._wander = substream(seed, "source.video.fps")
         self._clip_frame = 0
-        self._block_left = 0
         self._key_wanted = True
         self._last_key_ns = 0
         self._turns = 0
@@ -100,8 +104,9 @@ class Speaker:
         self.log.turn(turn.index, content)
         self.log.end_turn(turn.index, turn.end_ns)
         self._key_wanted = True
-        self._block_left = 0
-        self._next_in_block(turn)
+        for stream in (self.sound, self.pictures):
+            self._blocks[stream.kind].begin_turn()
+            self._next_in_block(stream, turn)
         self._on_turn(turn.index)
         if backlog_ns:
             self.sound.stall = self.pictures.stall = (now, now, "burst")
@@ -147,6 +152,7 @@ class Speaker:
             size = int(self.source.audio.bitrate_kbps * duration) // 8_000_000
             ref = self.log.sound(content, duration, turn.index, now)
             self._hand(stream, turn, content, duration, ref, size, jumped)
+            self._next_in_block(stream, turn)
             return
         ref = self.log.picture(content, duration, turn.index, now)
         every = self.source.video.key_every_s
@@ -155,7 +161,7 @@ class Speaker:
             self._key_wanted, self._last_key_ns = False, content
         size = self._frame_bytes(duration, is_key)
         self._hand(stream, turn, content, duration, ref, size, jumped, is_key=is_key)
-        self._next_in_block(turn)
+        self._next_in_block(stream, turn)
         if self.source.video.variable_fps is not None:
             low, high = self.source.video.variable_fps
             milli = self._wander.between_ns(int(low * 1000), int(high * 1000))
@@ -242,18 +248,12 @@ class Speaker:
 
     # ---- blocks and loops
 
-    def _next_in_block(self, turn: Turn) -> None:
+    def _next_in_block(self, stream: Stream, turn: Turn) -> None:
         """A generator in blocks begins each one late, and is fast within it."""
-        blocks = self.source.video.blocks
-        if blocks is None:
-            return
-        if self._block_left == 0:
-            self._block_left = blocks.frames[0] + self._stalls.below(blocks.frames[1] - blocks.frames[0] + 1)
-            stall = self._stalls.between_ns(ms(blocks.stall_ms[0]), ms(blocks.stall_ms[1]))
-            content = self.pictures.content_ns if self.pictures.turn is turn else turn.content_ns
-            lead = content - turn.content_ns
-            self.pictures.not_before_ns = turn.start_ns + lead + self.pictures.late_ns + stall
-        self._block_left -= 1
+        late_ns = self._blocks[stream.kind].late_ns()
+        if late_ns is not None:
+            content = stream.content_ns if stream.turn is turn else turn.content_ns
+            stream.not_before_ns = turn.start_ns + content - turn.content_ns + stream.late_ns + late_ns
 
     def loop_ns(self, kind: Kind) -> int | None:
         loop = self.source.loop

@@ -23,7 +23,7 @@ from sim.judge.series import Series, series_of
 from sim.payload.scorer_at_viewer import Scored, columns
 from sim.run.world import Run, simulate
 from sim.scenario.scenario import Scenario, load_scenario
-from sim.scenario.source import Payload
+from sim.scenario.source import PayloadSpec
 from sim.scenario.types import policy_of
 from sim.source.clip import load_clip
 
@@ -196,7 +196,7 @@ def _policy(spec: Spec, scenario: Scenario) -> AvSyncPolicy:
 
 def _scored(run: Run, spec: Spec) -> list[Scored] | None:
     """What a scorer says at the viewer, where the content has sound and pictures; a baseline is not about it."""
-    part = run.scenario.source.payload or (Payload() if spec.scorer else None)
+    part = run.scenario.source.payload or (PayloadSpec() if spec.scorer else None)
     if part is None or spec.role == "baseline":
         return None
     from sim.payload.speech import scored_run  # the scorer and its nets: only where they are wanted

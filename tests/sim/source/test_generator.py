@@ -249,14 +249,22 @@ def test_a_loop_plays_on_and_its_content_goes_round_as_a_whole() -> None:
 
 
 def test_blocks_begin_late_are_fast_inside_and_keep_their_order() -> None:
-    told = Told(video={"blocks": {"frames": [8, 8], "speed": 2.0, "stall_ms": [300.0, 300.0]}}).talk(6.0).until(8)
+    told = Told(video={"blocks": {"frames": [8, 8], "speed": 2.0, "late_ms": [300.0, 300.0]}}).talk(6.0).until(8)
     late = told.late(VIDEO)
     assert late[:9] == [300, 280, 260, 240, 220, 200, 180, 160, 300]
     assert [content for _, content in told.of(VIDEO)] == list(range(0, 6000, 40))
 
 
+def test_sound_can_come_in_blocks_too() -> None:
+    told = Told(audio={"blocks": {"units": [10, 10], "speed": 2.0, "late_ms": [200.0, 200.0]}}).talk(6.0).until(8)
+    late = told.late(AUDIO)
+    assert late[:11] == [200, 190, 180, 170, 160, 150, 140, 130, 120, 110, 200]
+    assert [content for _, content in told.of(AUDIO)] == list(range(0, 6000, 20))
+    assert set(told.late(VIDEO)) == {0}, "the pictures are not in blocks"
+
+
 def test_blocks_are_drawn_from_the_seed() -> None:
-    blocks = {"frames": [4, 12], "stall_ms": [100.0, 500.0]}
+    blocks = {"frames": [4, 12], "late_ms": [100.0, 500.0]}
     one, same, other = (Told(seed, video={"blocks": blocks}).talk(4.0).until(6).of(VIDEO) for seed in (1, 1, 2))
     assert one == same != other
 
