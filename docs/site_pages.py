@@ -1,6 +1,6 @@
 """A hook of MkDocs (mkdocs.yml): pages that are made when the site is built, and links that leave ``docs/``.
 
-* ``reference/``: every key, step, metric, network, policy and policy field of a scenario, from ``sim.scenario.reference``;
+* ``reference/``: every key, step, metric, network, policy and policy field, from ``sim.scenario.reference``;
 * ``api/``: one page per room of the SDK, filled from its docstrings by mkdocstrings;
 * pages that lie elsewhere in the repository (examples, the changelog, results): taken in, their links made to fit.
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -36,8 +36,8 @@ PAGES: dict[str, tuple[Sort, str, str]] = {
     "steps": ("step", "Steps", "What happens during a run: `steps`, each with `at_s` and `do`."),
     "metrics": (
         "metric", "Metrics",
-        "What a run is measured by, and what `expect` may limit. A plain name is measured at the viewer; with the prefix "
-        "`output_` the same is measured at our own output; with `believed_` it is what the SDK's own monitor said (a "
+        "What a run is measured by, and what `expect` may limit. A plain name is measured at the viewer; with the "
+        "prefix `output_` the same is measured at our own output; with `believed_` it is what the SDK's own monitor said (a "
         "column beside the truth, never a limit). Too little data is UNKNOWN, never 0.",
     ),
     "networks": ("network", "Networks", "Presets for `network`, by name, each with its source."),
@@ -63,6 +63,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links are written for the repository; here they are made to fit the site."""
     place = page.file.src_uri
+    if place == "README.md":
+        page.meta["hide"] = ["navigation"]  # one entry is no navigation
     taken_in = (ROOT / place).is_file() and not (ROOT / "docs" / place).is_file()
     folder = posixpath.dirname(place if taken_in else posixpath.join("docs", place))
 
@@ -85,7 +87,10 @@ def generated() -> Iterable[tuple[str, str]]:
     """(path in the site, Markdown) of every page that is made from code."""
     for name, (sort, title, about) in PAGES.items():
         yield f"reference/{name}.md", f"# {title}\n\n{about}\n\n" + "".join(map(_entry, reference.entries(sort)))
-    yield "api/avsync.md", _module("avsync", "avsync", "What `avsync/__init__.py` lists is a promise; everything else may move.")
+    yield (
+        "api/avsync.md",
+        _module("avsync", "avsync", "What `avsync/__init__.py` lists is a promise; everything else may move."),
+    )
     for name in SINGLE:
         yield f"api/{name}.md", _module(f"avsync.{name}", f"avsync.{name}")
     for name in PARTS:
@@ -97,7 +102,7 @@ def generated() -> Iterable[tuple[str, str]]:
 
 
 def _module(title: str, name: str, about: str = "") -> str:
-    return f"# {title}\n\n{about}\n\n::: {name}\n    options:\n      show_root_heading: false\n      heading_level: 1\n"
+    return f"# {title}\n\n{about}\n\n::: {name}\n    options:\n      show_root_heading: false\n      heading_level: 2\n"
 
 
 def _entry(entry: Entry, level: int = 2) -> str:
@@ -105,7 +110,7 @@ def _entry(entry: Entry, level: int = 2) -> str:
     facts = [("unit", entry.unit), ("values", entry.values), ("default", f"`{entry.default}`" if entry.default else "")]
     said = " · ".join(f"{name}: {_cell(text)}" for name, text in facts if text)
     example = f"```yaml\n{entry.example}\n```\n\n" if entry.example else ""
-    parts = _parts(list(_flat(entry.parts)), entry.name) if entry.parts else ""
+    parts = _parts(list(_flat(entry.parts)), entry) if entry.parts else ""
     said = f"<small>{said}</small>\n\n" if said else ""
     return f"{'#' * level} `{entry.name}` {{ #{_anchor(entry.name)} }}\n\n{entry.about}\n\n{said}{example}{parts}"
 
@@ -116,14 +121,27 @@ def _flat(entries: Iterable[Entry]) -> Iterable[Entry]:
         yield from _flat(entry.parts)
 
 
-def _parts(entries: list[Entry], above: str) -> str:
+def _parts(parts: Sequence[Entry], above: Entry) -> str:
+    """A table. An example that stands above it already is not repeated."""
+    names = ["key", "meaning", "unit", "values", "default", "example"]
     rows = [
-        f"| `{part.name.removeprefix(above + '.')}` | {_cell(part.about)} | {part.unit} | {_cell(part.values)} "
-        f"| {f'`{_cell(part.default)}`' if part.default else ''} | {f'`{_cell(part.example)}`' if part.example else ''} |\n"
-        for part in entries
+        [
+            f"`{part.name.removeprefix(above.name + '.')}`",
+            part.about,
+            part.unit,
+            part.values,
+            f"`{part.default}`" if part.default else "",
+            f"`{part.example}`" if part.example and part.example != above.example else "",
+        ]
+        for part in parts
     ]
-    head = "| key | meaning | unit | values | default | example |\n| --- | --- | --- | --- | --- | --- |\n"
-    return f"{head}{''.join(rows)}\n"
+    used = [column for column in range(len(names)) if any(row[column] for row in rows)]
+    lines = [
+        [names[column] for column in used],
+        ["---"] * len(used),
+        *([row[column] for column in used] for row in rows),
+    ]
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines) + "\n"
 
 
 def _cell(text: str) -> str:
@@ -132,4 +150,3 @@ def _cell(text: str) -> str:
 
 def _anchor(name: str) -> str:
     return re.sub(r"\W", "-", name)
-

