@@ -41,8 +41,6 @@ class _Second(NamedTuple):
 class Trend:
     """Feed it offsets in the order of their times; ask ``slope`` now and then (some 100 us)."""
 
-    __slots__ = ("_at_sum", "_bins", "_cached", "_count", "_epoch", "_offset_sum", "_second")
-
     def __init__(self) -> None:
         self._bins: deque[_Second] = deque(maxlen=4 * WINDOW_S)
         self._second = self._epoch = -1

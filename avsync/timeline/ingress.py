@@ -12,16 +12,17 @@ from typing import Any
 
 from avsync.policy import AvSyncPolicy, Pacing
 from avsync.timeline.drift import DriftEstimator
-from avsync.timeline.epoch import Quarantine
-from avsync.timeline.rtp_time import RtpNtpMap, Unwrapper
+from avsync.timeline.quarantine import Quarantine
+from avsync.timeline.rtp_wrap import Unwrapper
+from avsync.timeline.sender_report_mapping import RtpNtpMap
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
-from avsync.units import ms, ns_to_ticks, seconds, ticks_to_ns
+from avsync.units import PICTURE_HZ, SOUND_HZ, ms, ns_to_ticks, seconds, ticks_to_ns
 
 ORIGIN_NS = seconds(1)  # pictures may be older than the first sound
 WINDOW_NS = seconds(2)  # arrival minima are taken over this long
 BELIEVE_AFTER = 3  # reports in a row that agree on a far-off placement
 AGREE_NS = ms(50)
-FAR_NS = ms(500)
+FAR_OFF_NS = ms(500)
 SETTLE_NS = seconds(2)  # before this a placement may still step: nobody has settled on it
 DEADBAND_NS = ms(1)
 OUTAGE_NS = seconds(60)  # later than this nothing comes; more is a clock that runs slow, or a source that fell behind
@@ -29,8 +30,6 @@ OUTAGE_NS = seconds(60)  # later than this nothing comes; more is a clock that r
 
 class _Track:
     """One stream's stamps: unwrapped, nominal ticks from its first one, and its reports."""
-
-    __slots__ = ("at_ns", "first", "hz", "last", "low_ns", "low_until_ns", "next_low_ns", "reports", "rtp", "shift_ns")
 
     def __init__(self, hz: int) -> None:
         self.hz = hz
@@ -79,24 +78,7 @@ class _Track:
 class Ingress:
     """``on_sound`` / ``on_picture`` per received unit -> a ``MediaUnit`` (or a ``Drop``); reports as they come."""
 
-    __slots__ = (
-        "_drift",
-        "_epoch",
-        "_far",
-        "_joined_ns",
-        "_picture",
-        "_policy",
-        "_quarantine",
-        "_rebased",
-        "_seq",
-        "_slewed_at_ns",
-        "_sound",
-        "_started_ns",
-        "_target_ns",
-        "synced",
-    )
-
-    def __init__(self, policy: AvSyncPolicy, *, sound_hz: int = 48_000, picture_hz: int = 90_000) -> None:
+    def __init__(self, policy: AvSyncPolicy, *, sound_hz: int = SOUND_HZ, picture_hz: int = PICTURE_HZ) -> None:
         self._policy = policy
         self._sound = _Track(sound_hz)
         self._picture = _Track(picture_hz)
@@ -234,11 +216,11 @@ class Ingress:
         sound_pts = sound.media_ns(sound.last) + sound.shift_ns
         target = sound_pts + (picture_ntp - sound_ntp) - picture.media_ns(picture.last)
         off = target - picture.shift_ns
-        if not self.synced and now_ns - self._joined_ns < SETTLE_NS and abs(off) < FAR_NS:
+        if not self.synced and now_ns - self._joined_ns < SETTLE_NS and abs(off) < FAR_OFF_NS:
             self._step(target)
-        elif abs(off) > FAR_NS and not self._persists(target):
+        elif abs(off) > FAR_OFF_NS and not self._persists(target):
             return
-        elif abs(off) > FAR_NS:
+        elif abs(off) > FAR_OFF_NS:
             self._step(target)
         else:
             self._far.clear()

@@ -1,4 +1,4 @@
-"""Weather: loss, jitter and holds that come from the seed, never from who is sending.
+"""Impairments: loss, jitter and holds that come from the seed, never from who is sending.
 
 Loss is drawn once per packet of its kind, whatever becomes of the packet. Jitter, holds and
 outages are functions of time alone, so however much or little a policy sends, it meets the same.
@@ -67,12 +67,12 @@ class JitterLevel:
     trace's own distribution); being monotone, that keeps the correlation.
     """
 
-    __slots__ = ("_carry", "_draws", "_first", "_fresh", "_levels", "_z")
+    __slots__ = ("_carry", "_draws", "_first", "_fresh", "_values", "_z")
 
     def __init__(self, draws: Draws) -> None:
         self._draws = draws
-        self._first = 0  # the slot of the first level at hand
-        self._levels: list[int] = []
+        self._first = 0  # the slot of the first value at hand
+        self._values: list[int] = []  # z, slot by slot
         self._z = draws.gaussian(_MILLION)  # stationary from the start
         self._carry = 0
         self._fresh = 1 << 20
@@ -84,20 +84,20 @@ class JitterLevel:
 
     def at(self, slot: int) -> int:
         """The level of this slot (``now_ns // SLOT_NS``, never going back)."""
-        while slot >= self._first + len(self._levels):
-            self._first += len(self._levels)
-            self._levels = self._next_levels()
-        return self._levels[slot - self._first]
+        while slot >= self._first + len(self._values):
+            self._first += len(self._values)
+            self._values = self._next_values()
+        level = bisect_left(NORMAL_MILLIONTHS, self._values[slot - self._first])
+        return level if level < _TOP_LEVEL else _TOP_LEVEL
 
-    def _next_levels(self) -> list[int]:
-        z, raw, carry, fresh = self._z, self._draws.raw, self._carry, self._fresh
-        levels = []
-        for _ in range(_SLOTS_AT_ONCE):
-            level = bisect_left(NORMAL_MILLIONTHS, z)
-            levels.append(level if level < _TOP_LEVEL else _TOP_LEVEL)
-            z = (carry * z + fresh * NORMAL_MILLIONTHS[raw() >> 52]) >> 20
+    def _next_values(self) -> list[int]:
+        z, carry, fresh = self._z, self._carry, self._fresh
+        values = []
+        for raw in self._draws.raws(_SLOTS_AT_ONCE):
+            values.append(z)
+            z = (carry * z + fresh * NORMAL_MILLIONTHS[raw >> 52]) >> 20
         self._z = z
-        return levels
+        return values
 
 
 class Recurring:

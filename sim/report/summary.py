@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from sim.judge.judge import MISS_FACTOR, Check, Limit, limits_of, value_of
-from sim.judge.row import Measure
+from sim.policy_option import is_file
 from sim.scenario.files import shipped
 from sim.scenario.metric_names import BELIEVED, base_name, metric
 from sim.scenario.scenario import Scenario
-from sim.sweep.sweep import Plan, Result, Spec
+from sim.scenario.words import shell_line, visible
+from sim.sweep.sweep import Result, RunPlan, Spec
+from sim.truth.windows import Measure
 
 BROWSER_NOTE = "browser: a model, checked against Chromium: docs/browser_model.md"
 NOT_ASKED = "-"
@@ -83,7 +84,7 @@ class Missed(NamedTuple):
     again: tuple[str, ...]
 
 
-def groups_of(plan: Plan, results: Sequence[Result]) -> list[Group]:
+def groups_of(plan: RunPlan, results: Sequence[Result]) -> list[Group]:
     """In the order of the plan."""
     labels = labels_of(plan)
     found: dict[tuple[str, str], Group] = {}
@@ -95,11 +96,11 @@ def groups_of(plan: Plan, results: Sequence[Result]) -> list[Group]:
     return list(found.values())
 
 
-def labels_of(plan: Plan) -> dict[str, str]:
+def labels_of(plan: RunPlan) -> dict[str, str]:
     """A name for each file; two files of one name are told apart by their path."""
     names = [scenario.name for scenario in plan.scenarios.values()]
     return {
-        file: scenario.name if names.count(scenario.name) == 1 else short_path(file)
+        file: visible(scenario.name if names.count(scenario.name) == 1 else short_path(file))
         for file, scenario in plan.scenarios.items()
     }
 
@@ -240,14 +241,14 @@ def reproduce(spec: Spec) -> str:
     """
     words = ["avsync", "run", scenario_word(spec.file), "--seed", str(spec.seed), "--viewer", spec.viewer]
     if spec.role != "baseline" and isinstance(spec.policy, str):
-        words += ["--policy", spec.policy]
+        words += ["--policy", short_path(spec.policy) if is_file(spec.policy) else spec.policy]
     for leg, path in spec.networks:
         words += ["--network", f"{short_path(path)}@{leg}"]
     if spec.clip:
         words += ["--clip", short_path(spec.clip)]
     if spec.scorer:
         words.append("--scorer")
-    return shlex.join(words)
+    return shell_line(words)
 
 
 def again(groups: Sequence[Group]) -> str:
@@ -258,8 +259,9 @@ def again(groups: Sequence[Group]) -> str:
     command = reproduce(replace(main[0].spec, viewer=viewer)).replace(
         f"--seed {main[0].spec.seed}", f"--seeds {seeds}", 1
     )
-    names = list(dict.fromkeys(result.policy for group in groups for result in group.compare))
-    return f"{command} --compare {shlex.join(names)}" if names else command
+    words = (str(result.spec.policy) for group in groups for result in group.compare)
+    names = [short_path(word) if is_file(word) else word for word in dict.fromkeys(words)]
+    return f"{command} --compare {shell_line(names)}" if names else command
 
 
 def scenario_word(file: str) -> str:

@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.report import scorer_table
-from sim.report.summary import BROWSER_NOTE, Group, Miss, baseline_words, cell, groups_of, missed, seed_words
-from sim.sweep.sweep import Plan, Result
+from sim.report.summary import BROWSER_NOTE, NOT_ASKED, Group, Miss, baseline_words, cell, groups_of, missed, seed_words
+from sim.sweep.sweep import Result, RunPlan
 
 SHOWN = 40
 """So many scenarios' misses are printed; the rest is in the summary."""
@@ -81,7 +81,7 @@ TIGHT_TITLE = "p95 of |offset| (truth/belief) and recovery: ms, worst of all see
 _COLOURS = {"pass": "green", "FAIL": "bold red", "NO MISS": "red"}
 
 
-def print_results(out: Console, plan: Plan, results: Sequence[Result]) -> None:
+def print_results(out: Console, plan: RunPlan, results: Sequence[Result]) -> None:
     """Truth next to belief, worst seed of each; then what was missed and how to see it again."""
     for line in sorted({line for result in results for line in result.network_about}):
         out.print(Text(line, style="dim"), soft_wrap=True)
@@ -97,6 +97,17 @@ def print_results(out: Console, plan: Plan, results: Sequence[Result]) -> None:
     good = sum(group.passed for group in groups)
     style = "bold green" if good == len(groups) else "bold red"
     out.print(Text(f"{good} of {len(groups)} passed (a scenario at a viewer each)", style=style), soft_wrap=True)
+
+
+def verdict_line(plan: RunPlan, results: Sequence[Result]) -> Text:
+    """One scenario as soon as all of it has run: its verdict, the seeds that passed, and its baseline."""
+    groups = groups_of(plan, results)
+    verdict = "pass" if all(group.passed for group in groups) else "FAIL"
+    seeds = ", ".join(f"{group.viewer} {_seeds(group)}" for group in groups)
+    baselines = " and ".join(dict.fromkeys(words for group in groups if (words := baseline_words(group)) != NOT_ASKED))
+    return Text.assemble(
+        (verdict, _COLOURS[verdict]), f"  {groups[0].label:20}  {seeds}", f"; {baselines}" if baselines else ""
+    )
 
 
 def _print_groups(out: Console, groups: Sequence[Group]) -> None:
