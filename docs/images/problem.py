@@ -40,7 +40,12 @@ def draw(file: Path, size: tuple[float, float], ours: Curve, others: Curve, *, w
     theirs = f"frames paced at 25 per second:{joint}a second late, for the rest of the call"
     axes.text(30.5, 900, theirs, color=OTHERS, ha="center", va="top", fontsize=fontsize)
     axes.text(
-        30.5, 110, f"avsync: in sync with the first{joint}picture after the stall", color=OURS, ha="center", fontsize=fontsize
+        30.5,
+        110,
+        f"avsync: in sync with the first{joint}picture after the stall",
+        color=OURS,
+        ha="center",
+        fontsize=fontsize,
     )
     axes.text(20.5, 1130, "the pictures stop\nfor one second", color=INK, ha="center", va="bottom", fontsize=9.5)
     axes.text(39.9, -85, "nobody notices (ITU-R BT.1359)", color="#2b8a3e", ha="right", fontsize=9.5, va="center")
