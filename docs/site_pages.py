@@ -36,9 +36,9 @@ PAGES: dict[str, tuple[Sort, str, str]] = {
     "steps": ("step", "Steps", "What happens during a run: `steps`, each with `at_s` and `do`."),
     "metrics": (
         "metric", "Metrics",
-        "What a run is measured by, and what `expect` may limit. A plain name is measured at the viewer; with the "
-        "prefix `output_` the same is measured at our own output; with `believed_` it is what the SDK's monitor said "
-        "(a column beside the truth, never a limit). Too little data is UNKNOWN, never 0.",
+        "What a run is measured by, and what `expect` may limit. A plain name is measured at the viewer. With the "
+        "prefix `output_` the same is measured at our own output. With `believed_` it is what the SDK's monitor said: "
+        "a column beside the truth, never a limit. Too little data is UNKNOWN, never 0.",
     ),
     "networks": ("network", "Networks", "Presets for `network`, by name, each with its source."),
     "policies": ("policy", "Policies", "Presets for `policy`. Which one when: [Policies](../policies.md)."),

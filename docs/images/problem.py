@@ -36,11 +36,16 @@ def draw(file: Path, size: tuple[float, float], ours: Curve, others: Curve, *, w
     for curve, colour, width in ((others, OTHERS, 2.0), (ours, OURS, 2.4)):
         shown = (curve.at_s >= FROM_S) & (curve.at_s <= TO_S)
         axes.plot(curve.at_s[shown], smoothed(curve.ms[shown]), color=colour, lw=width, solid_capstyle="round")
-    joint = " " if wide else "\n"
+    joint, fontsize = (" ", 11) if wide else ("\n", 9.5)
     theirs = f"frames paced at 25 per second:{joint}a second late, for the rest of the call"
-    axes.text(30.5, 900, theirs, color=OTHERS, ha="center", va="top", fontsize=11)
+    axes.text(30.5, 900, theirs, color=OTHERS, ha="center", va="top", fontsize=fontsize)
     axes.text(
-        30.5, 110, f"avsync: in sync with the first{joint}picture after the stall", color=OURS, ha="center", fontsize=11
+        30.5,
+        110,
+        f"avsync: in sync with the first{joint}picture after the stall",
+        color=OURS,
+        ha="center",
+        fontsize=fontsize,
     )
     axes.text(20.5, 1130, "the pictures stop\nfor one second", color=INK, ha="center", va="bottom", fontsize=9.5)
     axes.text(39.9, -85, "nobody notices (ITU-R BT.1359)", color="#2b8a3e", ha="right", fontsize=9.5, va="center")

@@ -11,9 +11,21 @@ import queue
 import threading
 import time
 
-from avsync import AvSyncClock, AvSynchronizer
-from avsync.types import AUDIO, VIDEO, Alert, Answer, Drop, MediaUnit, Present, Request
-from avsync.units import NS_PER_S, ms, seconds
+from avsync import (
+    Alert,
+    Answer,
+    AvSyncClock,
+    AvSynchronizer,
+    Drop,
+    Kind,
+    MediaUnit,
+    Present,
+    Request,
+    ms,
+    seconds,
+)
+
+NS_PER_S = seconds(1)
 
 SECONDS = 3
 STALL_NS = (seconds(1), seconds(2))  # no picture is ready between these two
@@ -35,7 +47,7 @@ class Sink:
     """Your output: here it only counts."""
 
     def __init__(self) -> None:
-        self.presented = {AUDIO: 0, VIDEO: 0}
+        self.presented = {Kind.AUDIO: 0, Kind.VIDEO: 0}
         self.dropped = 0
         self.alerts: list[str] = []
         self.asked = False
@@ -67,7 +79,7 @@ def drive(inbox: queue.Queue[MediaUnit | None], sink: Sink) -> None:
             continue
         if unit is None:
             source_ends_ns = time.monotonic_ns() + ms(500)  # what is queued is still played
-            for kind in (AUDIO, VIDEO):
+            for kind in (Kind.AUDIO, Kind.VIDEO):
                 engine.finish(kind, 0, time.monotonic_ns())
         else:
             engine.push(unit, time.monotonic_ns())
@@ -80,8 +92,8 @@ def main() -> None:
     making.start()
     drive(inbox, sink)
     making.join()
-    print("all sound was played:", sink.presented[AUDIO] == 50 * SECONDS)
-    print("pictures before and after the stall were shown:", sink.presented[VIDEO] > 40)
+    print("all sound was played:", sink.presented[Kind.AUDIO] == 50 * SECONDS)
+    print("pictures before and after the stall were shown:", sink.presented[Kind.VIDEO] > 40)
     print("the source was asked to catch up:", sink.asked)
     print("alerts:", ", ".join(sink.alerts))
 
