@@ -21,18 +21,27 @@ from avsync.units import NS_PER_MS, ms, seconds
 
 
 class Master(Enum):
-    AUDIO = "audio"  # the voice never waits; the picture follows it
-    VIDEO = "video"  # the picture never waits; the voice is held for it
+    """Which stream keeps its own pace when the other falls behind."""
+
+    AUDIO = "audio"
+    """The voice never waits; the picture follows it."""
+    VIDEO = "video"
+    """The picture never waits; the voice is held for it."""
 
 
 class Pacing(Enum):
     """When a picture is released. All but the first are open loops: due is fixed when it is pushed."""
 
-    CONTENT_CLOCK = "content_clock"  # when the sound of the same content leaves
-    ON_ARRIVAL = "on_arrival"  # at once
-    FPS_PACED = "fps_paced"  # at the nominal rate, re-based when too far behind
-    ARRIVAL_DELAY = "arrival_delay"  # on arrival + what the sound has buffered, on the rate's ticks
-    TWO_CLOCKS = "two_clocks"  # each stream on its own nominal clock from its own first unit
+    CONTENT_CLOCK = "content_clock"
+    """When the sound of the same content leaves."""
+    ON_ARRIVAL = "on_arrival"
+    """At once."""
+    FPS_PACED = "fps_paced"
+    """At the nominal rate, re-based when too far behind."""
+    ARRIVAL_DELAY = "arrival_delay"
+    """On arrival + what the sound has buffered, on the rate's ticks."""
+    TWO_CLOCKS = "two_clocks"
+    """Each stream on its own nominal clock from its own first unit."""
 
 
 @dataclass(frozen=True, slots=True)

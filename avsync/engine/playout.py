@@ -84,6 +84,7 @@ class PlayoutClock:
         self.state = PASSING
 
     def invalidate(self) -> None:
+        """An interrupt: until the next ``play`` or ``go_past`` no content leaves."""
         self.state = INVALID
 
     def position_ns(self, now_ns: int) -> int | None:

@@ -47,7 +47,10 @@ MAX_UNIT_NS = seconds(10)  # no sound unit is longer: it could not be interrupte
 
 
 class Interrupted(NamedTuple):
-    """What an interrupt found: the new epoch, how far the old turn was played, what it dropped."""
+    """What an interrupt found: the new epoch, the PTS (ns) up to which the old turn was played, units it dropped.
+
+    ``played_pts_ns``: of the last sound that left, or was heard where somebody observes; None: none.
+    """
 
     epoch: int
     played_pts_ns: int | None
@@ -100,7 +103,11 @@ class AvSynchronizer:
     # ---- in
 
     def push(self, unit: MediaUnit, now_ns: int, *, in_order: bool = True) -> None:
-        """Take one stamped unit. ``in_order`` False: retransmitted or reordered, says nothing of delay."""
+        """Take one stamped unit. ``in_order`` False: retransmitted or reordered, says nothing of delay.
+
+        A unit that breaks a rule (no int, negative, stale, after ``close``) is answered as a ``Drop``, not raised.
+        ``UsageError`` where ``now_ns`` is no int or goes backwards, here as in every method.
+        """
         if type(now_ns) is not int or now_ns < self._now_ns:
             check_now(now_ns, self._now_ns)
         self._now_ns = now_ns
@@ -164,7 +171,7 @@ class AvSynchronizer:
             self._pictures.finish(epoch, now_ns)
 
     def interrupt(self, epoch: int, now_ns: int) -> Interrupted:
-        """Barge-in: everything before ``epoch`` is stale from now on, wherever it is."""
+        """Barge-in: everything before ``epoch`` is stale from now on, wherever it is. ``UsageError``: it is not new."""
         self._now_ns = check_now(now_ns, self._now_ns)
         if type(epoch) is not int or (self.policy.epochs and epoch <= self._min_epoch and epoch <= self._newest_epoch):
             raise UsageError(f"interrupt needs a new epoch, above {self._min_epoch}, got {epoch!r}")
@@ -254,8 +261,11 @@ class AvSynchronizer:
         return pictures.answer(now_ns)
 
     def next_wakeup_ns(self) -> int | None:
-        """When ``poll`` has something to say again: the next slot, or the next picture's due time."""
-        if self._closed:
+        """When ``poll`` has something to say again: the next slot, or the next picture's due time.
+
+        None after ``close``, and before the first call of all: output time begins with it.
+        """
+        if self._closed or not self.started:
             return None
         slot = self._voice.slot_ns
         if slot is None:
@@ -266,15 +276,23 @@ class AvSynchronizer:
     # ---- for whoever looks
 
     @property
+    def started(self) -> bool:
+        """Has it been called with a time yet?"""
+        return self._now_ns != -FAR_NS
+
+    @property
     def jitter_buffer_ns(self) -> int:
+        """Sound that waits to be played: the sum of its durations, in ns."""
         return self._voice.buffer.depth_ns
 
     @property
     def queued_units(self) -> int:
+        """Units of sound and pictures that wait."""
         return len(self._voice.buffer.units) + len(self._pictures.queue)
 
     @property
     def queued_pictures(self) -> int:
+        """Pictures that wait."""
         return len(self._pictures)
 
     @property

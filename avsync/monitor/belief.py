@@ -42,7 +42,9 @@ _new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
 
 class SyncSample(NamedTuple):
-    """The believed offset at one moment. ``frozen``: the picture is past its duration.
+    """The believed offset (ns, > 0: the voice is ahead) at one moment of its point's own time.
+
+    ``frozen``: the picture is past its duration.
 
     ``exact``: content was leaving and the picture was fresh; the only kind that shows a drift.
     """

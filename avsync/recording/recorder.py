@@ -26,7 +26,7 @@ class Recorder:
     """
 
     def __init__(self, engine: AvSynchronizer, write: Callable[[str], object]) -> None:
-        if engine.next_wakeup_ns() != AvSynchronizer(engine.policy).next_wakeup_ns():
+        if engine.started:
             raise UsageError("a recording begins before the engine's first call")
         self._engine = engine
         self._write = write

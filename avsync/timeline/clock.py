@@ -70,6 +70,7 @@ class AvSyncClock:
 
     @property
     def epoch(self) -> int:
+        """The newest epoch: what units get that do not say otherwise."""
         return self.gate.current
 
     @property

@@ -24,11 +24,10 @@ from sim.payload.speech import check_installed
 from sim.report.markdown import fenced, table
 from sim.report.report import manifest
 from sim.report.summary import BROWSER_NOTE, number
-from sim.scenario.files import shipped
+from sim.scenario.files import NAMED, shipped
 from sim.scenario.source import PayloadSpec
 from sim.sweep.sweep import Result, RunPlan, plan, run_all
 
-SCENARIOS = ("video_stall", "audio_stall", "jitter_burst", "bridge_clock_drift")
 SEEDS = (1, 2, 3)
 HEADS = ("scenario", "viewer", "seed", "scorer", "windows", "truth p50", "scorer p50", "error p50", "error p95",
          "right %", "answered %", "sure %", "agrees")  # fmt: skip
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=SEEDS,
                         metavar="N,N,...")  # fmt: skip
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (one per core)")
-    parser.add_argument("--scenarios", nargs="+", default=SCENARIOS, metavar="NAME", help="instead of the four")
+    parser.add_argument("--scenarios", nargs="+", default=NAMED, metavar="NAME", help="instead of the four")
     args = parser.parse_args(argv)
     out = Console(stderr=True, highlight=False)
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -141,9 +142,22 @@ def find(word: str) -> tuple[Entry, ...]:
 
 
 def nearest_words(word: str, most: int = 3) -> list[str]:
-    """The words that ``word`` may have been meant for, the nearest first."""
+    """The words that ``word`` may have been meant for, the nearest first: alike as a whole or in a part."""
     known = dict.fromkeys(name for entry in everything() for name in (entry.word, entry.name))
-    return difflib.get_close_matches(word[:80], known, n=most, cutoff=0.55)
+    likeness = {name: _likeness(word[:80], name) for name in known}
+    near = [name for name in known if likeness[name] >= 0.6]
+    return sorted(near, key=lambda name: -likeness[name])[:most]
+
+
+def _likeness(word: str, name: str) -> float:
+    """0 to 1. A part alone counts less: ``lateny`` is nearer to ``added_latency_p95_ms`` than to ``late_ms``."""
+    matcher = difflib.SequenceMatcher(b=word)
+    best = 0.0
+    for text, share in ((name, 1.0), *((part, 0.9) for part in re.split(r"[._-]", name) if len(part) > 3)):
+        matcher.set_seq1(text)
+        if share * matcher.quick_ratio() > best:
+            best = max(best, share * matcher.ratio())
+    return best
 
 
 def _at_other_point(word: str) -> tuple[Entry, ...]:

@@ -48,6 +48,15 @@ def loads(text: str | bytes, file: str = "scenario.yaml") -> Scenario:
     return scenario.placed(path.stem, path.parent)
 
 
+def together(errors: Sequence[InputError]) -> InputError:
+    """What is wrong with several files, in their order, as one error."""
+    first, *others = errors
+    if not others:
+        return first
+    remedy = "\n".join(filter(None, [first.remedy, *map(str, others)]))
+    return InputError(first.rule, file=first.file, place=first.place, remedy=remedy)
+
+
 def build(data: Mapping[str, Any], *, name: str = "", file: str = "") -> Scenario:
     """Check plain data (a shrunk schedule, a sweep's variation) by the same rules as a file."""
     scenario, problems = _build(data, name)

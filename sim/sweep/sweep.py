@@ -21,6 +21,7 @@ from sim.judge.judge import Check, baseline_misses, check, limits_of
 from sim.judge.row import Row, measure
 from sim.judge.series import RunSeries, series_of
 from sim.payload.scorer_at_viewer import ScoredWindow, columns
+from sim.policy_option import digest, policy_named
 from sim.run.world import Run, simulate
 from sim.scenario.scenario import Scenario, load_scenario
 from sim.scenario.source import PayloadSpec
@@ -33,7 +34,7 @@ Role = Literal["main", "baseline", "compare"]
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One run. ``policy``: a preset's name, a table, or None for the scenario's own."""
+    """One run. ``policy``: a preset's name, a TOML file, a table, or None for the scenario's own."""
 
     file: str
     viewer: str
@@ -62,6 +63,7 @@ class Result:
     network_about: tuple[str, ...] = ()
     series: RunSeries | None = None
     scored: list[ScoredWindow] = field(default_factory=list)
+    policy_digest: str = ""
 
     @property
     def passed(self) -> bool:
@@ -73,7 +75,8 @@ class Result:
     def flat(self) -> dict[str, Any]:
         """One object for ``runs.jsonl``: every metric under its own name."""
         head: dict[str, Any] = {
-            "schema": SCHEMA, "scenario": self.scenario, "policy": self.policy, "viewer": self.spec.viewer,
+            "schema": SCHEMA, "scenario": self.scenario, "policy": self.policy,
+            "policy_digest": self.policy_digest[:12], "viewer": self.spec.viewer,
             "seed": self.spec.seed, "role": self.spec.role, "passed": self.passed,
         }  # fmt: skip
         if self.spec.role == "baseline":
@@ -149,7 +152,7 @@ def execute(spec: Spec) -> Result:
     result = Result(
         spec, scenario.name, policy.name if isinstance(spec.policy, str | None) else "table", row,
         simulated_s=scenario.duration_s, network_about=run.network_about,
-        scored=scored or [],
+        scored=scored or [], policy_digest=digest(policy),
     )  # fmt: skip
     result.wall_s = time.perf_counter() - begun
     if spec.role == "baseline":
@@ -191,7 +194,7 @@ def _chunks(specs: Sequence[Spec], jobs: int) -> Iterable[Sequence[Spec]]:
 def _policy(spec: Spec, scenario: Scenario) -> AvSyncPolicy:
     if spec.policy is None:
         return scenario.engine_policy
-    return policy_of(spec.policy if isinstance(spec.policy, str) else dict(spec.policy))
+    return policy_named(spec.policy) if isinstance(spec.policy, str) else policy_of(dict(spec.policy))
 
 
 def _scored(run: Run, spec: Spec) -> list[ScoredWindow] | None:

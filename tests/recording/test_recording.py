@@ -348,3 +348,13 @@ def test_a_call_on_a_jittery_asyncio_loop_replays_to_identical_answers(pull: boo
     assert result.answers > 400
     kinds = {answer[0] for line in lines[1:] for answer in json.loads(line)[2:] if isinstance(answer, list)}
     assert kinds >= {"Present", "Repeat", "InsertSilence", "Drop", "Degrade", "Request", "Alert"}
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_an_engine_that_has_been_called_cannot_be_recorded_any_more(end: bool) -> None:
+    engine = AvSynchronizer()
+    engine.push(MediaUnit(AUDIO, 0, 0, 0, SLOT), 0)
+    if end:
+        engine.close(SLOT)
+    with pytest.raises(UsageError, match="before the engine's first call"):
+        Recorder(engine, [].append)

@@ -98,11 +98,11 @@ class MediaClip:
     """Width over height of a pixel as it is stored. Those handed out are square: a squeezed face is another face."""
     troubles: Troubles = field(default_factory=Troubles, compare=False)
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Generator[Picture, None, None]:
         """Pictures in rising time. Raises ``InputError`` where not one can be decoded."""
         return _pictures(self)
 
-    def sound(self) -> Iterator[SoundPiece]:
+    def sound(self) -> Generator[SoundPiece, None, None]:
         """Mono 16 kHz int16 without a gap: each piece begins where the one before ended."""
         return _sound(self)
 
@@ -175,7 +175,7 @@ def _together(
                 picture = next(pictures, None)
 
 
-def _pictures(clip: MediaClip) -> Iterator[Picture]:
+def _pictures(clip: MediaClip) -> Generator[Picture, None, None]:
     troubles = clip.troubles
     last_ns: int | None = None
     step_ns = round(NS_PER_S / clip.fps) if clip.fps else 40_000_000
@@ -201,7 +201,7 @@ def _pictures(clip: MediaClip) -> Iterator[Picture]:
         raise InputError("not one picture could be decoded", file=clip.file, remedy="encode the clip again")
 
 
-def _sound(clip: MediaClip) -> Iterator[SoundPiece]:
+def _sound(clip: MediaClip) -> Generator[SoundPiece, None, None]:
     troubles = clip.troubles
     placer = Placer()
     repeats = 0

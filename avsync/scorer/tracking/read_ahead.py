@@ -1,14 +1,14 @@
-"""Working ahead: an iterator runs in a thread of its own and waits when it is so many items ahead.
+"""Working ahead: a generator runs in a thread of its own and waits when it is so many items ahead.
 
 Decoding, tracking and scoring overlap this way: they spend their time in native code that lets other threads run. Order
-and results are those of the plain iterator; an exception arrives where the item would have been.
+and results are those of the plain generator; an exception arrives where the item would have been.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ class _Failed:
         self.error = error
 
 
-def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
+def ahead(items: Generator[T, None, None], depth: int) -> Generator[T, None, None]:
     """The same items; up to `depth` of them are made before they are asked for.
 
     The thread starts with the first item asked for. Closing this iterator (or dropping it) ends the thread and, in that
@@ -42,15 +42,13 @@ def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
             worker.join(timeout=0.05)
 
 
-def _make(items: Iterator[T], made: queue.Queue[object], unwanted: threading.Event) -> None:
+def _make(items: Generator[T, None, None], made: queue.Queue[object], unwanted: threading.Event) -> None:
     try:
         for item in items:
             made.put(item)
             if unwanted.is_set():
                 break
-        close = getattr(items, "close", None)
-        if close is not None:
-            close()
+        items.close()
     except BaseException as error:
         made.put(_Failed(error))
         return

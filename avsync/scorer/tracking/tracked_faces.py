@@ -5,7 +5,7 @@ Reading, decoding and tracking run in threads of their own ahead of whoever asks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -59,7 +59,9 @@ def follow(
     return ahead(_follow(clip, tracker or FaceTracker(), change), TRACKED_AHEAD)
 
 
-def _follow(clip: MediaClip, tracker: FaceTracker, change: Change | None) -> Iterator[SoundPiece | PictureFaces]:
+def _follow(
+    clip: MediaClip, tracker: FaceTracker, change: Change | None
+) -> Generator[SoundPiece | PictureFaces, None, None]:
     with closing(clip.together()) as units:
         for unit in units:
             yield _observe(unit if change is None else change(unit), tracker) if isinstance(unit, Picture) else unit

@@ -11,7 +11,7 @@ One JSON object of at most 16 KB, about once a second::
 
 Times are milliseconds of the page's own clock (``performance.now()``); ``playout`` is what getStats claims, an NTP
 time. Counters are what was added since the last report. Whatever the browser does not tell is null, never 0.
-``parse`` answers a ``Report`` or a ``Refusal`` and never raises; ``ReportGate`` also holds the rate.
+``parse`` answers a ``ViewerReport`` or a ``Refusal`` and never raises; ``ReportGate`` also holds the rate.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Refusal(NamedTuple):
     detail: str
 
 
-class Entry(NamedTuple):
+class ReportEntry(NamedTuple):
     """A frame on screen or a packet played: its RTP time, and the page's time."""
 
     rtp: int
@@ -72,14 +72,14 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ViewerReport:
     """One report, checked. ``frames`` None: this browser has no ``requestVideoFrameCallback``."""
 
     number: int
     page_ns: int
     hidden: bool
-    frames: tuple[Entry, ...] | None
-    sounds: tuple[Entry, ...]
+    frames: tuple[ReportEntry, ...] | None
+    sounds: tuple[ReportEntry, ...]
     latency_ms: float | None
     audio: Side | None
     video: Side | None
@@ -95,7 +95,7 @@ class _Bad(Exception):
     """A broken rule: reason, detail."""
 
 
-def parse(data: object) -> Report | Refusal:
+def parse(data: object) -> ViewerReport | Refusal:
     """Bytes or text of one message -> what it says. Costs at most a millisecond and some 100 KB, whatever it is."""
     try:
         return _report_of(_json_of(data))
@@ -116,7 +116,7 @@ class ReportGate:
         self._number = -1
         self._page_ns = -1
 
-    def take(self, data: object, now_ns: int) -> Report | None:
+    def take(self, data: object, now_ns: int) -> ViewerReport | None:
         """The report in it, or None: it is none, it came out of turn, or too many come."""
         first = self.accepted == 0 and not self.refused
         elapsed_ns = 0 if first else now_ns - self._now_ns
@@ -158,7 +158,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _report_of(told: Any) -> Report:
+def _report_of(told: Any) -> ViewerReport:
     if not isinstance(told, dict):
         raise _Bad("shape", "not an object")
     if told.get("v") != 1 or type(told["v"]) is not int:
@@ -168,7 +168,7 @@ def _report_of(told: Any) -> Report:
     if type(hidden) is not bool:
         raise _Bad("shape", "hidden must be true or false")
     frames = told.get("frames")
-    return Report(
+    return ViewerReport(
         number=_whole("n", told.get("n"), MAX_COUNT),
         page_ns=page_ns,
         hidden=hidden,
@@ -180,17 +180,17 @@ def _report_of(told: Any) -> Report:
     )
 
 
-def _entries(name: str, told: Any, page_ns: int) -> tuple[Entry, ...]:
+def _entries(name: str, told: Any, page_ns: int) -> tuple[ReportEntry, ...]:
     if not isinstance(told, list) or len(told) > MAX_ENTRIES:
         raise _Bad("shape", f"{name} must be a list of at most {MAX_ENTRIES}")
-    entries: list[Entry] = []
+    entries: list[ReportEntry] = []
     for pair in told:
         if not isinstance(pair, list) or len(pair) != 2:
             raise _Bad("shape", f"{name} must be pairs of RTP time and page time")
         at_ns = _page_ns(name, pair[1])
         if not -LONGEST_PAST_NS <= at_ns - page_ns <= LONGEST_FUTURE_NS:
             raise _Bad("range", f"{name}: not of the time since the last report")
-        entries.append(Entry(_whole(name, pair[0], (1 << 32) - 1), at_ns))
+        entries.append(ReportEntry(_whole(name, pair[0], (1 << 32) - 1), at_ns))
     return tuple(entries)
 
 

@@ -40,7 +40,7 @@ LOST_HOPS = 5
 MAX_SEARCH = 120 * SOUND_HZ
 
 
-class Heard(NamedTuple):
+class VoicePositions(NamedTuple):
     """One row per 10 ms. ``at``: index of the sample in the middle; ``position``: the content sample heard there.
 
     ``position`` is NaN where nothing was recognised; ``loud``: something was heard, recognised or not.
@@ -52,7 +52,7 @@ class Heard(NamedTuple):
     loud: npt.NDArray[np.bool_]
 
 
-def hear(pcm: I16, *, hint: Hint | None = None, reference: Reference = sound) -> Heard:
+def locate_voice(pcm: I16, *, hint: Hint | None = None, reference: Reference = sound) -> VoicePositions:
     """pcm: (n,) int16, 48 kHz -> one row per 10 ms that has a whole window around it. About 1 s a minute."""
     at = np.arange(WINDOW // 2, len(pcm) - WINDOW // 2, HOP, dtype=np.int64)
     position, score = np.full(len(at), np.nan), np.zeros(len(at))
@@ -89,7 +89,7 @@ def hear(pcm: I16, *, hint: Hint | None = None, reference: Reference = sound) ->
                 lag, since = None, hop
                 hop += LOST_HOPS
     position[(score < ACCEPT) | ~loud] = np.nan
-    return Heard(at, position, score, loud)
+    return VoicePositions(at, position, score, loud)
 
 
 def _first_fails(pcm: I16, at: npt.NDArray[np.int64], lag: float, reference: Reference) -> bool:

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from avsync.errors import UsageError
 from avsync.units import ms, seconds
-from avsync.webrtc.viewers.reports import MAX_BYTES, MAX_ENTRIES, VIEWER_JS, Refusal, Report, ReportGate, parse
+from avsync.webrtc.viewers.report_parser import (
+    MAX_BYTES,
+    MAX_ENTRIES,
+    VIEWER_JS,
+    Refusal,
+    ReportGate,
+    ViewerReport,
+    parse,
+)
 
 
 def told(**changes: Any) -> dict[str, Any]:
@@ -35,7 +43,7 @@ def data(**changes: Any) -> bytes:
 
 def test_a_report_becomes_whole_nanoseconds_of_the_pages_clock() -> None:
     report = parse(data())
-    assert isinstance(report, Report)
+    assert isinstance(report, ViewerReport)
     assert (report.number, report.page_ns, report.hidden) == (7, 8_288_600_000, False)
     assert report.frames is not None and report.frames[0] == (2174335045, 8_231_900_000)
     assert report.sounds[1] == (4294967295, 8_231_100_000)
@@ -49,7 +57,7 @@ def test_a_report_becomes_whole_nanoseconds_of_the_pages_clock() -> None:
 def test_what_a_browser_cannot_tell_is_none_and_not_zero() -> None:
     """Firefox and Safari: no RTP times of frames, no claims, some counters missing."""
     report = parse(data(frames=None, sounds=[], audio=None, video={"decoded": 25}))
-    assert isinstance(report, Report)
+    assert isinstance(report, ViewerReport)
     assert report.frames is None and report.audio is None
     assert report.video is not None and report.video.depth_ms is None and report.video.counts == {"decoded": 25}
 
@@ -100,14 +108,14 @@ JSON = st.recursive(
 
 @given(message=st.binary(max_size=200) | st.text(max_size=200) | JSON)
 def test_anything_at_all_is_a_report_or_a_refusal(message: Any) -> None:
-    assert isinstance(parse(message), Report | Refusal)
+    assert isinstance(parse(message), ViewerReport | Refusal)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(told())), JSON, max_size=4))
 def test_anything_in_the_place_of_a_field_is_a_report_or_a_refusal(changes: dict[str, Any]) -> None:
     found = parse(json.dumps(told(**changes)))
-    assert isinstance(found, Report | Refusal)
-    if isinstance(found, Report):
+    assert isinstance(found, ViewerReport | Refusal)
+    if isinstance(found, ViewerReport):
         times = [entry.page_ns for entry in (*(found.frames or ()), *found.sounds)]
         assert all(type(at) is int and abs(at - found.page_ns) <= seconds(10) for at in times)
 

@@ -1,4 +1,4 @@
-"""ViewerWatch: a viewer's reports become observations at the viewer, and a belief about the offset there.
+"""ViewerObserver: a viewer's reports become observations at the viewer, and a belief about the offset there.
 
 RTP time -> output time (the viewer's RTP origins) -> which content that was (``SentLog``); page time ->
 local time by the quickest report of the last minute. Picture and sound of one report are placed by
@@ -24,7 +24,7 @@ from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, VIDEO, Heard, Kind, ObservedBy, Presented
 from avsync.units import FAR_NS, PICTURE_HZ, SOUND_HZ, ms, seconds, ticks_to_ns, to_ms
 from avsync.webrtc.sent_log import Sent
-from avsync.webrtc.viewers.reports import Entry, Report, ReportGate
+from avsync.webrtc.viewers.report_parser import ReportEntry, ReportGate, ViewerReport
 
 WRAP = 1 << 32
 CLOCK_REPORTS = 60
@@ -32,7 +32,7 @@ CLOCK_REPORTS = 60
 CLOCK_JUMP_NS = seconds(5)
 """A report that is later than the quickest by this much: the page slept, or its clock stood."""
 BEFORE_SENT_NS = ms(400)
-"""Shown or heard this much before its output time: impossible, with any lead, trim and slack of two clocks."""
+"""Shown or heard this much before its output time: impossible, with any early voice, trim and slack of two clocks."""
 BREAK_NS = ms(30)
 """Sound whose play time and content differ by this much at once was not stretched, but interrupted or cut."""
 GAP_NS = seconds(2)
@@ -85,7 +85,7 @@ class Recent(NamedTuple):
     until_ns: int
 
 
-class ViewerWatch:
+class ViewerObserver:
     """One per viewer. ``take`` each message with the time it came; ``report`` is what is believed of this viewer.
 
     ``start_ns``: the local time of output stamp 0. ``origins()``: the RTP times of stamp 0 of
@@ -107,7 +107,7 @@ class ViewerWatch:
         # Reports come once a second: what they tell is up to that old, and the way here comes on top.
         self.monitor = AvSyncMonitor(policy, point="viewer", on_sample=self._sampled, settle_lag_ns=HOLD_NS)
         self.ignored: Counter[str] = Counter()
-        self.last: Report | None = None
+        self.last: ViewerReport | None = None
         self._last_ns = 0
         self._sent, self._start_ns, self._origins, self._tell = sent, start_ns, origins, on_sample
         self._clock: deque[int] = deque(maxlen=CLOCK_REPORTS)
@@ -236,7 +236,7 @@ class ViewerWatch:
         ticks = near + ((rtp - origin - near + WRAP // 2) % WRAP) - WRAP // 2
         return ticks_to_ns(ticks, rate)
 
-    def _pictures_of(self, frames: Sequence[Entry], origin: int, offset_ns: int) -> list[Presented]:
+    def _pictures_of(self, frames: Sequence[ReportEntry], origin: int, offset_ns: int) -> list[Presented]:
         seen: list[Presented] = []
         for rtp, page_ns in frames:
             stamp_ns = self._stamp(VIDEO, rtp, origin)
@@ -260,7 +260,7 @@ class ViewerWatch:
             return True
         return False
 
-    def _sounds_of(self, sounds: Sequence[Entry], origin: int, offset_ns: int) -> list[Presented]:
+    def _sounds_of(self, sounds: Sequence[ReportEntry], origin: int, offset_ns: int) -> list[Presented]:
         """Each packet lasts until the next one is played from; what lies between tells what happened."""
         heard: list[Presented] = []
         shift_ns = offset_ns + self.path.sound_ns
@@ -324,7 +324,7 @@ class ViewerWatch:
         return heard
 
 
-def observes(report: Report) -> bool:
+def observes(report: ViewerReport) -> bool:
     """Whether the page could see its screen all the while. No frame called, though the decoder went on: it did not."""
     if report.hidden or report.frames is None:
         return False
