@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from avsync.errors import InputError
 from avsync.version import spoken
@@ -23,7 +23,7 @@ LAB_NEEDS = ("numpy", "pydantic", "rich", "simpy", "yaml")
 MET, MISSED, BAD_INPUT, OUR_FAULT, INTERRUPTED = 0, 1, 2, 70, 130
 
 
-class Part(NamedTuple):
+class Subcommand(NamedTuple):
     """A subcommand that lives with its part: imported when it is named, and not before."""
 
     help: str
@@ -37,41 +37,76 @@ class Part(NamedTuple):
 _SERVER, _SERVER_NEEDS = "avsync.server.command", ("aiohttp", "aiortc", "av", "numpy")
 _SCORER_NEEDS = ("numpy", "rich")
 PARTS = {
-    "score": Part(
+    "score": Subcommand(
         "are lips and voice together in this clip? which way, by how much, how sure?", "scorer",
         (*_SCORER_NEEDS, "av", "ai_edge_litert"), "avsync.scorer.score.command",
         "add_score_arguments", "run_score",
     ),
-    "scorer": Part(
+    "scorer": Subcommand(
         "train, evaluate and calibrate the scorer behind `avsync score`", "scorer", (*_SCORER_NEEDS, "av"),
         "avsync.scorer.command", "add_arguments", "run_command",
     ),
-    "serve": Part(
+    "serve": Subcommand(
         "stream an avatar to a browser, and show what arrives there", "server", _SERVER_NEEDS, _SERVER,
         "add_serve_arguments", "run_serve",
     ),
-    "glass": Part(
+    "glass": Subcommand(
         "measure the offset where a real browser shows it", "glass", (*LAB_NEEDS, *_SERVER_NEEDS, "playwright"),
         "sim.glass.command", "add_arguments", "run_command",
     ),
-    "demo-media": Part(
+    "demo-media": Subcommand(
         "write a clip as frames and a WAV file, for models that want files", "server", _SERVER_NEEDS, _SERVER,
         "add_demo_media_arguments", "run_demo_media",
     ),
 }  # fmt: skip
 
-RUN_EXAMPLES = """\
+EXAMPLES = {
+    "run": """\
 examples:
-  avsync run scenarios/                           every shipped scenario, both viewers
+  avsync run                                      four named scenarios: video_stall, audio_stall,
+                                                  jitter_burst, bridge_clock_drift
+  avsync run --all                                every shipped scenario, both viewers
   avsync run video_stall --seeds 1,2,3            one of them, by name
   avsync run my_call.yaml --viewer browser        your own file, one viewer
   avsync run video_stall --compare fps_paced two_clocks
-                                                  other policies on the same weather
+                                                  other policies on the same network
+  avsync run video_stall --policy mine.toml       a policy of your own
   avsync run clean --network trace.csv@to_viewer  on a recorded network
   avsync run clean --clip talk.mp4                frames that weigh what real ones do
 
 exit codes: 0 limits met, 1 a limit missed, 2 bad input, 70 our own fault, 130 interrupted
-"""
+""",
+    "replay": """\
+example:
+  avsync replay results/20261120T210000Z-1a2b/recordings/clean-browser-1-sender.jsonl
+""",
+    "list": """\
+examples:
+  avsync list                                     the shipped scenarios
+  avsync list metrics                             what may be limited, and what it means
+  avsync list policies
+  avsync list schema > scenario.schema.json       for completion in an editor
+""",
+    "explain": """\
+examples:
+  avsync explain offset_abs_p95_ms                a metric
+  avsync explain stall                            a step
+  avsync explain webrtc-3g-average                a network
+  avsync explain patient                          a policy
+  avsync explain late_video_ms                    a number of a policy
+  avsync explain source.video.resume              a key; its last word is enough
+""",
+    "new": """\
+example:
+  avsync new my_call && avsync show my_call.yaml && avsync run my_call.yaml
+""",
+    "show": """\
+examples:
+  avsync show video_stall
+  avsync show my_call.yaml --plot timeline.png
+""",
+}
+LISTS = ("scenarios", "keys", "steps", "metrics", "networks", "policies", "policy-fields", "schema")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,9 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if part is not None:
             return int(getattr(import_module(part.module), part.run)(args))
-        return {"run": _run, "replay": _replay, "list": _list}[args.command](args)
+        return _replay(args) if args.command == "replay" else _lab(args)
     except InputError as error:
-        print(f"avsync: {error}", file=sys.stderr)
+        print(f"avsync: {_visible(str(error))}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("avsync: interrupted", file=sys.stderr)
@@ -109,56 +144,71 @@ def _parser(named: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=spoken(), help="print the version and which build it is")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    run = commands.add_parser(
-        "run",
-        help="replay scenarios in virtual time and judge them against the truth",
-        description="Replay scenarios in virtual time and judge them against the truth.",
-        epilog=RUN_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    run.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="a folder, a shipped name or a file (scenarios/)")
-    run.add_argument("--seed", type=int, metavar="N", help="one seed instead of the scenario's own")
-    run.add_argument("--seeds", type=_whole_numbers, metavar="N,N,...", help="these seeds")
-    run.add_argument(
-        "--viewer", choices=("browser", "avsync", "both"), help="who watches (as the file says; else both)"
-    )
-    run.add_argument("--policy", metavar="NAME", help="a preset instead of the scenario's own policy")
-    run.add_argument(
-        "--compare", nargs="+", default=[], metavar="POLICY", help="these policies beside it, same weather"
-    )
-    run.add_argument(
-        "--network",
-        action="append",
-        default=[],
-        metavar="FILE[@LEG]",
-        help="a recorded network on to_viewer or to_bridge",
-    )
-    run.add_argument("--clip", type=Path, metavar="FILE", help="take frame sizes and rate from this media file")
-    run.add_argument("--jobs", type=int, metavar="N", help="processes (one per core)")
-    run.add_argument("--slow", action="store_true", help="also those tagged slow")
-    run.add_argument("--record", action="store_true", help="keep what each engine was told and answered")
-    run.add_argument(
-        "--scorer", action="store_true", help="real sound and pictures, judged by the scorer at the viewer"
-    )
-    run.add_argument("--no-baselines", action="store_true", help="do not check that the baselines miss")
-    run.add_argument("--no-plots", action="store_true", help="no pictures and no HTML")
-    run.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where results go (./results)")
-    run.add_argument("--json", action="store_true", help="rows as JSON on stdout, the rest on stderr")
-    replay = commands.add_parser(
-        "replay",
-        help="run a recording again and stop at the first answer that differs",
-        description="Feed a recording to this version's engine. Exits 1 at the first answer that differs.",
-        epilog="example:\n  avsync replay results/20261120T210000Z-1a2b/recordings/clean-browser-1-sender.jsonl",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    _add_run(commands)
+    replay = _command(
+        commands, "replay", "run a recording again and stop at the first answer that differs",
+        "Feed a recording to this version's engine. Exits 1 at the first answer that differs.",
+    )  # fmt: skip
     replay.add_argument("file", type=Path, metavar="FILE", help="a recording (JSONL, plain or .gz)")
-    commands.add_parser("list", help="the shipped scenarios, with a sentence each")
+    listed = _command(commands, "list", "the shipped scenarios; or all metrics, policies, networks, steps, keys")
+    listed.add_argument("what", nargs="?", choices=LISTS, default="scenarios", metavar="WHAT", help=", ".join(LISTS))
+    explain = _command(commands, "explain", "what a word of a scenario or a result means, with unit and an example")
+    explain.add_argument("word", metavar="WORD", help="a metric, step, network, policy, policy field or key")
+    new = _command(commands, "new", "write a commented scenario that passes, to begin from")
+    new.add_argument("name", metavar="NAME", help="it will lie in NAME.yaml")
+    show = _command(commands, "show", "draw a scenario's timeline before anything runs")
+    show.add_argument("file", metavar="SCENARIO", help="a shipped name or a file")
+    show.add_argument("--plot", "--out", type=Path, metavar="FILE.png", help="also as a picture")
     for name, part in PARTS.items():
         own = commands.add_parser(name, help=part.help, description=part.help, allow_abbrev=False)
         if name == named:
             getattr(import_module(part.module), part.add_arguments)(own)
     return parser
+
+
+def _command(commands: Any, name: str, help: str, description: str = "") -> argparse.ArgumentParser:
+    """A subcommand with its examples."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=description or help[0].upper() + help[1:] + ".",
+        epilog=EXAMPLES[name],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    run = _command(commands, "run", "replay scenarios in virtual time and judge them against the truth")
+    words = "a folder, a shipped name or a file (four named ones)"
+    run.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=words)
+    run.add_argument("--all", action="store_true", help="every shipped scenario but the slow ones")
+    run.add_argument("--seed", type=int, metavar="N", help="one seed instead of the scenario's own")
+    run.add_argument("--seeds", type=_whole_numbers, metavar="N,N,...", help="these seeds")
+    viewers = ("browser", "avsync", "both")
+    run.add_argument("--viewer", choices=viewers, help="who watches (as the file says; else both)")
+    policy = "a preset or a TOML file instead of the scenario's own policy"
+    run.add_argument("--policy", metavar="NAME|FILE", help=policy)
+    compare = "these policies (presets or TOML files) beside it, on the same network"
+    run.add_argument("--compare", nargs="+", default=[], metavar="POLICY", help=compare)
+    network = "a recorded network on to_viewer or to_bridge"
+    run.add_argument("--network", action="append", default=[], metavar="FILE[@LEG]", help=network)
+    run.add_argument("--clip", type=Path, metavar="FILE", help="take frame sizes and rate from this media file")
+    run.add_argument("--jobs", type=int, metavar="N", help="processes (one per core)")
+    run.add_argument("--slow", action="store_true", help="also those tagged slow")
+    run.add_argument("--record", action="store_true", help="keep every call and answer of each engine, for replay")
+    scorer = "real sound and pictures, judged by the scorer at the viewer"
+    run.add_argument("--scorer", action="store_true", help=scorer)
+    run.add_argument("--no-baselines", action="store_true", help="do not check that the baselines miss")
+    run.add_argument("--no-plots", action="store_true", help="no pictures and no HTML")
+    run.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where results go (./results)")
+    run.add_argument("--json", action="store_true", help="rows as JSON on stdout, the rest on stderr")
+
+
+def _visible(text: str) -> str:
+    """Control characters as escapes: the name of a file may hold some, and a terminal would act upon them."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
 
 
 def _whole_numbers(text: str) -> list[int]:
@@ -180,12 +230,16 @@ def _installed(needs: Sequence[str], extra: str) -> bool:
     return True
 
 
-def _run(args: argparse.Namespace) -> int:
+def _lab(args: argparse.Namespace) -> int:
     if not _installed(LAB_NEEDS, "lab"):
         return BAD_INPUT
-    from sim.command import run_command
+    if args.command == "run":
+        from sim.command import run_command
 
-    return MET if run_command(args) else MISSED
+        return MET if run_command(args) else MISSED
+    commands = import_module("sim.reference_command")
+    getattr(commands, f"{args.command}_command")(args)
+    return MET
 
 
 def _replay(args: argparse.Namespace) -> int:
@@ -194,15 +248,6 @@ def _replay(args: argparse.Namespace) -> int:
     replay = replay_file(args.file)
     print(replay)
     return MET if replay.difference is None else MISSED
-
-
-def _list(_args: argparse.Namespace) -> int:
-    if not _installed(LAB_NEEDS, "lab"):
-        return BAD_INPUT
-    from sim.command import list_command
-
-    list_command()
-    return MET
 
 
 if __name__ == "__main__":

@@ -49,10 +49,13 @@ class AvSyncPolicy:
     """Frozen and validated at construction; a bad value is refused by name (``UsageError``)."""
 
     name: str = "default"
+    """Under which results and recordings know it."""
 
     # Which stream is master, and when pictures are released.
     master: Master = Master.AUDIO
+    """audio: the voice never waits, the picture follows; video: the picture never waits, the voice is held for it."""
     pacing: Pacing = Pacing.CONTENT_CLOCK
+    """When a picture is released. content_clock: with the sound of the same content; the others are open loops."""
     epochs: bool = True
     """False: an interrupt empties the queues and nothing more; what is pushed later is played."""
     pause_passes: bool = True
@@ -67,15 +70,21 @@ class AvSyncPolicy:
     playout_delay_ns: int = ms(40)
     """Common playout delay at a turn's start, both streams."""
     playout_delay_max_ns: int = ms(400)
+    """The common playout delay never grows beyond this, however uneven the sources are."""
     start_wait_video_ns: int = ms(300)
     """How long a turn's first sound waits for its first picture before it goes alone."""
 
     # The sound's jitter buffer (network side). Origin of the numbers: NetEq.
     jitter_start_ns: int = ms(80)
+    """How much sound the jitter buffer wants before it has measured anything."""
     jitter_min_ns: int = ms(40)
+    """The jitter buffer never wants less than this."""
     jitter_max_ns: int = ms(400)
+    """The jitter buffer never wants more than this; later packets are lost."""
     jitter_quantile_pct: int = 95
+    """The share of packets that are to come in time; the buffer is as deep as that takes."""
     jitter_shrink_ns_per_s: int = ms(20)
+    """How fast the jitter buffer becomes shallower once the line is calm."""
 
     # Late pictures: release now, drop, show late, repeat, degrade.
     late_video_ns: int = ms(45)
@@ -83,7 +92,9 @@ class AvSyncPolicy:
     repeat_after_ns: int = ms(120)
     """Later than this a picture is not worth its stamp: repeat. Origin: BT.1359, -125 ms."""
     degrade_after_ns: int = ms(250)
+    """Without a fresh picture for this long, show a degraded picture: a neutral mouth."""
     stall_alert_after_ns: int = ms(500)
+    """A stream that brings nothing for this long is reported as stalled."""
     idle_after_ns: int = seconds(1)
     """Without a fresh picture for this long, show the idle picture. Origin: GStreamer livesync."""
     recover_after_ns: int = seconds(5)
@@ -93,19 +104,23 @@ class AvSyncPolicy:
     request_latency_ns: int = ms(100)
     """Expected time between a request and its first effect; learned upwards while running."""
     skip_margin_ns: int = ms(100)
+    """How far beyond the voice, and the time that a request takes, a skip aims: what comes then is in time."""
     skip_again_after_ns: int = ms(200)
+    """A source is not asked to skip again before this has passed."""
     relapse_ns: int = seconds(5)
     """Lateness that returns within this of a skip means a source that is too slow: ask for fewer fps."""
 
     # Timelines.
     early_limit_ns: int = seconds(10)
+    """A stamp this far ahead is a discontinuity: re-anchor. Origin: libwebrtc, 10 s."""
     late_limit_ns: int = seconds(2)
-    """Beyond these a unit is a discontinuity: re-anchor. Origin: libwebrtc 10 s, livesync 2 s."""
+    """A stamp this far behind is a discontinuity: re-anchor. Origin: GStreamer livesync, 2 s."""
     slew_ppm: int = 5_000
     """No correction moves the picture faster than 5 ms/s outside silence. Origin: LiveKit."""
     rate_max_ppm: int = 1_000
     """Sound's rate correction at most 0.1 %. Origin: mpv, 0.125 %."""
     rate_recovery_ns: int = seconds(10)
+    """The voice's rate is chosen so that an error would fade within this time."""
 
     # What is known of the way after us: pictures moved against the voice, and answered ahead of time.
     trim_max_ns: int = ms(100)
@@ -117,16 +132,25 @@ class AvSyncPolicy:
 
     # Bounds.
     audio_queue_units: int = 3_000
+    """At most this many units of sound wait in the engine."""
     video_queue_units: int = 512
+    """At most this many pictures wait in the engine."""
 
     # Alerts (monitor). Origin of the levels: BT.1359.
     warn_lead_ns: int = ms(45)
+    """Warn when the voice is ahead of the lips by more than this."""
     warn_lag_ns: int = ms(60)
+    """Warn when the voice is behind the lips by more than this."""
     critical_lead_ns: int = ms(90)
+    """Critical when the voice is ahead of the lips by more than this."""
     critical_lag_ns: int = ms(125)
+    """Critical when the voice is behind the lips by more than this."""
     alert_dwell_ns: int = seconds(5)
+    """A level has to be exceeded for this long before it becomes an alert."""
     sr_age_alert_ns: int = seconds(5)
+    """Alert when the last sender report is older than this."""
     drift_alert_ppm: int = 100
+    """Alert when two clocks drift apart faster than this."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -77,6 +77,7 @@ class AvSynchronizer:
         self.policy = policy = policy if policy is not None else AvSyncPolicy()
         self.network = network
         self._video_master = policy.master is Master.VIDEO
+        self._early_limit_ns = policy.early_limit_ns
         self.levers = frozenset(levers)
         self.picture_tick_ns = picture_tick_ns
         self._now_ns = -FAR_NS
@@ -107,24 +108,27 @@ class AvSynchronizer:
         A unit that breaks a rule (no int, negative, stale, after ``close``) is answered as a ``Drop``, not raised.
         ``UsageError`` where ``now_ns`` is no int or goes backwards, here as in every method.
         """
-        self._now_ns = check_now(now_ns, self._now_ns)
-        pts, lasts = unit.pts_ns, unit.duration_ns
+        if type(now_ns) is not int or now_ns < self._now_ns:
+            check_now(now_ns, self._now_ns)
+        self._now_ns = now_ns
+        what, _, epoch, pts, lasts, _, _, _, _, _ = unit  # at once: looking up each takes longer
         if (
             type(pts) is not int
             or not 0 <= pts <= MAX_PTS_NS
             or type(lasts) is not int
             or (not 0 < lasts <= MAX_UNIT_NS and not _may_last(unit))
-            or type(unit.epoch) is not int
+            or type(epoch) is not int
         ):
             self._refuse(unit)
             return
-        epoch = unit.epoch
         if epoch < self._min_epoch or self._closed:
             self._drop(unit, DropReason.CLOSED if self._closed else DropReason.STALE_EPOCH)
             return
-        kind = 0 if unit.kind is AUDIO else 1
-        if epoch <= self._newest_epoch and self._tail_pts_ns[kind] >= 0:
-            if self._suspects[kind] or self._is_far(pts, kind):
+        kind = 0 if what is AUDIO else 1
+        tail = self._tail_pts_ns[kind]
+        if epoch <= self._newest_epoch and tail >= 0:
+            usual = -self._early_limit_ns <= pts - tail <= self._early_limit_ns
+            if self._suspects[kind] or (not usual and self._is_far(pts, kind)):
                 self._maybe_new_timeline(unit, kind)
                 return
         self._accept(unit, kind, in_order)
@@ -136,24 +140,24 @@ class AvSynchronizer:
         return ahead > limit + self._now_ns - self._tail_at_ns[kind] if ahead > 0 else ahead < -limit
 
     def _accept(self, unit: MediaUnit, kind: int, in_order: bool) -> None:
-        now = self._now_ns
-        if unit.pts_ns > self._tail_pts_ns[kind]:
-            self._tail_pts_ns[kind] = unit.pts_ns
+        now, epoch, pts = self._now_ns, unit.epoch, unit.pts_ns
+        if pts > self._tail_pts_ns[kind]:
+            self._tail_pts_ns[kind] = pts
             self._tail_at_ns[kind] = now
-        if unit.epoch > self._newest_epoch:
-            self._newest_epoch = unit.epoch
+        if epoch > self._newest_epoch:
+            self._newest_epoch = epoch
             self._picture_delay.on_discontinuity()
         voice = self._voice
         if kind == 0:
-            self._voiced_epoch = unit.epoch
+            self._voiced_epoch = epoch
             for dropped, reason in voice.push(unit, now, in_order):
                 self._drop(dropped, reason)
             return
-        if unit.epoch > self._pictured_epoch:
-            self._pictured_epoch = unit.epoch
-            voice.on_first_picture(unit.epoch, now - unit.pts_ns)
+        if epoch > self._pictured_epoch:
+            self._pictured_epoch = epoch
+            voice.on_first_picture(epoch, now - pts)
         if in_order:
-            self._picture_delay.add(now, unit.pts_ns)
+            self._picture_delay.add(now, pts)
         refused = self._pictures.push(unit, now, voice.buffer.depth_ns)
         if refused is not None:
             self._drop(unit, refused)
@@ -236,7 +240,7 @@ class AvSynchronizer:
         if slot is None or now_ns >= slot:
             if voice.state is not SPEAKING:
                 self._prepare_turn(now_ns)
-            head = pictures.head()
+            head = pictures.queue[0][2] if pictures.queue else None
             behind_ns = pictures.take_behind_ns()
             if behind_ns:
                 voice.wait_for_pictures(behind_ns)
@@ -284,7 +288,7 @@ class AvSynchronizer:
     @property
     def queued_units(self) -> int:
         """Units of sound and pictures that wait."""
-        return len(self._voice.buffer) + len(self._pictures)
+        return len(self._voice.buffer.units) + len(self._pictures.queue)
 
     @property
     def queued_pictures(self) -> int:

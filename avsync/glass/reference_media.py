@@ -16,7 +16,7 @@ from avsync.glass import marks
 from avsync.units import NS_PER_S, SLOT_SAMPLES, SOUND_HZ, ms, ticks_to_ns
 
 """Samples of one Opus packet: 20 ms."""
-OPUS_LEAD = 312
+OPUS_LOOKAHEAD = 312
 """libopus looks ahead by 6.5 ms: decoded sound comes this many samples after what was encoded. What is encoded is
 therefore taken that much later in the content, and a packet's stamp is the position of what it decodes to."""
 FPS = 25
@@ -70,12 +70,12 @@ def _opus(slots: int) -> tuple[bytes, ...]:
     encoder.time_base = Fraction(1, SOUND_HZ)
     packets: list[bytes] = []
     for slot in range(slots):
-        samples = marks.sound(slot * SLOT_SAMPLES + OPUS_LEAD, SLOT_SAMPLES)
+        samples = marks.sound(slot * SLOT_SAMPLES + OPUS_LOOKAHEAD, SLOT_SAMPLES)
         frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
         frame.sample_rate, frame.pts = SOUND_HZ, slot * SLOT_SAMPLES
         for packet in encoder.encode(frame):
-            if not packets and packet.pts != -OPUS_LEAD:
-                raise RuntimeError(f"this libopus looks ahead by {-(packet.pts or 0)} samples, not {OPUS_LEAD}")
+            if not packets and packet.pts != -OPUS_LOOKAHEAD:
+                raise RuntimeError(f"this libopus looks ahead by {-(packet.pts or 0)} samples, not {OPUS_LOOKAHEAD}")
             packets.append(bytes(packet))
     return tuple(packets)
 

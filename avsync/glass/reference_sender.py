@@ -51,7 +51,7 @@ class MediaClock:
         return (total_ns // NS_PER_S + NTP_EPOCH_S) << 32 | (total_ns % NS_PER_S << 32) // NS_PER_S
 
 
-class PacketTrack(MediaStreamTrack):
+class ReferenceTrack(MediaStreamTrack):
     """Encoded packets, each handed out at its stamp. ``late_ns``: how late each one was."""
 
     def __init__(self, kind: str, packets: tuple[bytes, ...], every_ns: int, rate_hz: int, clock: MediaClock) -> None:
@@ -128,7 +128,7 @@ class ReferenceServer:
     media: ReferenceMedia
     offer_url: str = ""
     clock: MediaClock = field(default_factory=MediaClock)
-    tracks: list[PacketTrack] = field(default_factory=list)
+    tracks: list[ReferenceTrack] = field(default_factory=list)
     reports: list[ExactReports] = field(default_factory=list)
     connection: RTCPeerConnection | None = None
 
@@ -149,8 +149,8 @@ class ReferenceServer:
         self.clock = MediaClock()
         self.connection = connection = RTCPeerConnection()
         self.tracks = [
-            PacketTrack("audio", self.media.audio, SLOT_NS, SOUND_HZ, self.clock),
-            PacketTrack("video", self.media.video, FRAME_NS, PICTURE_HZ, self.clock),
+            ReferenceTrack("audio", self.media.audio, SLOT_NS, SOUND_HZ, self.clock),
+            ReferenceTrack("video", self.media.video, FRAME_NS, PICTURE_HZ, self.clock),
         ]
         await connection.setRemoteDescription(offer)
         senders = [connection.addTrack(track) for track in self.tracks]

@@ -32,14 +32,14 @@ Rgb = np.ndarray[Any, np.dtype[np.uint8]]
 Sound16 = np.ndarray[Any, np.dtype[np.int16]]
 
 
-class Probe(NamedTuple):
+class MediaInfo(NamedTuple):
     width: int
     height: int
     fps: Fraction
     has_sound: bool
 
 
-def probe(path: Path) -> Probe:
+def media_info(path: Path) -> MediaInfo:
     """What a media file has. Raises ``InputError`` where it cannot be read or has no picture."""
     with closing(_open(path)) as file:
         if not file.streams.video:
@@ -48,7 +48,7 @@ def probe(path: Path) -> Probe:
         rate = Fraction(stream.average_rate or 25)
         # Slides at 1 fps and a 1000 fps "time base" rate alike are sampled at 25.
         fps = rate if 10 <= rate <= 60 else Fraction(25)
-        return Probe(stream.width, stream.height, fps, bool(file.streams.audio))
+        return MediaInfo(stream.width, stream.height, fps, bool(file.streams.audio))
 
 
 def picture_size(width: int, height: int) -> tuple[int, int]:

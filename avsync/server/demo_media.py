@@ -37,10 +37,10 @@ def write_demo_media(
         sound.setnchannels(1)
         sound.setsampwidth(2)
         sound.setframerate(SOUND_HZ)
-        for number, shot in enumerate(source.shots(), start=1):
-            (frames / f"frame_{number:04d}.jpg").write_bytes(jpeg(shot.picture))
-            sound.writeframes(shot.sound.astype("<i2").tobytes())
-            samples += len(shot.sound)
+        for number, frame in enumerate(source.frames(), start=1):
+            (frames / f"frame_{number:04d}.jpg").write_bytes(jpeg(frame.picture))
+            sound.writeframes(frame.sound.astype("<i2").tobytes())
+            samples += len(frame.sound)
     return number, samples / SOUND_HZ
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from avsync.server.decode import Rgb, Sound16
-from avsync.server.sources import Shot, period_samples
+from avsync.server.sources import FrameWithSound, period_samples
 from avsync.units import SOUND_HZ
 
 Grey = np.ndarray[Any, np.dtype[np.float32]]
@@ -56,7 +56,7 @@ class FaceSource:
     def idle(self) -> Rgb:
         return self._picture(SWAY // 2, SWAY // 2, 0, 2, 0)
 
-    def shots(self) -> Iterator[Shot]:
+    def frames(self) -> Iterator[FrameWithSound]:
         voice, widths = _speech()
         number = at = 0
         while self._loop or at < len(voice):
@@ -65,7 +65,7 @@ class FaceSource:
             sound = voice[places]
             if not self._loop:
                 sound = np.where(np.arange(at, at + samples) < len(voice), sound, 0).astype(np.int16)
-            yield Shot(self._frame(number, sound, float(widths[places[samples // 2]])), sound)
+            yield FrameWithSound(self._frame(number, sound, float(widths[places[samples // 2]])), sound)
             at += samples
             number += 1
 

@@ -27,6 +27,7 @@ class SoundOut:
         self, gate: EpochGate, layout: Layout, *, start_ns: int, observed: Callable[[Presented, int], None]
     ) -> None:
         self.tracks: list[SyncTrack] = []
+        """Of all viewers who are connected."""
         self.violations = 0
         self.packets = 0
         self._gate, self._layout, self._start_ns, self._observed = gate, layout, start_ns, observed
@@ -35,6 +36,13 @@ class SoundOut:
         self._coded = False  # the source encodes its sound itself
         self._epoch = 0
         self._last_ticks = -FAR_NS
+
+    def add(self, track: SyncTrack) -> None:
+        self.tracks.append(track)
+
+    def remove(self, track: SyncTrack) -> None:
+        if track in self.tracks:
+            self.tracks.remove(track)
 
     def play(self, answer: Present | InsertSilence, now_ns: int) -> None:
         """One slot. A silence of more than a slot is one that was missed whole: nothing is sent for it."""

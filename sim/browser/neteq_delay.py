@@ -48,21 +48,21 @@ class _Reordered:
     """What waiting for reordered packets is worth: 20 ms for each 1 % of them. Empty while all are in order."""
 
     def __init__(self) -> None:
-        self._late: dict[int, float] = {}  # bucket -> share; bucket 0 holds the rest
-        self._entries, self._forget = 0, 0.0
+        self.late: dict[int, float] = {}  # bucket -> share; bucket 0 holds the rest
+        self.entries = 0
 
     def optimum_ms(self, bucket: int, base_ms: int) -> int:
-        late, forget = self._late, self._forget
+        late = self.late
         if late or bucket:
+            forget = 1 - START_FORGET_WEIGHT / (self.entries + 1)  # 0 at first, then growing
+            forget = 0.0 if forget < 0.0 else forget if forget < REORDER_FORGET else REORDER_FORGET
             for key in list(late):
                 late[key] *= forget
                 if late[key] < 1e-4:
                     del late[key]
             if bucket:
                 late[bucket] = late.get(bucket, 0.0) + 1 - forget
-        self._entries += 1
-        forget = 1 - START_FORGET_WEIGHT / (self._entries + 1)  # 0 at first, then growing
-        self._forget = forget if forget < REORDER_FORGET else REORDER_FORGET
+        self.entries += 1
         if not late:
             return BUCKET_MS
         best, best_cost, lost = 0, 0.0, sum(late.values())
@@ -91,7 +91,7 @@ class Arrivals:
     def add(self, stamp: int, arrived: int) -> None:
         newest, transit = self._newest, arrived - stamp
         reordered = newest is not None and stamp <= newest
-        if newest is not None and stamp <= newest:
+        if newest is not None and reordered:
             if stamp + HISTORY_MS * PER_MS < newest or stamp in self._recent:
                 return
         else:
@@ -104,8 +104,15 @@ class Arrivals:
         if late < 0:
             late = 0
         if not reordered:
-            self._resample(late, arrived)
+            if self._interval_from is None or arrived - self._interval_from > RESAMPLE_MS * PER_MS:
+                self._resample(arrived)
+            if late > self._interval_max:
+                self._interval_max = late
         base_ms = START_TARGET_MS if self._underrun_ms is None else self._underrun_ms
+        if not reordered and not self._reordered.late:
+            self._reordered.entries += 1
+            self.target_ms = base_ms if base_ms > BUCKET_MS else BUCKET_MS
+            return
         bucket = late // (BUCKET_MS * PER_MS) if reordered else 0
         reorder_ms = self._reordered.optimum_ms(bucket, base_ms) if bucket < BUCKETS else BUCKET_MS
         self.target_ms = base_ms if base_ms > reorder_ms else reorder_ms
@@ -124,14 +131,13 @@ class Arrivals:
         fastest.append((stamp, transit))
         slowest.append((stamp, transit))
 
-    def _resample(self, late: int, arrived: int) -> None:
+    def _resample(self, arrived: int) -> None:
+        """A new interval begins; the histogram takes the maximum of the one that is over."""
         if self._interval_from is None:
             self._interval_from = arrived
-        if arrived - self._interval_from > RESAMPLE_MS * PER_MS:
-            bucket = self._interval_max // (BUCKET_MS * PER_MS)
-            if bucket < BUCKETS:  # beyond 2 s it is not jitter
-                self._histogram.add(bucket)
-            self._underrun_ms = (1 + self._histogram.quantile()) * BUCKET_MS
-            self._interval_from, self._interval_max = arrived, 0
-        if late > self._interval_max:
-            self._interval_max = late
+            return
+        bucket = self._interval_max // (BUCKET_MS * PER_MS)
+        if bucket < BUCKETS:  # beyond 2 s it is not jitter
+            self._histogram.add(bucket)
+        self._underrun_ms = (1 + self._histogram.quantile()) * BUCKET_MS
+        self._interval_from, self._interval_max = arrived, 0

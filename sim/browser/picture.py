@@ -1,6 +1,6 @@
 """The browser's picture buffer: which frame is decoded, when it is on screen, when a key frame is asked for.
 
-Whole frames go in; ``Glass.shown`` says which picture came on screen when. A frame waits for what
+Whole frames go in; ``PresentationWriter.shown`` says which picture came on screen when. A frame waits for what
 it depends on, then for its render time: the usual completion time of its stamp plus a delay that
 only grows by observed lateness. A frame whose time is over is skipped if a newer one can be decoded
 without it; in a plain chain that is only a key frame, so late frames are shown late, one after
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from avsync.types import VIDEO, Heard, ObservedBy, Presented
 from avsync.units import FAR_NS, NS_PER_S, ms, seconds
-from sim.browser.neteq import Glass, Observe
+from sim.browser.presentation import Observe, PresentationWriter
 from sim.browser.render_time import PictureClock, PictureJitter, variation_ms
 from sim.packets import PictureFrame
 
@@ -46,7 +46,7 @@ class PictureBuffer:
 
     def __init__(
         self,
-        glass: Glass,
+        presented: PresentationWriter,
         observe: Observe | None,
         ask: Ask | None,
         *,
@@ -55,7 +55,7 @@ class PictureBuffer:
         screen_ns: int = 0,
         rtt_ns: int = 0,
     ) -> None:
-        self._glass, self._observe, self._ask = glass, observe, ask
+        self._shown, self._observe, self._ask = presented.shown, observe, ask
         self._base_ns, self._sync_ns = target_ns, 0
         self._display_hz, self._screen_ns = display_hz, screen_ns
         self._clock, self._jitter = PictureClock(), PictureJitter(rtt_ns)
@@ -300,7 +300,7 @@ class PictureBuffer:
     def _show(self, at_ns: int, due_ns: int, frame: PictureFrame) -> None:
         self._count_freeze(at_ns)
         self.showing = (frame.rtp, due_ns)
-        self._glass.shown(at_ns, frame.ref)
+        self._shown(at_ns, frame.ref)
         if self._observe is not None:
             _, _, _, _, epoch, pts_ns, duration_ns, _, _, _, _, repeat, _ = frame
             if pts_ns is None:

@@ -1,6 +1,6 @@
 """Baseline table: what the README quotes, made again by ``python -m sim.report.baseline_table``.
 
-Four named scenarios, ours beside what others ship, on the same weather. Writes ``table.md``,
+Four named scenarios, ours beside what others ship, on the same network. Writes ``table.md``,
 ``rows.jsonl`` (the columns that the table and its checks need), ``manifest.json`` and one picture
 into ``results/baseline/``; all of it is written aside first, so a failure changes nothing.
 """
@@ -26,10 +26,9 @@ from sim.report.markdown import comparison
 from sim.report.report import manifest
 from sim.report.summary import BROWSER_NOTE, Group, groups_of
 from sim.report.table import print_results
-from sim.scenario.files import shipped
-from sim.sweep.sweep import Plan, Result, plan, run_all
+from sim.scenario.files import NAMED, shipped
+from sim.sweep.sweep import Result, RunPlan, plan, run_all
 
-SCENARIOS = ("video_stall", "audio_stall", "jitter_burst", "bridge_clock_drift")
 OTHERS = ("pass_through", "fps_paced", "arrival_delay")
 PICTURE = "video_stall"
 COLUMNS = (
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results/baseline"), metavar="DIR", help="where it goes")
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], metavar="N,N,...")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (one per core)")
-    parser.add_argument("--scenarios", nargs="+", default=SCENARIOS, metavar="NAME", help="instead of the four")
+    parser.add_argument("--scenarios", nargs="+", default=NAMED, metavar="NAME", help="instead of the four")
     args = parser.parse_args(argv)
     out = Console(stderr=True, highlight=False)
     try:
@@ -64,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(result.passed for result in results if result.spec.role == "main") else 1
 
 
-def planned(names: Sequence[str], seeds: Sequence[int] | None) -> Plan:
+def planned(names: Sequence[str], seeds: Sequence[int] | None) -> RunPlan:
     """Those of the scenarios that are shipped; only the picture's keeps a series."""
     files = [path for name in names if (path := shipped() / f"{name}.yaml").is_file()]
     if not files:
@@ -74,7 +73,7 @@ def planned(names: Sequence[str], seeds: Sequence[int] | None) -> Plan:
     return wanted._replace(specs=tuple(specs))
 
 
-def write(folder: Path, wanted: Plan, results: Sequence[Result], command: Sequence[str]) -> None:
+def write(folder: Path, wanted: RunPlan, results: Sequence[Result], command: Sequence[str]) -> None:
     """Everything aside, then each file into its place."""
     groups = groups_of(wanted, results)
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import shlex
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -25,11 +24,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sim.report import scorer_table
 from sim.report.markdown import summary
 from sim.report.summary import BROWSER_NOTE, Group, groups_of, labels_of
-from sim.sweep.sweep import SCHEMA, Plan, Result
+from sim.scenario.words import shell_line
+from sim.sweep.sweep import SCHEMA, Result, RunPlan
 
 
 def write_report(
-    folder: Path, plan: Plan, results: Sequence[Result], *, command: Sequence[str], plots: bool, console: Console
+    folder: Path, plan: RunPlan, results: Sequence[Result], *, command: Sequence[str], plots: bool, console: Console
 ) -> None:
     """Write everything into ``folder``, which exists. ``console`` shows the bar while pictures are drawn."""
     groups = groups_of(plan, results)
@@ -78,18 +78,19 @@ def file_word(name: str, taken: Sequence[str]) -> str:
     return next(one for one in (word, *(f"{word}-{n}" for n in range(2, len(taken) + 3))) if one not in taken)
 
 
-def manifest(plan: Plan, results: Sequence[Result], command: Sequence[str]) -> dict[str, Any]:
+def manifest(plan: RunPlan, results: Sequence[Result], command: Sequence[str]) -> dict[str, Any]:
     """What is needed to run this again: command, versions, scenarios with their digests."""
     labels = labels_of(plan)
     return {
         "schema": SCHEMA,
         "created": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "command": list(command),
-        "command_line": shlex.join(command),
+        "command_line": shell_line(command),
         "commit": _commit(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in ("avsync", "numpy", "simpy", "pydantic", "pyyaml", "av")},
         "scenarios": {labels[file]: scenario.digest for file, scenario in plan.scenarios.items()},
+        "policies": {result.policy: result.policy_digest for result in results},
         "runs": len(results),
         "passed": all(result.passed for result in results if result.spec.role != "compare"),
         "note": BROWSER_NOTE,

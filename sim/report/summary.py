@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from sim.judge.judge import MISS_FACTOR, Check, Limit, limits_of, value_of
-from sim.judge.row import Measure
+from sim.judge.row import key
+from sim.policy_option import is_file
+from sim.report.hints import hint
 from sim.scenario.files import shipped
 from sim.scenario.metric_names import BELIEVED, base_name, metric
 from sim.scenario.scenario import Scenario
-from sim.sweep.sweep import Plan, Result, Spec
+from sim.scenario.words import shell_line, visible
+from sim.sweep.sweep import Result, RunPlan, Spec
+from sim.truth.windows import Measure
 
 BROWSER_NOTE = "browser: a model, checked against Chromium: docs/browser_model.md"
+CONTESTED = ("output_offset_abs_p95_ms", "offset_abs_p95_ms", "output_recovery_ms", "recovery_ms")
+"""Where another policy that does better than ours is told of in red, whatever a scenario limits."""
 NOT_ASKED = "-"
 """There was nothing to measure, such as a recovery without a fault."""
 
@@ -73,6 +78,8 @@ class Miss(NamedTuple):
     seed: int
     seeds: tuple[int, ...]
     viewers: tuple[str, ...]
+    hint: str = ""
+    """What the truth says of it, and what to try; of the first viewer."""
 
 
 class Missed(NamedTuple):
@@ -83,7 +90,7 @@ class Missed(NamedTuple):
     again: tuple[str, ...]
 
 
-def groups_of(plan: Plan, results: Sequence[Result]) -> list[Group]:
+def groups_of(plan: RunPlan, results: Sequence[Result]) -> list[Group]:
     """In the order of the plan."""
     labels = labels_of(plan)
     found: dict[tuple[str, str], Group] = {}
@@ -95,11 +102,11 @@ def groups_of(plan: Plan, results: Sequence[Result]) -> list[Group]:
     return list(found.values())
 
 
-def labels_of(plan: Plan) -> dict[str, str]:
+def labels_of(plan: RunPlan) -> dict[str, str]:
     """A name for each file; two files of one name are told apart by their path."""
     names = [scenario.name for scenario in plan.scenarios.values()]
     return {
-        file: scenario.name if names.count(scenario.name) == 1 else short_path(file)
+        file: visible(scenario.name if names.count(scenario.name) == 1 else short_path(file))
         for file, scenario in plan.scenarios.items()
     }
 
@@ -157,8 +164,8 @@ def _missed(groups: Sequence[Group]) -> Missed:
     merged: dict[Miss, Miss] = {}
     for group in groups:
         for miss in (*_limits_missed(group), *_baseline_kept(group)):
-            same = miss._replace(viewers=())
-            seen = merged.get(same, same)
+            same = miss._replace(viewers=(), hint="")
+            seen = merged.get(same, same._replace(hint=miss.hint))
             merged[same] = seen._replace(viewers=(*seen.viewers, group.viewer))
     misses = tuple(merged.values())
     return Missed(groups[0].label, misses, tuple(_again(groups, misses)))
@@ -178,6 +185,36 @@ def _again(groups: Sequence[Group], misses: Sequence[Miss]) -> list[str]:
     return commands
 
 
+def beaten(group: Group) -> list[str]:
+    """Where a policy that ours is compared with does better: ``fps_paced is better at recovery_ms: 200, ours 430``."""
+    ours, *others = group.policies.items()
+    return [
+        f"{name} is better at {metric_name}: {cell(group, results, metric_name)}, "
+        f"{ours[0]} {cell(group, ours[1], metric_name)}"
+        for name, results in others
+        for metric_name in _contested(group)
+        if better_than_ours(group, results, metric_name)
+    ]
+
+
+def _contested(group: Group) -> list[str]:
+    """What the tables compare, and what this scenario limits itself."""
+    limited = [key(held.limit.metric, held.limit.window) for held in held_against(group.main) if not held.limit.guard]
+    return list(dict.fromkeys((*CONTESTED, *limited)))
+
+
+def better_than_ours(group: Group, results: Sequence[Result], name: str) -> bool:
+    """By more than a unit and 5 %: the worst seed of each, on the same networks."""
+    row = metric(name.partition("@")[0])
+    ours, theirs = worst(group.main, name), worst(results, name)
+    if row is None or row.better == "either" or theirs is None or cell(group, results, name) == NOT_ASKED:
+        return False
+    if ours is None:
+        return True
+    gain = theirs - ours if row.better == "higher" else ours - theirs
+    return gain > max(1.0, 0.05 * abs(ours)) or (math.isinf(ours) and math.isfinite(theirs))
+
+
 def held_against(results: Sequence[Result]) -> list[Held]:
     """Each limit of one scenario at one viewer, over all seeds: the worst that was measured."""
     found: dict[Limit, list[tuple[Check, int]]] = {}
@@ -192,6 +229,7 @@ def held_against(results: Sequence[Result]) -> list[Held]:
 
 
 def _limits_missed(group: Group) -> list[Miss]:
+    rows = {result.spec.seed: result.row for result in group.main}
     return [
         Miss(
             held.limit.words + (" (guard)" if held.limit.guard else ""),
@@ -199,6 +237,7 @@ def _limits_missed(group: Group) -> list[Miss]:
             held.seed,
             held.missed_in,
             (group.viewer,),
+            hint(held.limit, rows[held.seed], group.scenario),
         )
         for held in held_against(group.main)
         if held.missed_in
@@ -240,14 +279,14 @@ def reproduce(spec: Spec) -> str:
     """
     words = ["avsync", "run", scenario_word(spec.file), "--seed", str(spec.seed), "--viewer", spec.viewer]
     if spec.role != "baseline" and isinstance(spec.policy, str):
-        words += ["--policy", spec.policy]
+        words += ["--policy", short_path(spec.policy) if is_file(spec.policy) else spec.policy]
     for leg, path in spec.networks:
         words += ["--network", f"{short_path(path)}@{leg}"]
     if spec.clip:
         words += ["--clip", short_path(spec.clip)]
     if spec.scorer:
         words.append("--scorer")
-    return shlex.join(words)
+    return shell_line(words)
 
 
 def again(groups: Sequence[Group]) -> str:
@@ -258,8 +297,9 @@ def again(groups: Sequence[Group]) -> str:
     command = reproduce(replace(main[0].spec, viewer=viewer)).replace(
         f"--seed {main[0].spec.seed}", f"--seeds {seeds}", 1
     )
-    names = list(dict.fromkeys(result.policy for group in groups for result in group.compare))
-    return f"{command} --compare {shlex.join(names)}" if names else command
+    words = (str(result.spec.policy) for group in groups for result in group.compare)
+    names = [short_path(word) if is_file(word) else word for word in dict.fromkeys(words)]
+    return f"{command} --compare {shell_line(names)}" if names else command
 
 
 def scenario_word(file: str) -> str:

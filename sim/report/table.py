@@ -16,8 +16,21 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.report import scorer_table
-from sim.report.summary import BROWSER_NOTE, Group, Miss, baseline_words, cell, groups_of, missed, seed_words
-from sim.sweep.sweep import Plan, Result
+from sim.report.summary import (
+    BROWSER_NOTE,
+    CONTESTED,
+    NOT_ASKED,
+    Group,
+    Miss,
+    baseline_words,
+    beaten,
+    better_than_ours,
+    cell,
+    groups_of,
+    missed,
+    seed_words,
+)
+from sim.sweep.sweep import Result, RunPlan
 
 SHOWN = 40
 """So many scenarios' misses are printed; the rest is in the summary."""
@@ -81,7 +94,7 @@ TIGHT_TITLE = "p95 of |offset| (truth/belief) and recovery: ms, worst of all see
 _COLOURS = {"pass": "green", "FAIL": "bold red", "NO MISS": "red"}
 
 
-def print_results(out: Console, plan: Plan, results: Sequence[Result]) -> None:
+def print_results(out: Console, plan: RunPlan, results: Sequence[Result]) -> None:
     """Truth next to belief, worst seed of each; then what was missed and how to see it again."""
     for line in sorted({line for result in results for line in result.network_about}):
         out.print(Text(line, style="dim"), soft_wrap=True)
@@ -97,6 +110,17 @@ def print_results(out: Console, plan: Plan, results: Sequence[Result]) -> None:
     good = sum(group.passed for group in groups)
     style = "bold green" if good == len(groups) else "bold red"
     out.print(Text(f"{good} of {len(groups)} passed (a scenario at a viewer each)", style=style), soft_wrap=True)
+
+
+def verdict_line(plan: RunPlan, results: Sequence[Result]) -> Text:
+    """One scenario as soon as all of it has run: its verdict, the seeds that passed, and its baseline."""
+    groups = groups_of(plan, results)
+    verdict = "pass" if all(group.passed for group in groups) else "FAIL"
+    seeds = ", ".join(f"{group.viewer} {_seeds(group)}" for group in groups)
+    baselines = " and ".join(dict.fromkeys(words for group in groups if (words := baseline_words(group)) != NOT_ASKED))
+    return Text.assemble(
+        (verdict, _COLOURS[verdict]), f"  {groups[0].label:20}  {seeds}", f"; {baselines}" if baselines else ""
+    )
 
 
 def _print_groups(out: Console, groups: Sequence[Group]) -> None:
@@ -144,7 +168,7 @@ def _coloured(text: str) -> Text:
 
 
 def _print_compared(out: Console, groups: Sequence[Group]) -> None:
-    """One row per policy, so that the eye compares down a column. All policies met the same weather."""
+    """One row per policy, so that the eye compares down a column. All policies met the same network."""
     out.print(Text("p95 of |offset|, recovery, added delay: ms, worst of all seeds", style="italic"), soft_wrap=True)
     table = _plain_table(1 if out.width >= 110 else 0)
     for header in ("scenario", "viewer", "policy"):
@@ -155,11 +179,20 @@ def _print_compared(out: Console, groups: Sequence[Group]) -> None:
     for group in groups:
         head = [group.label, group.viewer]
         for policy, results in group.policies.items():
-            numbers = [cell(group, results, name) for name in names]
-            table.add_row(*(_coloured(text) for text in (*head, policy, *numbers, _limits_met(results))))
+            ours = policy == next(iter(group.policies))
+            numbers = [
+                Text(cell(group, results, name), style="bold red")
+                if not ours and name in CONTESTED and better_than_ours(group, results, name)
+                else _coloured(cell(group, results, name))
+                for name in names
+            ]
+            table.add_row(*map(_coloured, (*head, policy)), *numbers, _coloured(_limits_met(results)))
             head = ["", ""]
         table.add_section()
     _print_whole(out, table)
+    for group in groups:
+        for line in beaten(group):
+            out.print(Text(f"{group.label} at {group.viewer}: {line}", style="bold red"), soft_wrap=True)
 
 
 def _print_scored(out: Console, groups: Sequence[Group]) -> None:
@@ -189,6 +222,8 @@ def _print_missed(out: Console, groups: Sequence[Group]) -> None:
         out.print(Text(block.label, style="bold red"), soft_wrap=True)
         for miss in block.misses:
             out.print(Text(f"  {miss_words(miss)}"), soft_wrap=True)
+            if miss.hint:
+                out.print(Text(f"    {miss.hint}", style="yellow"), soft_wrap=True)
         for command in block.again:
             out.print(Text(f"  again: {command}", style="dim"), soft_wrap=True)
     if len(failed) > SHOWN:

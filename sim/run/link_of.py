@@ -1,4 +1,4 @@
-"""Legs: from what people wrote about a leg to the ``Link`` that behaves like it."""
+"""The link of a leg: from what people wrote about it to the ``Link`` that behaves like it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from avsync.units import ms, seconds
 from sim.network.link import Link, LinkSpec
 from sim.network.presets import preset
 from sim.network.traces.load import load_trace
-from sim.scenario.network import DELAY_MS
-from sim.scenario.network import Leg as LegModel
+from sim.scenario.network import DELAY_MS, LegSpec
 from sim.scenario.scenario import Scenario
 from sim.scenario.steps import Impair
 
@@ -19,7 +18,7 @@ MILLION = 1_000_000
 
 
 def link_of(
-    leg: LegModel, seed: int, name: str, scenario: Scenario, networks: dict[str, Path] | None
+    leg: LegSpec, seed: int, name: str, scenario: Scenario, networks: dict[str, Path] | None
 ) -> tuple[Link, tuple[str, ...]]:
     """The link of one leg, and a line for each trace that was read into it."""
     base = LinkSpec(delay_ns=ms(DELAY_MS))

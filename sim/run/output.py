@@ -7,7 +7,6 @@ about it (``sim.run.sinks``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from avsync.monitor.monitor import AvSyncMonitor
 from avsync.types import (
@@ -29,22 +28,23 @@ from avsync.types import (
 )
 from avsync.units import ms, stretched_ns
 from sim.packets import IDLE, PictureFrame, SoundPacket
+from sim.run.host import Host
 from sim.run.leg import RtpSender, idle_picture_bytes
 from sim.run.sinks import Sink
 from sim.source.generator import Made
 from sim.truth.truth import PresentationLog
-from sim.virtual_time import Host
 
 SILENCE_BYTES = 12  # Opus codes digital silence in a handful of bytes
 FRAME_NS = ms(40)
+Doable = Present | InsertSilence | Repeat | Degrade
 ALERTS_KEPT = 10_000
 _TRUTHFUL = (Made, SoundPacket, PictureFrame)
 # Looking a member up in its Enum takes 50 ns, a NamedTuple's own constructor 120 ns more than this.
-_CONTENT, _LATE, _SIM = Heard.CONTENT, Reason.LATE, ObservedBy.SIM
+_CONTENT, _PASSING, _LATE, _SIM = Heard.CONTENT, Heard.PASSING, Reason.LATE, ObservedBy.SIM
 _new = tuple.__new__
 
 
-class Answers:
+class AnswerCounts:
     """What every output counts, whatever it does with it."""
 
     def __init__(self, monitor: AvSyncMonitor) -> None:
@@ -80,43 +80,42 @@ class Cutter:
     long as something is sent, and begin anew where nothing was.
     """
 
-    __slots__ = ("_next_ns", "slot_ns")
+    __slots__ = ("next_ns", "slot_ns")
 
     def __init__(self, slot_ns: int = ms(20)) -> None:
         self.slot_ns = slot_ns
-        self._next_ns = -1
+        self.next_ns = -1
 
     def packets(self, stamp_ns: int, lasts_ns: int, duration_ns: int) -> list[tuple[int, int]]:
         """(stamp, position in the unit) of each packet that begins inside [stamp, stamp + lasts)."""
         slot = self.slot_ns if self.slot_ns < duration_ns else duration_ns
-        cut = self._next_ns if self._next_ns > stamp_ns else stamp_ns  # behind: nothing was sent meanwhile
+        cut = self.next_ns if self.next_ns > stamp_ns else stamp_ns  # behind: nothing was sent meanwhile
         end = stamp_ns + lasts_ns
         cuts = []
         while cut < end:
             cuts.append((cut, (cut - stamp_ns) * duration_ns // lasts_ns))
             cut += slot
-        self._next_ns = cut
+        self.next_ns = cut
         return cuts
 
 
-class RtpOutput(Answers):
+class RtpOutput(AnswerCounts):
     """The output of a sender or a bridge: it encodes, stamps and sends."""
 
     def __init__(
         self,
         host: Host,
         sender: RtpSender,
-        glass: PresentationLog,
+        presented: PresentationLog,
         monitor: AvSyncMonitor,
         *,
         on_request: Callable[[Request], None],
         video_kbps: float,
         sink: Sink,
-        on_presented: Callable[[Presented, int], None] | None = None,
     ) -> None:
         super().__init__(monitor)
-        self._host, self._sender, self._glass = host, sender, glass
-        self._on_request, self._on_presented = on_request, on_presented
+        self._host, self._sender, self._presented = host, sender, presented
+        self._on_request = on_request
         self._video_kbps = video_kbps
         self._sink = sink
         self._epoch = -1
@@ -124,69 +123,82 @@ class RtpOutput(Answers):
         self._idle = True
         self._was_idle = False
         self._cutter = Cutter()
+        self._now_ns = 0
 
     def want_key(self) -> None:
         """A viewer asked for a key frame: the next picture is one."""
         self._key_wanted = True
 
     def __call__(self, answer: Answer, now_ns: int) -> None:
-        if type(answer) is Present:
+        self._now_ns = now_ns
+        sink = self._sink
+        if isinstance(answer, Present):
             if answer.reason is _LATE:
                 self.late_pictures += 1
                 self.note(answer)
-            if answer.unit.kind is AUDIO:
-                self._do(self._sound, answer, self._sink.sound_late_ns)
-            else:
-                self._do(self._picture, answer, self._sink.picture_late_ns)
-            return
-        match answer:
-            case InsertSilence():
-                self._do(self._silence, answer, self._sink.sound_late_ns)
-            case Repeat():
-                self.note(answer)
-                self._do(self._repeat, answer, self._sink.picture_late_ns)
-            case Request():
-                self.note(answer)
+            late_ns = sink.sound_late_ns if answer.unit.kind is AUDIO else sink.picture_late_ns
+        elif isinstance(answer, InsertSilence):
+            late_ns = sink.sound_late_ns
+        else:
+            self.note(answer)
+            late_ns = sink.picture_late_ns
+            if isinstance(answer, Request):
                 self.requests.append(answer)
                 self._on_request(answer)
-            case Degrade():
-                self.note(answer)
-                self._do(self._degrade, answer, self._sink.picture_late_ns)
-            case _:
-                self.note(answer)
-
-    def _do(
-        self, obey: Callable[[Any], None], answer: Present | InsertSilence | Repeat | Degrade, late_ns: int
-    ) -> None:
-        """Now, or later by a constant: what one device does stays in its order."""
-        if late_ns:
-            answer = answer._replace(at_ns=answer.at_ns + late_ns)
-            self._host.env.timeout(late_ns).callbacks.append(lambda _event: obey(answer))
+                return
+            if not isinstance(answer, Repeat | Degrade):
+                return
+        if late_ns:  # later by a constant: what one device does stays in its order
+            self._host.env.after(late_ns, self._do_late, (answer, answer.at_ns + late_ns))
         else:
-            obey(answer)
+            self._do(answer, answer.at_ns)
+
+    def _do_late(self, later: tuple[Doable, int]) -> None:
+        self._now_ns = self._host.now_ns()
+        self._do(*later)
+
+    def _do(self, answer: Doable, at_ns: int) -> None:
+        """What the sink was told happens at ``at_ns``."""
+        if isinstance(answer, Present):
+            if answer.unit.kind is AUDIO:
+                self._sound(answer, at_ns)
+            else:
+                self._picture(answer, at_ns)
+        elif isinstance(answer, InsertSilence):
+            self._silence(answer, at_ns)
+        elif isinstance(answer, Repeat):
+            self._repeat(answer, at_ns)
+        else:
+            self._degrade(answer, at_ns)
 
     def _observe(self, kind: Kind, epoch: int, pts_ns: int | None, duration_ns: int, at_ns: int, what: Heard) -> None:
         at_ns += self._sink.sound_lie_ns if kind is AUDIO else self._sink.picture_lie_ns
         presented = _new(Presented, (kind, epoch, pts_ns, duration_ns, at_ns, _SIM, what))
-        self.monitor.observe(presented, self._host.now_ns())
-        if self._on_presented is not None:
-            self._on_presented(presented, self._host.now_ns())
+        self.monitor.observe(presented, self._now_ns)
 
-    def _sound(self, answer: Present) -> None:
-        unit, at, stamp, _, _, stretch = answer
+    def _sound(self, answer: Present, at: int) -> None:
+        unit, _, stamp, _, _, stretch = answer
         _, _, epoch, pts, duration, size, _, _, pause, payload = unit
         lasts = stretched_ns(duration, stretch) if stretch else duration
-        self.check_stamp(AUDIO, stamp)
-        ref = truth_of(payload)
+        if stamp <= self._last_stamp[0]:
+            self.violations += 1
+        self._last_stamp[0] = stamp
+        ref = payload.ref if type(payload) is Made else truth_of(payload)
         if ref != IDLE:
-            self._glass.heard(at, lasts, ref, 0, duration)
-        for cut, begins in self._cutter.packets(stamp, lasts, duration):
-            length = min(duration, self._cutter.slot_ns)
-            self._sender.sound(cut, length, size, epoch, pts + begins, ref, pause=pause, from_ns=begins)
-        self._observe(AUDIO, epoch, pts, lasts, at, Heard.PASSING if pause else _CONTENT)
+            self._presented.heard(at, lasts, ref, 0, duration)
+        cutter = self._cutter
+        length = duration if duration < cutter.slot_ns else cutter.slot_ns
+        if cutter.next_ns <= stamp and lasts <= length:  # as ever: one packet
+            cutter.next_ns = stamp + length
+            self._sender.sound(stamp, length, size, epoch, pts, ref, pause)
+        else:
+            for cut, begins in cutter.packets(stamp, lasts, duration):
+                self._sender.sound(cut, length, size, epoch, pts + begins, ref, pause, begins)
+        seen = (AUDIO, epoch, pts, lasts, at + self._sink.sound_lie_ns, _SIM, _PASSING if pause else _CONTENT)
+        self.monitor.observe(_new(Presented, seen), self._now_ns)
 
-    def _silence(self, answer: InsertSilence) -> None:
-        reason, at = answer.reason, answer.at_ns
+    def _silence(self, answer: InsertSilence, at: int) -> None:
+        reason = answer.reason
         if reason is Reason.PAUSE:
             what = Heard.PASSING  # DTX: nothing is sent
         else:
@@ -203,43 +215,43 @@ class RtpOutput(Answers):
             self._observe(AUDIO, max(answer.epoch, 0), None, answer.duration_ns, at, what)
         self._was_idle = what is Heard.IDLE
 
-    def _picture(self, answer: Present) -> None:
-        unit, at = answer.unit, answer.at_ns
-        self.check_stamp(VIDEO, answer.stamp_ns)
+    def _picture(self, answer: Present, at: int) -> None:
+        unit, _, stamp, _, _, _ = answer
+        _, _, epoch, pts, duration, size, is_key, droppable, _, payload = unit
+        self.check_stamp(VIDEO, stamp)
         # Raw frames are coded here: a key frame for each new turn and when asked for. Coded ones stay as they are.
-        is_key = self._key_wanted or unit.epoch != self._epoch if unit.droppable else unit.is_key
-        self._key_wanted, self._epoch, self._idle = False, unit.epoch, False
-        ref = truth_of(unit.payload)
-        self._glass.shown(at, ref)
-        self._sender.picture(
-            answer.stamp_ns, unit.duration_ns, unit.size_bytes, unit.epoch, unit.pts_ns, ref, is_key=is_key
-        )
-        self._observe(VIDEO, unit.epoch, unit.pts_ns, unit.duration_ns, at, _CONTENT)
+        if droppable:
+            is_key = self._key_wanted or epoch != self._epoch
+        self._key_wanted, self._epoch, self._idle = False, epoch, False
+        ref = payload.ref if type(payload) is Made else truth_of(payload)
+        self._presented.shown(at, ref)
+        self._sender.picture(stamp, duration, size, epoch, pts, ref, is_key=is_key)
+        self._observe(VIDEO, epoch, pts, duration, at, _CONTENT)
 
-    def _repeat(self, answer: Repeat) -> None:
+    def _repeat(self, answer: Repeat, at: int) -> None:
         unit = answer.unit
         self.check_stamp(VIDEO, answer.stamp_ns)
         size = idle_picture_bytes(unit.duration_ns, self._video_kbps)
         ref = IDLE if self._idle else truth_of(unit.payload)
-        self._glass.shown(answer.at_ns, ref)
+        self._presented.shown(at, ref)
         pts = None if self._idle else unit.pts_ns
         self._sender.picture(
             answer.stamp_ns, unit.duration_ns, size, unit.epoch, pts, ref, is_key=self._key_wanted, repeat=True
         )
         self._key_wanted = False
         what = Heard.IDLE if self._idle else Heard.REPEAT
-        self._observe(VIDEO, unit.epoch, pts, unit.duration_ns, answer.at_ns, what)
+        self._observe(VIDEO, unit.epoch, pts, unit.duration_ns, at, what)
 
-    def _degrade(self, answer: Degrade) -> None:
+    def _degrade(self, answer: Degrade, at: int) -> None:
         if answer.level < 2:
             return
         self._idle = True
-        self._glass.shown(answer.at_ns, IDLE)
-        self._observe(VIDEO, max(answer.epoch, 0), None, FRAME_NS, answer.at_ns, Heard.IDLE)
-        if answer.reason is Reason.INTERRUPTED and self._last_stamp[1] < answer.at_ns:
-            self.check_stamp(VIDEO, answer.at_ns)
+        self._presented.shown(at, IDLE)
+        self._observe(VIDEO, max(answer.epoch, 0), None, FRAME_NS, at, Heard.IDLE)
+        if answer.reason is Reason.INTERRUPTED and self._last_stamp[1] < at:
+            self.check_stamp(VIDEO, at)
             size = idle_picture_bytes(FRAME_NS, self._video_kbps)
-            self._sender.picture(answer.at_ns, FRAME_NS, size, answer.epoch, None, IDLE, is_key=False)
+            self._sender.picture(at, FRAME_NS, size, answer.epoch, None, IDLE, is_key=False)
 
 
 def truth_of(payload: object) -> int:

@@ -5,26 +5,15 @@ Every broken rule is reported, not just the first, each with the key it concerns
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container, Iterator, Sequence
 
-from sim.network.presets import PRESETS
-from sim.scenario.errors import nearest
 from sim.scenario.metric_names import GUARDS, SCORED, base_name
-from sim.scenario.network import Leg
+from sim.scenario.model import Scenario
+from sim.scenario.network import LegSpec
 from sim.scenario.source import TAIL_S
 from sim.scenario.steps import ClockStep, Sleep, step_end_s, step_leg
 from sim.scenario.types import shown
 from sim.scenario.yaml_places import Problem
-
-if TYPE_CHECKING:
-    from sim.scenario.scenario import Scenario
-
-NO_BASELINE = ("clean",)
-"""Scenarios without a fault, by name: nothing there that another policy could miss."""
-REFERENCE = "reference"
-LONG = frozenset({"drift", "soak"})
-ONE_FAULT_MAX_S = 60
 
 
 def version_problem(data: object, versions: Sequence[int]) -> Problem | None:
@@ -43,17 +32,10 @@ def version_problem(data: object, versions: Sequence[int]) -> Problem | None:
     return None
 
 
-def broken_rules(scenario: Scenario) -> list[Problem]:
-    """All rules between parts that this scenario breaks."""
+def broken_rules(scenario: Scenario, in_doubt: Container[str | int] = ()) -> list[Problem]:
+    """All rules between parts that this scenario breaks; none that needs a part that is ``in_doubt``."""
     return [
-        *_lists(scenario),
-        *_turns(scenario),
-        *_steps(scenario),
-        *_bridge(scenario),
-        *_presets(scenario),
-        *_limits(scenario),
-        *_one_fault(scenario),
-        *_baseline(scenario),
+        problem for needs, rule in _RULES if not any(part in in_doubt for part in needs) for problem in rule(scenario)
     ]
 
 
@@ -95,7 +77,7 @@ def _bridge(scenario: Scenario) -> Iterator[Problem]:
     if scenario.topology == "provider_bridge":
         return
     remedy = "add 'topology: provider_bridge'"
-    if scenario.network.to_bridge != Leg():
+    if scenario.network.to_bridge != LegSpec():
         yield Problem(("network", "to_bridge"), "there is no bridge in topology local_encode", remedy, on_key=True)
     if scenario.clocks.bridge.ppm:
         yield Problem(("clocks", "bridge"), "there is no bridge in topology local_encode", remedy, on_key=True)
@@ -111,71 +93,49 @@ def _bridge(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(("steps", index, key), "there is no bridge in topology local_encode", remedy)
 
 
-def _presets(scenario: Scenario) -> Iterator[Problem]:
-    for leg in ("to_bridge", "to_viewer"):
-        name = getattr(scenario.network, leg).preset
-        if name is not None and name not in PRESETS:
-            yield Problem(
-                ("network", leg, "preset"), f"no network is named {name[:60]!r}", nearest(name, list(PRESETS))
-            )
-
-
-def _limits(scenario: Scenario) -> Iterator[Problem]:
-    seen = set()
+def _needs_fault(scenario: Scenario) -> Iterator[Problem]:
     for index, limit in enumerate(scenario.expect):
-        where = ("expect", index)
         if not scenario.faults and (base_name(limit.metric) == "recovery_ms" or limit.window == "after_fault"):
             what = "window after_fault" if limit.window == "after_fault" else limit.metric
             rule = f"{what} needs a fault, and there is none"
-            yield Problem((*where, "metric"), rule, "add a step such as {at_s: 20, do: stall, for_s: 1}")
+            yield Problem(("expect", index, "metric"), rule, "add a step such as {at_s: 20, do: stall, for_s: 1}")
+
+
+def _needs_payload(scenario: Scenario) -> Iterator[Problem]:
+    for index, limit in enumerate(scenario.expect):
         if limit.metric in SCORED and scenario.source.payload is None:
             rule = f"{limit.metric} needs real sound and pictures, and there are none"
-            yield Problem((*where, "metric"), rule, "add 'payload: {}' to source")
+            yield Problem(("expect", index, "metric"), rule, "add 'payload: {}' to source")
+
+
+def _limited_viewers(scenario: Scenario) -> Iterator[Problem]:
+    for index, limit in enumerate(scenario.expect):
         if limit.viewer is not None and limit.viewer not in scenario.viewers:
             rule = f"viewer {limit.viewer} is not in this scenario, which has viewer: {scenario.viewer}"
-            yield Problem((*where, "viewer"), rule, "change one of them")
+            yield Problem(("expect", index, "viewer"), rule, "change one of them")
+
+
+def _limited_twice(scenario: Scenario) -> Iterator[Problem]:
+    seen = set()
+    for index, limit in enumerate(scenario.expect):
         same = (limit.metric, limit.window, limit.viewer, limit.at_most is None)
         if same in seen:
-            yield Problem((*where, "metric"), f"{limit.metric} over {limit.window} is limited twice", "delete one")
+            yield Problem(
+                ("expect", index, "metric"), f"{limit.metric} over {limit.window} is limited twice", "delete one"
+            )
         seen.add(same)
 
 
-def _one_fault(scenario: Scenario) -> Iterator[Problem]:
-    """A p95 over a long run hides a fault, and over a short one it hides the recovery: limit all three.
-
-    Where nothing can bring the picture back, only the largest offset and the degraded share are
-    limited; such scenarios are left alone.
-    """
-    if len(scenario.faults) != 1 or LONG & set(scenario.tags):
-        return
-    if scenario.duration_s > ONE_FAULT_MAX_S:
-        rule = f"with a single fault a run lasts at most {ONE_FAULT_MAX_S} s: a longer one hides it in the percentiles"
-        yield Problem(("duration_s",), rule, "shorten it, or tag it drift or soak if that is what it tests")
-    offsets = [limit for limit in scenario.expect if base_name(limit.metric).startswith("offset_")]
-    if all(base_name(limit.metric) == "offset_abs_max_ms" for limit in offsets):
-        return
-    windows = {limit.window for limit in offsets}
-    missing = [f"an offset over window: {window}" for window in ("all", "clear") if window not in windows]
-    if not any(base_name(limit.metric) == "recovery_ms" for limit in scenario.expect):
-        missing.append("recovery_ms")
-    if missing:
-        rule = f"a single fault is limited over all, over clear and by recovery_ms together; missing: {missing[0]}"
-        rest = "".join(f", and {item}" for item in missing[1:])
-        yield Problem(("expect",), rule + rest, "each alone can be met by a bad policy", on_key=True)
-
-
 def _baseline(scenario: Scenario) -> Iterator[Problem]:
-    baseline = scenario.baseline
-    if baseline is None:
-        if scenario.name not in NO_BASELINE and REFERENCE not in scenario.tags:
-            rule = "needs a baseline: a policy that must miss, or the scenario proves nothing"
-            yield Problem((), rule, "add 'baseline: {policy: fps_paced, misses: [...]}', or tag it reference")
-        return
-    if baseline.policy == scenario.policy:
+    if scenario.baseline is not None and scenario.baseline.policy == scenario.policy:
         yield Problem(("baseline", "policy"), "the baseline is the policy under test", "name another one")
+
+
+def _misses(scenario: Scenario) -> Iterator[Problem]:
+    misses = scenario.baseline.misses if scenario.baseline is not None else ()
     limited = {limit.metric for limit in scenario.expect}
-    for index, name in enumerate(baseline.misses):
-        if name in baseline.misses[:index]:
+    for index, name in enumerate(misses):
+        if name in misses[:index]:
             yield Problem(("baseline", "misses", index), f"{name!r} is given twice", "delete one")
         elif name in SCORED:
             rule = f"{name} is about the scorer, not about a policy; a baseline cannot miss it"
@@ -184,3 +144,18 @@ def _baseline(scenario: Scenario) -> Iterator[Problem]:
             known = ", ".join(sorted(limited)) or "nothing yet"
             rule = f"{name} cannot be missed: it is neither limited in expect nor a guard"
             yield Problem(("baseline", "misses", index), rule, f"limited here: {known}")
+
+
+_RULES: tuple[tuple[tuple[str, ...], Callable[[Scenario], Iterator[Problem]]], ...] = (
+    ((), _lists),
+    (("duration_s", "source"), _turns),
+    (("duration_s",), _steps),
+    (("topology",), _bridge),
+    (("steps",), _needs_fault),
+    (("source",), _needs_payload),
+    (("viewer",), _limited_viewers),
+    ((), _limited_twice),
+    (("policy",), _baseline),
+    (("expect",), _misses),
+)
+"""Each rule, and the outermost keys that it looks at besides those that it reports."""

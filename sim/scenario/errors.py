@@ -5,15 +5,14 @@ A mistyped key or word is answered with the nearest right one; a broken bound wi
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from sim.scenario.types import shown
+from sim.scenario.types import near, nearest, shown
 from sim.scenario.yaml_places import Path, Problem
 
 _BOUNDS = {"greater_than": ">", "greater_than_equal": ">=", "less_than": "<", "less_than_equal": "<="}
@@ -25,15 +24,43 @@ _KINDS = {
 _UNIT = re.compile(r"[-+]?[0-9.]+ ?(ms|s|%|kbps|kbit/s|ppm|fps|hz)", re.IGNORECASE)
 
 
-def explain(error: ValidationError, data: object, model: type[BaseModel]) -> list[Problem]:
+class Finding(NamedTuple):
+    """One mistake: what the author reads, and what it takes to go on without it (``sim.scenario.mending``)."""
+
+    problem: Problem
+    kind: str
+    """key: an unknown one; word: not one of those known; missing; rule: broken in the part at ``where``; value."""
+    where: Path
+    key: str
+    """The missing key, the key that breaks the rule, or the unknown word."""
+    known: Sequence[str]
+
+
+def findings(error: ValidationError, data: object, model: type[BaseModel]) -> list[Finding]:
     """Each finding of ``error`` on ``data``, which should have been a ``model``."""
     found = error.errors(include_url=False, include_context=True, include_input=True)
-    return [_explain(dict(item), data, model) for item in found if not _follows(dict(item))]
+    return [_finding(dict(item), data, model) for item in found if not _follows(dict(item))]
 
 
 def _follows(item: dict[str, Any]) -> bool:
     """A list that is only too short because its items, reported beside it, are wrong."""
     return bool(item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"])
+
+
+def _finding(item: dict[str, Any], data: object, model: type[BaseModel]) -> Finding:
+    kind, loc = item["type"], tuple(item["loc"])
+    context: dict[str, Any] = item.get("ctx") or {}
+    problem, path = _explain(item, data, model), _data_path(loc, data)
+    if kind == "extra_forbidden":
+        return Finding(problem, "key", path, "", _keys_at(loc[:-1], model))
+    if kind == "union_tag_invalid":
+        tags = re.findall(r"'([^']*)'", context["expected_tags"])
+        return Finding(problem, "word", (*path, "do"), str(context["tag"]), tags)
+    if kind == "literal_error":
+        return Finding(problem, "word", path, str(item.get("input")), re.findall(r"'([^']*)'", context["expected"]))
+    if kind in ("missing", "union_tag_not_found"):
+        return Finding(problem, "missing", path, str(loc[-1]) if kind == "missing" else "do", ())
+    return Finding(problem, "rule" if kind == "rule" else "value", path, context.get("key", ""), ())
 
 
 def _explain(item: dict[str, Any], data: object, model: type[BaseModel]) -> Problem:
@@ -59,7 +86,7 @@ def _explain(item: dict[str, Any], data: object, model: type[BaseModel]) -> Prob
         return Problem((*path, "do"), f"no step is called {tag!r}", nearest(tag, words))
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", context["expected"])
-        return Problem(path, f"{name} must be {context['expected']}, got {shown(value)}", _near(str(value), choices))
+        return Problem(path, f"{name} must be {context['expected']}, got {shown(value)}", near(str(value), choices))
     if kind in _BOUNDS:
         bound = next(iter(context.values()))
         return Problem(path, f"{name} must be {_BOUNDS[kind]} {bound:g}, got {shown(value)}", _bound_hint(name, value))
@@ -125,16 +152,6 @@ def _bare(kind: Any) -> Any:
         members = [member for member in get_args(kind) if member is not type(None)]
         return _bare(members[0]) if len(members) == 1 else kind
     return None if get_origin(kind) is Literal else kind
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """``did you mean 'duration_s'?``, or all that is known here."""
-    return _near(word, known) or ("known here: " + ", ".join(known) if known else "")
-
-
-def _near(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word[:60], known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def _bound_hint(name: str, value: object) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 from avsync.errors import InputError
 
 SUFFIXES = (".yaml", ".yml")
+NAMED = ("video_stall", "audio_stall", "jitter_burst", "bridge_clock_drift")
+"""Run where nothing is named: one of each sort of trouble. The README quotes them."""
 
 
 def shipped() -> Path:
@@ -41,6 +43,7 @@ def resolve(args: Sequence[str] = ()) -> list[Path]:
 
 def _one(arg: str) -> list[Path]:
     try:
+        _check_name(arg)
         path = Path(arg)
         is_word = path.name == arg and not path.suffix
         if is_word and not path.is_file() and (named := shipped() / f"{arg}.yaml").is_file():
@@ -62,7 +65,17 @@ def _folder(path: Path) -> list[Path]:
     inside = _scenarios_in(path)
     if not inside:
         raise InputError("no scenario in this folder", file=str(path), remedy="expected files that end in .yaml")
+    for file in inside:
+        _check_name(str(file))
     return inside
+
+
+def _check_name(name: str) -> None:
+    """Results are written in a scenario's name: one that is not UTF-8 is refused before anything runs."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(f"the name {_short(name)} is not UTF-8", remedy="rename the file") from None
 
 
 def _scenarios_in(folder: Path) -> list[Path]:
@@ -79,7 +92,8 @@ def _suggest(path: Path, is_word: bool) -> str:
     for known, as_file in ((neighbours, True), (_scenarios_in(shipped()), False)):
         near = difflib.get_close_matches(path.stem[:80], [other.stem for other in known], n=1)
         if near:
-            return f"did you mean {str(path.with_name(near[0] + path.suffix)) if as_file else near[0]!r}?"
+            name = next(other.name for other in known if other.stem == near[0])
+            return f"did you mean {str(path.with_name(name)) if as_file else near[0]!r}?"
     return "shipped: " + ", ".join(other.stem for other in _scenarios_in(shipped()))
 
 

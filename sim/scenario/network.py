@@ -1,19 +1,48 @@
 """What lies between: clocks that run at their own pace, and the legs of the network.
 
 In the units that people speak; the lab's link takes ints of ns and ppm and is built from these
-elsewhere. What stands here holds during the whole run: it is weather, not a fault.
+elsewhere. What stands here holds during the whole run: it is an impairment, not a fault.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
-from sim.scenario.types import MAX_DURATION_S, Count, FileName, Kbps, Ms, Part, Ppm, Share, SomeMs, Words, bad
+from sim.scenario.types import (
+    MAX_DURATION_S,
+    Count,
+    FileName,
+    Kbps,
+    Ms,
+    Ppm,
+    Share,
+    SomeMs,
+    SpecPart,
+    bad,
+    nearest,
+    shown,
+)
 
 Burst = Annotated[float, Field(strict=True, ge=1, le=100_000, allow_inf_nan=False)]
 Correlation = Annotated[float, Field(strict=True, ge=0, le=0.99, allow_inf_nan=False)]
+
+
+def _preset(value: object) -> str | None:
+    """Names are known where links are built; only a leg that names one waits for that import."""
+    if value is None:
+        return None
+    from sim.network.presets import PRESETS
+
+    if not isinstance(value, str):
+        raise bad(f"preset must be the name of a network, got {shown(value)}", "see avsync list networks")
+    if value not in PRESETS:
+        raise bad(f"no network is named {value[:60]!r}", nearest(value, list(PRESETS)))
+    return value
+
+
+PresetName = Annotated[str | None, PlainValidator(_preset, json_schema_input_type=str | None)]
 
 DELAY_MS = 20.0
 """One-way delay of a leg that says nothing else: a good line to a data centre nearby."""
@@ -25,7 +54,7 @@ def check_burst(loss: float | None, burst: float | None) -> None:
         raise bad(f"burst must be at least {shortest:.3g} where loss is {loss:g}", "make it longer", key="burst")
 
 
-class Clock(Part):
+class Clock(SpecPart):
     """An oscillator that is not perfect."""
 
     ppm: Ppm = 0.0
@@ -41,7 +70,7 @@ class ProviderClock(Clock):
     """The pictures' stamps run this much fast; the pictures themselves do not."""
 
 
-class Clocks(Part):
+class Clocks(SpecPart):
     """Everyone's oscillator against true time."""
 
     provider: ProviderClock = ProviderClock()
@@ -52,7 +81,7 @@ class Clocks(Part):
     """The viewer's host."""
 
 
-class Hold(Part):
+class Hold(SpecPart):
     """Now and then everything is held, and then let go at once: what mobile networks do."""
 
     every_s: Annotated[float, Field(strict=True, ge=0.01, le=MAX_DURATION_S, allow_inf_nan=False)]
@@ -68,7 +97,7 @@ class Hold(Part):
         return self
 
 
-class RtpStart(Part):
+class RtpStart(SpecPart):
     """Where the counters start: close below a wrap, to see it happen."""
 
     audio_rtp: Annotated[int, Field(strict=True, ge=0, lt=1 << 32)] | None = None
@@ -79,10 +108,10 @@ class RtpStart(Part):
     """First sequence number of both; null: by chance."""
 
 
-class Leg(Part):
+class LegSpec(SpecPart):
     """One direction of one connection. null: what the preset says, or none of it without a preset."""
 
-    preset: Words | None = None
+    preset: PresetName = None
     """A known network, such as webrtc-3g-average or measured-5g-stall; the other keys change it."""
     rate_kbps: Kbps | None = None
     """Capacity; null without a preset: no limit."""
@@ -145,10 +174,10 @@ _NUMBERS = (
 )
 
 
-class Network(Part):
+class Network(SpecPart):
     """The legs that media travels."""
 
-    to_bridge: Leg = Leg()
+    to_bridge: LegSpec = LegSpec()
     """From the provider to our bridge. Needs topology: provider_bridge."""
-    to_viewer: Leg = Leg()
+    to_viewer: LegSpec = LegSpec()
     """From us to the viewer."""

@@ -1,211 +1,36 @@
-"""A scenario: what happens in a call, and what must be true of it. Version 1 of the language.
+"""A scenario file, read and checked.
 
 ``load_scenario(path)`` reads and checks a file, ``loads(text, file)`` a text, ``build(data)`` plain
 data. All refuse with one ``InputError`` that names every mistake with its place and remedy.
-``python -m sim.scenario.scenario docs/scenario.schema.json`` writes the JSON Schema for editors.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
 from avsync.errors import InputError
-from avsync.policy import AvSyncPolicy
 from sim.scenario import yaml_places as scenario_yaml
 from sim.scenario.checks import broken_rules, version_problem
-from sim.scenario.errors import explain
-from sim.scenario.metric_names import LIMITABLE, OUTPUT, Metric, Window, explain_unknown, metric
-from sim.scenario.network import Clocks, Network
-from sim.scenario.source import MediaSource
-from sim.scenario.steps import Step, fault_window
-from sim.scenario.types import MAX_DURATION_S, Ms, Part, PolicySpec, Whole, Words, bad, policy_of
+from sim.scenario.errors import findings
+from sim.scenario.mending import ROUNDS, Mended
+from sim.scenario.model import Baseline, Expect, Scenario
+from sim.scenario.steps import fault_window
+from sim.scenario.yaml_places import Path as Where
+from sim.scenario.yaml_places import Problem
 
-__all__ = ["Baseline", "Expect", "Scenario", "build", "fault_window", "load_scenario", "loads", "schema_text"]
+__all__ = ["Baseline", "Expect", "Scenario", "build", "fault_window", "load_scenario", "loads"]
 
 VERSIONS = (1,)
 
-Viewer = Literal["browser", "avsync"]
-MetricName = Annotated[str, Field(json_schema_extra={"enum": list(LIMITABLE)})]
-Limit = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
-
-def _known_metric(name: str) -> str:
-    if metric(name) is None:
-        raise bad(*explain_unknown(name[:100]))
-    return name
-
-
-class Expect(Part):
-    """One limit: a metric and how large, or how small, it may be."""
-
-    metric: MetricName
-    """What is limited; output_... at our own output, otherwise at the viewer."""
-    at_most: Limit | None = None
-    """The largest value that passes."""
-    at_least: Limit | None = None
-    """The smallest value that passes."""
-    window: Window = "all"
-    """all: the whole run; clear: away from faults; after_fault: the 5 s from 1 s after each fault."""
-    viewer: Viewer | None = None
-    """Only for this viewer; null: for each of them."""
-
-    _check_metric = field_validator("metric")(_known_metric)
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        row = metric(self.metric)
-        if row is None:  # cannot be: the field's own check came first
-            return self
-        if (self.at_most is None) == (self.at_least is None):
-            raise bad(f"a limit on {self.metric} needs either at_most or at_least", key="metric")
-        side = "at_most" if self.at_least is None else "at_least"
-        right = {"lower": "at_most", "higher": "at_least", "either": side}[row.better]
-        if side != right:
-            raise bad(f"{self.metric} is good when {row.better}", f"did you mean {right!r}?", key=side)
-        if self.window not in row.windows:
-            rule = f"{self.metric} is one number for the whole run; it has no window {self.window!r}"
-            raise bad(rule, "leave window out", key="window")
-        if self.viewer is not None and self.metric.startswith(OUTPUT):
-            raise bad(f"{self.metric} is measured at our output, not at a viewer", "leave viewer out", key="viewer")
-        return self
-
-    @property
-    def row(self) -> Metric:
-        """The metric's row: unit, direction, what it means."""
-        found = metric(self.metric)
-        assert found is not None
-        return found
-
-    @property
-    def limit(self) -> float:
-        """The limit itself, whichever side it is on."""
-        value = self.at_most if self.at_most is not None else self.at_least
-        assert value is not None
-        return value
-
-    def met_by(self, value: float | None) -> bool:
-        """UNKNOWN (None) is a miss, and so is NaN."""
-        if value is None:
-            return False
-        return value <= self.limit if self.at_most is not None else value >= self.limit
-
-
-class Baseline(Part):
-    """A policy that must miss, to prove that the scenario is hard."""
-
-    policy: PolicySpec
-    """A preset's name, or a table of what differs from one."""
-    misses: Annotated[tuple[MetricName, ...], Field(min_length=1, max_length=20)]
-    """The metrics of which it must miss a limit by 1.5 times, in every seed and viewer."""
-
-    @field_validator("misses")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            _known_metric(name)
-        return names
-
-
-class BrowserLevers(Part):
-    """What a page may set on a browser's receivers (``RTCRtpReceiver.jitterBufferTarget``)."""
-
-    picture_target_ms: Ms = 0.0
-    """For the pictures; helps where jitter on the way to the viewer is large, harms on a calm line."""
-    sound_target_ms: Ms = 0.0
-    """For the sound."""
-
-
-class Scenario(Part):
-    """One call that is simulated: who speaks, over what network, what goes wrong, what must hold."""
-
-    avsync: Literal[1]
-    """Version of this language: 1."""
-    about: Words
-    """A sentence: what happens, and why it is worth testing."""
-    tags: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], ...] = ()
-    """Words to select by. reference: reported without a baseline; drift, soak: may be longer than 60 s."""
-    duration_s: Annotated[float, Field(strict=True, gt=0, le=MAX_DURATION_S, allow_inf_nan=False)] = 60.0
-    """How long the call is, in virtual time."""
-    seeds: Annotated[tuple[Whole, ...], Field(min_length=1, max_length=10_000)] = (1, 2, 3)
-    """One run for each; the same seed gives the same weather to every policy."""
-    topology: Literal["local_encode", "provider_bridge"] = "local_encode"
-    """local_encode: we get sound and frames and encode them; provider_bridge: a provider sends us WebRTC."""
-    viewer: Literal["browser", "avsync", "both"] = "both"
-    """Who watches: a browser that we only steer, one with our engine in it, or each in its own right."""
-    browser: BrowserLevers = BrowserLevers()
-    """What the page sets in the viewer ``browser``."""
-    policy: PolicySpec = "default"
-    """A preset's name, or a table such as {preset: default, playout_delay_ms: 120}."""
-    source: MediaSource = MediaSource()
-    """What is generated, and how it is handed over."""
-    clocks: Clocks = Clocks()
-    """Oscillators that are not perfect."""
-    network: Network = Network()
-    """What the network is like during the whole run."""
-    steps: Annotated[tuple[Step, ...], Field(max_length=5_000)] = ()
-    """What happens, and when."""
-    expect: Annotated[tuple[Expect, ...], Field(max_length=500)] = ()
-    """What must be true. The guards hold besides, unless their metric is limited here."""
-    baseline: Baseline | None = None
-    """A policy that must miss these limits. Needed everywhere but in 'clean' and in references."""
-
-    _name: str = PrivateAttr(default="")
-    _folder: Path = PrivateAttr(default=Path("."))
-
-    @property
-    def name(self) -> str:
-        """The file's name without its suffix; empty for data that came without a file."""
-        return self._name
-
-    @property
-    def folder(self) -> Path:
-        """Where its file lies: traces and clips are named relative to this."""
-        return self._folder
-
-    def file(self, name: str) -> Path:
-        """The path of a trace or clip that this scenario names."""
-        return self._folder / name
-
-    @property
-    def digest(self) -> str:
-        """sha256 of the whole content, defaults included; the name and the layout do not matter."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
-    def viewers(self) -> tuple[Viewer, ...]:
-        """Each viewer that is simulated and judged."""
-        return ("browser", "avsync") if self.viewer == "both" else (self.viewer,)
-
-    @property
-    def engine_policy(self) -> AvSyncPolicy:
-        """The policy that is tested."""
-        return policy_of(self.policy)
-
-    @property
-    def faults(self) -> tuple[tuple[float, float], ...]:
-        """(start, end) in s of each fault, by start."""
-        return tuple(sorted(window for step in self.steps if (window := fault_window(step)) is not None))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data that ``build`` turns into a scenario of the same digest."""
-        data = self.model_dump(mode="json")
-        if self.source.payload is None:  # younger than the digests in older results: absent, it changes none
-            del data["source"]["payload"]
-        return data
-
-
-def load_scenario(path: str | Path) -> Scenario:
+def load_scenario(path: str | FilePath) -> Scenario:
     """Read and check one file. ``InputError`` lists what is wrong: file, line, column, rule, remedy."""
     try:
-        with Path(path).open("rb") as file:
+        with FilePath(path).open("rb") as file:
             text = file.read(scenario_yaml.MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not a file name"
@@ -216,12 +41,20 @@ def load_scenario(path: str | Path) -> Scenario:
 def loads(text: str | bytes, file: str = "scenario.yaml") -> Scenario:
     """Read and check a scenario's text; ``file`` names it in messages, and gives its name and folder."""
     document = scenario_yaml.read(text, file)
-    path = Path(file)
-    scenario, problems = _build(document.data, path.stem)
+    path = FilePath(file)
+    scenario, problems = _build(document.data, path.stem, document.unread)
     if scenario is None or document.problems:
         raise document.error(problems)
-    scenario._folder = path.parent
-    return scenario
+    return scenario.placed(path.stem, path.parent)
+
+
+def together(errors: Sequence[InputError]) -> InputError:
+    """What is wrong with several files, in their order, as one error."""
+    first, *others = errors
+    if not others:
+        return first
+    remedy = "\n".join(filter(None, [first.remedy, *map(str, others)]))
+    return InputError(first.rule, file=first.file, place=first.place, remedy=remedy)
 
 
 def build(data: Mapping[str, Any], *, name: str = "", file: str = "") -> Scenario:
@@ -234,37 +67,30 @@ def build(data: Mapping[str, Any], *, name: str = "", file: str = "") -> Scenari
     return scenario
 
 
-def _build(data: object, name: str) -> tuple[Scenario | None, list[scenario_yaml.Problem]]:
+def _build(data: object, name: str, unread: Sequence[Where] = ()) -> tuple[Scenario | None, list[Problem]]:
+    """The scenario, or all that is wrong with it. ``unread``: places that hold no value, which was told already."""
     if (problem := version_problem(data, VERSIONS)) is not None:
         return None, [problem]
-    try:
-        scenario = Scenario.model_validate(data)
-    except ValidationError as error:
-        return None, explain(error, data, Scenario)
-    scenario._name = name
-    problems = broken_rules(scenario)
-    return (None if problems else scenario), problems
+    mended, problems = Mended(data), list[Problem]()
+    for _ in range(ROUNDS):
+        try:
+            scenario = Scenario.model_validate(mended.data)
+        except ValidationError as error:
+            found = findings(error, mended.data, Scenario)
+            for problem, kind, where, key, _ in found:
+                part = where[:-1] if kind in ("value", "word", "key") else where
+                told = kind != "key" and mended.original(problem.path) in unread
+                if not told and not mended.follows(where, part, key, f"{problem.rule} {problem.hint}"):
+                    problems.append(problem._replace(path=mended.original(problem.path)))
+            if not mended.mend([(kind, where, key, known) for _, kind, where, key, known in found]):
+                break
+            continue
+        scenario.placed(name, FilePath("."))
+        broken = broken_rules(scenario, {path[0] for path in mended.taken_out})
+        problems += [problem._replace(path=mended.original(problem.path)) for problem in broken]
+        return (None if problems or mended.taken_out else scenario), problems
+    return None, problems
 
 
-def _dotted(path: scenario_yaml.Path) -> str:
+def _dotted(path: Where) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-
-
-def schema_text() -> str:
-    """The JSON Schema of version 1, as committed in ``docs/scenario.schema.json``."""
-    schema = Scenario.model_json_schema(mode="validation")
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "avsync scenario, version 1"}
-    return json.dumps({**schema, **head}, indent=1, ensure_ascii=False) + "\n"
-
-
-def main(argv: list[str]) -> int:
-    """``python -m sim.scenario.scenario [FILE]``: write the JSON Schema to FILE, or print it."""
-    if argv:
-        Path(argv[0]).write_text(schema_text(), encoding="utf-8")
-    else:
-        sys.stdout.write(schema_text())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -5,9 +5,9 @@ One sentence per standing condition and per step, in order of time; equal steps 
 
 from __future__ import annotations
 
-from sim.scenario.network import Leg
+from sim.scenario.network import LegSpec
 from sim.scenario.scenario import Scenario
-from sim.scenario.source import MediaSource
+from sim.scenario.source import BlocksSpec, MediaSource
 from sim.scenario.steps import (
     ClockStep,
     FpsChange,
@@ -75,7 +75,8 @@ def _source(source: MediaSource) -> list[str]:
         f"{float(low_high[0]):g} to {float(low_high[1]):g} fps" if low_high else f"{float(video.fps):g} fps",
         f"pictures are made at {video.speed:g} times real time" if video.speed != 1 else "",
         f"sound is made at {audio.speed:g} times real time" if audio.speed != 1 else "",
-        f"pictures come in blocks of {video.blocks.frames[0]} to {video.blocks.frames[1]}" if video.blocks else "",
+        _blocks("pictures", video.blocks),
+        _blocks("sound", audio.blocks),
         f"pictures are handed over {video.delay_ms:g} ms after their sound" if video.delay_ms else "",
         f"up to {video.jitter_ms:g} ms of unevenness in the pictures" if video.jitter_ms else "",
         f"up to {audio.jitter_ms:g} ms of unevenness in the sound" if audio.jitter_ms else "",
@@ -93,7 +94,15 @@ def _source(source: MediaSource) -> list[str]:
     return ["The generator: " + ", ".join(filter(None, said)) + "."]
 
 
-def _leg(name: str, leg: Leg) -> str:
+def _blocks(name: str, blocks: BlocksSpec | None) -> str:
+    if blocks is None:
+        return ""
+    (fewest, most), (least, longest) = blocks.size, blocks.late_ms
+    come = "come" if name == "pictures" else "comes"
+    return f"{name} {come} in blocks of {fewest} to {most} units, each {least:g} to {longest:g} ms late"
+
+
+def _leg(name: str, leg: LegSpec) -> str:
     hold = f"everything held for {leg.hold.for_ms:g} ms every {leg.hold.every_s:g} s" if leg.hold else ""
     own = leg.preset is None and leg.trace is None
     said = [
@@ -107,7 +116,7 @@ def _leg(name: str, leg: Leg) -> str:
     return f"{_LEG[name].capitalize()}: " + ", ".join(filter(None, said)) + "."
 
 
-def _numbers(part: Leg | Impair) -> list[str]:
+def _numbers(part: LegSpec | Impair) -> list[str]:
     return [
         f"jitter {part.jitter_ms:g} ms" if part.jitter_ms else "",
         f"loss {100 * part.loss:g} %" if part.loss else "",

@@ -19,12 +19,12 @@ from sim.scenario.types import (
     Fps,
     Kbps,
     Ms,
-    Part,
     Ppm,
     RateHz,
     Resume,
     Seconds,
     SomeSeconds,
+    SpecPart,
     Speed,
     Talk,
     Whole,
@@ -35,7 +35,7 @@ TAIL_S = 1.0
 """Speech ends this long before the run, so that the last of it can arrive and be judged."""
 
 
-class Turns(Part):
+class Turns(SpecPart):
     """Who speaks when: turns of talk with gaps between them. Each turn is one epoch."""
 
     first_at_s: Seconds = 0.5
@@ -61,7 +61,53 @@ class Turns(Part):
         return tuple(turns)
 
 
-class Sound(Part):
+class BlocksSpec(SpecPart):
+    """Media that comes in blocks: each begins late, and is fast within."""
+
+    speed: Speed = 1.5
+    """How fast units come within a block, 1 being real time."""
+    late_ms: tuple[Ms, Ms] = (200, 500)
+    """How late each block begins, after the moment at which its first unit was due: [least, most] in ms."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Units in a block: (fewest, most)."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for name in sorted(type(self).model_fields.keys() - {"speed"}):
+            low, high = getattr(self, name)
+            if low > high:
+                raise bad(f"{name} must be [low, high], got [{low:g}, {high:g}]", "swap the two", key=name)
+        if not self.late_ms[1]:
+            raise bad("late_ms: [0, 0] makes no block late", "make it longer, or leave blocks out", key="late_ms")
+        return self
+
+
+class AudioBlocks(BlocksSpec):
+    """Sound that comes in blocks: each begins late, and is fast within."""
+
+    units: tuple[Count, Count] = (10, 25)
+    """Units of sound (unit_ms each) in a block: [fewest, most]."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.units
+
+
+class VideoBlocks(BlocksSpec):
+    """Pictures that come in blocks: each begins late, and is fast within."""
+
+    frames: tuple[Count, Count] = (8, 16)
+    """Frames in a block: [fewest, most]."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.frames
+
+
+class AudioSpec(SpecPart):
     """How the generator hands over the voice."""
 
     rate_hz: RateHz = 48_000
@@ -78,30 +124,13 @@ class Sound(Part):
     """Unevenness of the hand-over, at most this much late."""
     lead_ms: Ms = 0.0
     """Sound is handed over this much before the pictures that belong to it."""
+    blocks: AudioBlocks | None = None
+    """Sound comes in blocks, each of them late; null: evenly."""
     real_rate_ppm: Ppm = 0.0
     """The content really runs this much faster than its count of samples says."""
 
 
-class Blocks(Part):
-    """Pictures that come in blocks, faster than real time, with a stall after each."""
-
-    frames: Annotated[tuple[Count, Count], Field(description="Frames in a block: [fewest, most].")] = (8, 16)
-    speed: Speed = 1.5
-    """How fast frames come within a block, 1 being real time."""
-    stall_ms: Annotated[tuple[Ms, Ms], Field(description="Stall after a block in ms: [shortest, longest].")] = (
-        200,
-        500,
-    )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        for name, (low, high) in (("frames", self.frames), ("stall_ms", self.stall_ms)):
-            if low > high:
-                raise bad(f"{name} must be [low, high], got [{low:g}, {high:g}]", key=name)
-        return self
-
-
-class Pictures(Part):
+class VideoSpec(SpecPart):
     """How the generator hands over the video, and what it can be asked for."""
 
     fps: Fps = Fraction(25)
@@ -122,8 +151,8 @@ class Pictures(Part):
     """Unevenness of the hand-over, at most this much late."""
     delay_ms: Ms = 0.0
     """Every picture is handed over this much later than its sound."""
-    blocks: Blocks | None = None
-    """Pictures come in blocks with stalls between; null: evenly."""
+    blocks: VideoBlocks | None = None
+    """Pictures come in blocks, each of them late; null: evenly."""
     resume: Resume = "live"
     """After a stall. live: goes on at the present moment; burst: first hands over all that was missed, at once;
     continue: goes on where it stopped, at its speed."""
@@ -156,7 +185,7 @@ class Pictures(Part):
         return self
 
 
-class Loop(Part):
+class Loop(SpecPart):
     """A short clip that is repeated, whose sound and pictures differ in length."""
 
     audio_s: Annotated[float, Field(strict=True, ge=0.1, le=3_600, allow_inf_nan=False)]
@@ -165,7 +194,7 @@ class Loop(Part):
     """Length of the pictures; they start again after this."""
 
 
-class Payload(Part):
+class PayloadSpec(SpecPart):
     """Real sound and pictures: synthetic speech and a rendered mouth, so that a lip-sync scorer can judge the call."""
 
     voice: Annotated[str, Field(pattern=r"^[A-Za-z0-9+_-]{1,40}$")] = "en-us"
@@ -176,20 +205,20 @@ class Payload(Part):
     """Which scorer looks and listens at the viewer; auto: the best one that is installed."""
 
 
-class MediaSource(Part):
+class MediaSource(SpecPart):
     """The generator (local_encode) or the provider (provider_bridge)."""
 
     turns: Turns = Turns()
     """Who speaks when."""
-    audio: Sound = Sound()
+    audio: AudioSpec = AudioSpec()
     """How the voice is handed over."""
-    video: Pictures = Pictures()
+    video: VideoSpec = VideoSpec()
     """How the pictures are handed over."""
     loop: Loop | None = None
     """A short loop whose sound and pictures differ in length."""
     clip: FileName | None = None
     """A media file to speak instead of made-up content, relative to this scenario."""
-    payload: Payload | None = None
+    payload: PayloadSpec | None = None
     """Give the content real sound and pictures, and let a scorer judge them at the viewer; {}: with all defaults."""
     backlog_s: Seconds = 0.0
     """This much media is handed over at once when a viewer joins."""

@@ -17,7 +17,6 @@ from sim.scenario.types import (
     Kbps,
     Ms,
     Only,
-    Part,
     RateHz,
     Resume,
     Seconds,
@@ -25,12 +24,13 @@ from sim.scenario.types import (
     SignedMs,
     SomeMs,
     SomeSeconds,
+    SpecPart,
     WhichLeg,
     bad,
 )
 
 
-class StepBase(Part):
+class StepBase(SpecPart):
     """Something that happens."""
 
     at_s: Seconds

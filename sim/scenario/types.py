@@ -2,12 +2,13 @@
 
 A number is a number: text, ``true`` and ``.inf`` are refused, and every quantity has a bound, so
 that a typing error cannot ask for a year of simulation. The docstring under a field is its
-documentation, in editors too (``docs/scenario.schema.json``).
+documentation, in editors too (``sim/scenario/schema.json``, made by ``sim.scenario.schema``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -47,10 +48,10 @@ Resume = Literal["live", "burst", "continue"]
 WhichLeg = Literal["to_bridge", "to_viewer"]
 
 
-class Part(BaseModel):
+class SpecPart(BaseModel):
     """Base of all parts: unknown keys are refused, values are frozen, defaults are checked too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 def bad(rule: str, hint: str = "", *, key: str = "") -> PydanticCustomError:
@@ -70,6 +71,17 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return f"text {value[:40]!r}"
     return str(value)[:40]
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """``did you mean 'duration_s'?``, or all that is known here."""
+    return near(word, known) or ("known here: " + ", ".join(known) if known else "")
+
+
+def near(word: str, known: Sequence[str]) -> str:
+    """The nearest of them as a question; empty where none is near."""
+    found = difflib.get_close_matches(word[:60], known, n=1, cutoff=0.5)
+    return f"did you mean {found[0]!r}?" if found else ""
 
 
 def _is_number(value: object) -> bool:

@@ -57,7 +57,7 @@ class Problem(NamedTuple):
     on_key: bool = False
 
 
-class Place(NamedTuple):
+class TextPlace(NamedTuple):
     """A character in the text."""
 
     line: int  # from 0
@@ -71,18 +71,20 @@ class Document:
     file: str
     lines: list[str]
     data: Any = None
-    values: dict[Path, Place] = field(default_factory=dict)
-    keys: dict[Path, Place] = field(default_factory=dict)
-    problems: list[tuple[Place, Problem]] = field(default_factory=list)
+    values: dict[Path, TextPlace] = field(default_factory=dict)
+    keys: dict[Path, TextPlace] = field(default_factory=dict)
+    problems: list[tuple[TextPlace, Problem]] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
+    """Places whose value could not be read, which ``problems`` says; the data has ``None`` there."""
 
-    def place(self, problem: Problem) -> Place:
+    def place(self, problem: Problem) -> TextPlace:
         """Where to point: the key or value itself, or the nearest thing around it."""
         path = problem.path
         if problem.on_key and path in self.keys:
             return self.keys[path]
         while path and path not in self.values:
             path = path[:-1]
-        return self.values.get(path, Place(0, 0))
+        return self.values.get(path, TextPlace(0, 0))
 
     def error(self, problems: list[Problem]) -> InputError:
         """All that is wrong with this file, in reading order, as one error."""
@@ -90,7 +92,7 @@ class Document:
         return located(self.file, self.lines, sorted(placed, key=lambda item: item[0]))
 
 
-def located(file: str, lines: list[str], placed: list[tuple[Place, Problem]]) -> InputError:
+def located(file: str, lines: list[str], placed: list[tuple[TextPlace, Problem]]) -> InputError:
     """``file:line:col: rule``, the line, a caret and the remedy, for each problem up to ten."""
     first_place, first = placed[0]
     text = _excerpt(lines, first_place, first.hint)
@@ -102,11 +104,11 @@ def located(file: str, lines: list[str], placed: list[tuple[Place, Problem]]) ->
     return InputError(first.rule, file=file, place=_spot(first_place), remedy=text)
 
 
-def _spot(place: Place) -> str:
+def _spot(place: TextPlace) -> str:
     return f"{place.line + 1}:{place.column + 1}"
 
 
-def _excerpt(lines: list[str], place: Place, hint: str) -> str:
+def _excerpt(lines: list[str], place: TextPlace, hint: str) -> str:
     line = lines[place.line] if place.line < len(lines) else ""
     start = max(0, min(place.column, len(line)) - SHOWN_COLUMNS // 2)
     shown = "".join(char if char.isprintable() else "?" for char in line[start : start + SHOWN_COLUMNS])
@@ -154,20 +156,20 @@ def _clean(text: str | bytes, file: str) -> str:
         problem = Problem((), "a tab character", "use spaces")
     else:
         problem = Problem((), f"a character that cannot be shown (U+{ord(odd.group()):04X})", "delete it")
-    raise located(file, text.split("\n"), [(Place(line, column), problem)])
+    raise located(file, text.split("\n"), [(TextPlace(line, column), problem)])
 
 
 def _syntax(document: Document, error: yaml.YAMLError) -> InputError:
     marks: list[Any] = [getattr(error, "problem_mark", None), getattr(error, "context_mark", None)]
-    place = next((Place(mark.line, mark.column) for mark in marks if mark is not None), Place(0, 0))
+    place = next((TextPlace(mark.line, mark.column) for mark in marks if mark is not None), TextPlace(0, 0))
     said = [str(part) for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part]
     rule = "not valid YAML: " + (", ".join(said) or "cannot be parsed")
     hint = next((hint for sign, hint in _HINTS.items() if sign in rule), "")
     return located(document.file, document.lines, [(place, Problem((), rule, hint))])
 
 
-def _place(event: Any) -> Place:
-    return Place(event.start_mark.line, event.start_mark.column)
+def _place(event: Any) -> TextPlace:
+    return TextPlace(event.start_mark.line, event.start_mark.column)
 
 
 class _Reader:
@@ -191,9 +193,9 @@ class _Reader:
         if not isinstance(event, yaml.StreamEndEvent):
             self._refuse(event, "a second document begins here", "one scenario per file")
 
-    def place(self) -> Place:
+    def place(self) -> TextPlace:
         """How far the parser has come."""
-        return Place(self._parser.line, self._parser.column)
+        return TextPlace(self._parser.line, self._parser.column)
 
     def _refuse(self, event: yaml.Event, rule: str, hint: str = "") -> NoReturn:
         raise located(self._document.file, self._document.lines, [(_place(event), Problem((), rule, hint))])
@@ -208,7 +210,7 @@ class _Reader:
             return items
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(path, depth)
-        return self._scalar(event)
+        return self._scalar(event, path)
 
     def _check(self, event: Any, depth: int) -> None:
         self._nodes += 1
@@ -229,7 +231,7 @@ class _Reader:
             self._check(event, depth + 1)
             if not isinstance(event, yaml.ScalarEvent):
                 self._refuse(event, "a key must be a word, not a list or a mapping", "is a quote or a colon missing?")
-            name = self._scalar(event)
+            name = self._scalar(event, None)
             place = _place(event)
             key = name if isinstance(name, str) else event.value
             if not isinstance(name, str):
@@ -247,17 +249,18 @@ class _Reader:
             found[key] = self._value(self._parser.get_event(), (*path, key), depth + 1)
         return found
 
-    def _scalar(self, event: Any) -> str | int | float | bool | None:
+    def _scalar(self, event: Any, path: Path | None) -> str | int | float | bool | None:
         text: str = event.value
         if not event.implicit[0]:  # quoted, or a block of text
             odd = _ODD.search(text)
             if odd and odd.group() != "\t":
-                self._refuse(event, f"an escape that cannot be shown (U+{ord(odd.group()):04X})", "delete it")
+                self._unread(event, path, f"an escape that cannot be shown (U+{ord(odd.group()):04X})", "delete it")
             return text
         if text in _WORDS:
             return _WORDS[text]
         if _NOT_FINITE.fullmatch(text):
-            self._refuse(event, f"{text} is not a number here", "write a finite number, or leave the key out")
+            self._unread(event, path, f"{text} is not a number here", "write a finite number, or leave it out")
+            return None
         number: int | float
         if _INT.fullmatch(text):
             # The length is asked first: a million digits would take seconds to convert.
@@ -269,5 +272,13 @@ class _Reader:
         else:
             return text
         if abs(number) > MAX_INT:
-            self._refuse(event, f"{text[:30]} is absurdly large")
+            self._unread(event, path, f"{text[:30]} is absurdly large")
+            return None
         return number
+
+    def _unread(self, event: yaml.Event, path: Path | None, rule: str, hint: str = "") -> None:
+        """A value that is none is told with everything else; a key (no path) that is none ends it."""
+        if path is None:
+            self._refuse(event, rule, hint)
+        self._document.problems.append((_place(event), Problem(path, rule, hint)))
+        self._document.unread.append(path)

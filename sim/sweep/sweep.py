@@ -1,7 +1,7 @@
 """Sweep: many runs, on as many cores as wanted, with the same rows whatever their number.
 
 A ``Spec`` is plain data and says all there is about one run; ``execute`` does it in any process.
-``Plan`` lists the specs of a command, the baselines among them; ``run_all`` sends them to an
+``RunPlan`` lists the specs of a command, the baselines among them; ``run_all`` sends them to an
 ``Executor`` in chunks and yields results in the order of the plan.
 """
 
@@ -19,11 +19,12 @@ from typing import Any, Literal, NamedTuple
 from avsync.policy import AvSyncPolicy
 from sim.judge.judge import Check, baseline_misses, check, limits_of
 from sim.judge.row import Row, measure
-from sim.judge.series import Series, series_of
-from sim.payload.scorer_at_viewer import Scored, columns
+from sim.judge.series import RunSeries, series_of
+from sim.payload.scorer_at_viewer import ScoredWindow, columns
+from sim.policy_option import digest, policy_named
 from sim.run.world import Run, simulate
 from sim.scenario.scenario import Scenario, load_scenario
-from sim.scenario.source import Payload
+from sim.scenario.source import PayloadSpec
 from sim.scenario.types import policy_of
 from sim.source.clip import load_clip
 
@@ -33,7 +34,7 @@ Role = Literal["main", "baseline", "compare"]
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One run. ``policy``: a preset's name, a table, or None for the scenario's own."""
+    """One run. ``policy``: a preset's name, a TOML file, a table, or None for the scenario's own."""
 
     file: str
     viewer: str
@@ -60,8 +61,9 @@ class Result:
     simulated_s: float = 0.0
     wall_s: float = 0.0
     network_about: tuple[str, ...] = ()
-    series: Series | None = None
-    scored: list[Scored] = field(default_factory=list)
+    series: RunSeries | None = None
+    scored: list[ScoredWindow] = field(default_factory=list)
+    policy_digest: str = ""
 
     @property
     def passed(self) -> bool:
@@ -73,7 +75,8 @@ class Result:
     def flat(self) -> dict[str, Any]:
         """One object for ``runs.jsonl``: every metric under its own name."""
         head: dict[str, Any] = {
-            "schema": SCHEMA, "scenario": self.scenario, "policy": self.policy, "viewer": self.spec.viewer,
+            "schema": SCHEMA, "scenario": self.scenario, "policy": self.policy,
+            "policy_digest": self.policy_digest[:12], "viewer": self.spec.viewer,
             "seed": self.spec.seed, "role": self.spec.role, "passed": self.passed,
         }  # fmt: skip
         if self.spec.role == "baseline":
@@ -83,7 +86,7 @@ class Result:
         return {**head, **{name: _plain(value) for name, value in self.row.items()}, **tail}
 
 
-class Plan(NamedTuple):
+class RunPlan(NamedTuple):
     """What a command runs, in order; scenarios by their file."""
 
     specs: tuple[Spec, ...]
@@ -103,7 +106,7 @@ def plan(
     with_series: bool = False,
     baselines: bool = True,
     scorer: bool = False,
-) -> Plan:
+) -> RunPlan:
     """Every run of these files: policy under test, baseline (unless comparing or overruled), comparisons."""
     scenarios = {str(path): load_scenario(path) for path in files}
     specs: list[Spec] = []
@@ -122,7 +125,7 @@ def plan(
                     named = scenario.baseline.policy
                     table = named if isinstance(named, str) else tuple(sorted(named.items()))
                     specs.append(base(role="baseline", policy=table))
-    return Plan(tuple(specs), scenarios)
+    return RunPlan(tuple(specs), scenarios)
 
 
 def execute(spec: Spec) -> Result:
@@ -149,7 +152,7 @@ def execute(spec: Spec) -> Result:
     result = Result(
         spec, scenario.name, policy.name if isinstance(spec.policy, str | None) else "table", row,
         simulated_s=scenario.duration_s, network_about=run.network_about,
-        scored=scored or [],
+        scored=scored or [], policy_digest=digest(policy),
     )  # fmt: skip
     result.wall_s = time.perf_counter() - begun
     if spec.role == "baseline":
@@ -191,12 +194,12 @@ def _chunks(specs: Sequence[Spec], jobs: int) -> Iterable[Sequence[Spec]]:
 def _policy(spec: Spec, scenario: Scenario) -> AvSyncPolicy:
     if spec.policy is None:
         return scenario.engine_policy
-    return policy_of(spec.policy if isinstance(spec.policy, str) else dict(spec.policy))
+    return policy_named(spec.policy) if isinstance(spec.policy, str) else policy_of(dict(spec.policy))
 
 
-def _scored(run: Run, spec: Spec) -> list[Scored] | None:
+def _scored(run: Run, spec: Spec) -> list[ScoredWindow] | None:
     """What a scorer says at the viewer, where the content has sound and pictures; a baseline is not about it."""
-    part = run.scenario.source.payload or (Payload() if spec.scorer else None)
+    part = run.scenario.source.payload or (PayloadSpec() if spec.scorer else None)
     if part is None or spec.role == "baseline":
         return None
     from sim.payload.speech import scored_run  # the scorer and its nets: only where they are wanted

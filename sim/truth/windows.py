@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from avsync.units import ms, to_ms
+from avsync.units import seconds, to_ms
 from sim.scenario.metric_names import Window
-from sim.truth.logs import I64, Bool
+from sim.truth.columns import I64, Bool
 
 Measure = float | None
 Faults = Sequence[tuple[int, int]]
@@ -19,9 +19,8 @@ Faults = Sequence[tuple[int, int]]
 Within = Callable[[I64], Bool]
 """Which times count."""
 
-AFTERMATH_NS = ms(1000)
-JOIN_NS = ms(5000)
-AFTER_FAULT_NS = ms(5000)
+AFTERMATH_S, JOIN_S, AFTER_FAULT_S = 1.0, 5.0, 5.0
+AFTERMATH_NS, JOIN_NS, AFTER_FAULT_NS = seconds(AFTERMATH_S), seconds(JOIN_S), seconds(AFTER_FAULT_S)
 ENOUGH = 20
 """Fewer values are UNKNOWN: below 20, the nearest-rank p95 is the maximum."""
 

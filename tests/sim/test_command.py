@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from avsync.cli import BAD_INPUT, INTERRUPTED, MET, MISSED, OUR_FAULT, main
+from sim.command import read_all
+from sim.scenario.files import NAMED, shipped
 
 pytestmark = pytest.mark.lab
 
@@ -171,7 +173,7 @@ def test_no_command_shows_the_help_and_is_2(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), INTERRUPTED), (RuntimeError("ours"), OUR_FAULT)])
-@pytest.mark.parametrize("where", ["sim.report.report.draw_all", "sim.report.report.summary", "sim.command.run_all"])
+@pytest.mark.parametrize("where", ["sim.report.report.draw_all", "sim.report.report.summary", "sim.running.run_all"])
 def test_whatever_stops_it_leaves_nothing_half_written(
     run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException, code: int
 ) -> None:
@@ -197,12 +199,112 @@ def test_the_verdict_is_printed_before_anything_is_drawn(
     assert "1 of 1 passed" in printed[0]
 
 
-def test_list_names_every_scenario_with_its_tags(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list"]) == MET
+def test_without_a_name_four_scenarios_run_and_each_verdict_comes_as_soon_as_it_is_known(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert NAMED == ("video_stall", "audio_stall", "jitter_burst", "bridge_clock_drift")
+    monkeypatch.setattr("sim.command.NAMED", ("short.yaml", "strict.yaml"))
+    printed: list[str] = []
+
+    def tables(*_args: object) -> None:
+        printed.append(capsys.readouterr().out)
+
+    monkeypatch.setattr("sim.running.print_results", tables)
+    assert run("--no-plots") == MISSED
+    assert [line.split() for line in printed[0].splitlines()] == [
+        ["pass", "short", "browser", "2/2"],
+        ["FAIL", "strict", "browser", "0/2"],
+    ]
+
+
+def test_all_is_every_shipped_scenario_and_not_one_more(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--all", "short.yaml") == BAD_INPUT
+    assert "not both" in capsys.readouterr().err
+    names = {path.stem for path in read_all([str(shipped())], slow=False)}
+    assert {*NAMED, "clean"} < names and "long_soak" not in names
+
+
+def test_the_mistakes_of_several_files_come_together(run: Run, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "a.yaml").write_text("avsync: 1\nabout: x\nseedss: [1]\n", encoding="utf-8")
+    (here / "b.yaml").write_text("avsync: 1\nabout: x\nviewer: brower\n", encoding="utf-8")
+    assert run("a.yaml", "shrot.yaml", "b.yaml", "short.yaml") == BAD_INPUT
+    said = capsys.readouterr().err
+    assert said.startswith("avsync: a.yaml:3:1: unknown key 'seedss'")
+    assert "\nb.yaml:3:9: viewer must be" in said and "did you mean 'short.yaml'?" in said
+    assert left(here) == []
+
+
+def test_a_policy_of_your_own_is_a_toml_file(run: Run, here: Path) -> None:
+    (here / "calm.toml").write_text('preset = "default"\nplayout_delay_ms = 120\n', encoding="utf-8")
+    assert run("short.yaml", "--seed", "1", "--no-plots", "--policy", "calm.toml", "--compare", "default") == MET
+    rows = [json.loads(line) for line in (the_folder(here) / "runs.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["policy"] for row in rows] == ["calm", "default"]
+    assert rows[0]["policy_digest"] != rows[1]["policy_digest"] and len(rows[0]["policy_digest"]) == 12
+    assert rows[0]["output_added_latency_p50_ms"] > rows[1]["output_added_latency_p50_ms"] + 50
+    manifest = json.loads((the_folder(here) / "manifest.json").read_text(encoding="utf-8"))
+    assert list(manifest["policies"]) == ["calm", "default"]
+    assert manifest["policies"]["calm"].startswith(rows[0]["policy_digest"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("playout_dely_ms = 3", "mine.toml: policy has no 'playout_dely_ms'\n  did you mean 'playout_delay_ms'?"),
+        ("playout_delay_ms = 900", "mine.toml: policy: playout_delay_ns must be <= playout_delay_max_ns"),
+        ("playout", "mine.toml: not a readable TOML policy"),
+        (None, "mine.toml: not a readable TOML policy"),
+    ],
+)
+def test_a_wrong_policy_file_is_2_with_file_and_key(
+    run: Run, here: Path, capsys: pytest.CaptureFixture[str], text: str | None, said: str
+) -> None:
+    if text is not None:
+        (here / "mine.toml").write_text(text, encoding="utf-8")
+    for words in (["--policy", "mine.toml"], ["--compare", "mine.toml"]):
+        assert run("short.yaml", *words) == BAD_INPUT
+        assert said in capsys.readouterr().err
+    assert left(here) == []
+
+
+def test_two_policies_of_one_name_would_share_a_column(
+    run: Run, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, delay in (("a", 60), ("b", 80)):
+        (here / folder).mkdir()
+        (here / folder / "mine.toml").write_text(f"playout_delay_ms = {delay}", encoding="utf-8")
+    assert run("short.yaml", "--compare", "a/mine.toml", "b/mine.toml") == BAD_INPUT
+    assert "both named 'mine'" in capsys.readouterr().err
+    (here / "patient.toml").write_text("playout_delay_ms = 60", encoding="utf-8")
+    assert run("short.yaml", "--policy", "patient.toml") == BAD_INPUT
+    assert "the name of a preset" in capsys.readouterr().err
+
+
+def test_a_name_that_is_not_utf_8_is_refused_at_once(run: Run, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It ended in 70 after all runs, with no results: no report can be written in such a name."""
+    (here / "calls").mkdir()
+    for name in (os.fsdecode(b"h\xe4tte.yaml"), os.path.join("calls", os.fsdecode(b"h\xe4tte.yaml"))):
+        try:
+            (here / name).write_text(SHORT, encoding="utf-8")
+        except OSError:
+            pytest.skip("this file system has no such names")
+        assert run(name if name.startswith("h") else "calls") == BAD_INPUT
+        assert "is not UTF-8" in capsys.readouterr().err
+    assert left(here) == []
+
+
+def test_control_characters_in_a_name_reach_no_terminal_and_no_page(
+    run: Run, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "red\x1b[31m.yaml"
+    (here / name).write_text(TOO_STRICT, encoding="utf-8")
+    assert run(name, "--seed", "1", "--no-plots") == MISSED
     said = capsys.readouterr().out
-    # Square brackets are rich's own markup: tags vanished here once.
-    assert "video_stall [card, stall]" in said
-    assert "clean [card]" in said
+    assert "\x1b" not in said and r"red\x1b[31m" in said
+    assert r"again: avsync run $'red\x1b[31m.yaml'" in said, "a shell reads this as the file's name"
+    assert "\x1b" not in (the_folder(here) / "summary.md").read_text(encoding="utf-8")
+    (here / name).write_text("avsync: 2\n", encoding="utf-8")
+    assert run(name) == BAD_INPUT
+    assert "\x1b" not in capsys.readouterr().err
 
 
 def test_a_pipe_is_wide_and_plain_and_has_no_bar(here: Path) -> None:

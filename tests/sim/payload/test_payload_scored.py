@@ -9,12 +9,12 @@ import pytest
 from avsync.errors import InputError
 from avsync.units import ms
 from sim.judge.row import Row
-from sim.payload.payload import Pictures
+from sim.payload.payload import PictureBatch
 from sim.payload.scorer_at_viewer import columns, score
 from sim.payload.speech import Speech, check_installed, scored_run, scorer_of
 from sim.run.sinks import Sink
-from sim.scenario.source import Payload
-from sim.truth.logs import I64
+from sim.scenario.source import PayloadSpec
+from sim.truth.columns import I64
 from tests.sim.small_world import run, varied
 
 CUT_S = {"video_stall": 32.0, "audio_stall": 32.0, "jitter_burst": 43.0, "bridge_clock_drift": 31.0}
@@ -30,7 +30,7 @@ CASES = [
 @pytest.fixture(autouse=True, scope="module")
 def installed() -> None:
     try:
-        check_installed(Payload(scorer="fused"))
+        check_installed(PayloadSpec(scorer="fused"))
     except InputError as error:
         pytest.skip(error.rule)
 
@@ -39,7 +39,7 @@ def installed() -> None:
 def row_of(name: str, viewer: str, *, seed: int = 1, sound_late_ms: int = 0, picture_late_ms: int = 0) -> Row:
     late = Sink(sound_late_ns=ms(sound_late_ms), picture_late_ns=ms(picture_late_ms))
     one = run(varied(name, duration_s=CUT_S[name]), viewer=viewer, seed=seed, viewer_sink=late)
-    return columns(scored_run(one, Payload(scorer="fused")), one)
+    return columns(scored_run(one, PayloadSpec(scorer="fused")), one)
 
 
 @pytest.mark.parametrize(("name", "viewer", "seed"), CASES)
@@ -68,7 +68,7 @@ def test_a_payload_played_in_sync_reads_zero() -> None:
 class WrongLips(Speech):
     """Content whose lips are 80 ms late, as no log can know."""
 
-    def pictures(self, turn: int, since_ns: I64) -> Pictures:
+    def pictures(self, turn: int, since_ns: I64) -> PictureBatch:
         return super().pictures(turn, since_ns - ms(80))
 
 

@@ -15,9 +15,10 @@ from avsync.recording.recorder import Recorder
 from avsync.recording.replay import replay
 from avsync.types import Answer
 from avsync.units import ms, seconds
+from sim.run.host import EngineDriver, Host
 from sim.run.world import simulate
 from sim.scenario.scenario import Scenario, build, load_scenario
-from sim.virtual_time import EngineDriver, Host, VirtualTime
+from sim.virtual_time import VirtualTime
 from tests.adapters.driver_story import Sink, call
 from tests.virtual_loop import run
 
@@ -101,7 +102,7 @@ def lab_run() -> dict[str, list[str]]:
     scenario = stall_of_10_s()
     told = simulate(scenario, policy=scenario.engine_policy, viewer="avsync", seed=1, wrap_engine=wrap)
     plain = simulate(scenario, policy=scenario.engine_policy, viewer="avsync", seed=1)
-    assert (told.output_beliefs, told.viewer_beliefs) == (plain.output_beliefs, plain.viewer_beliefs), (
+    assert (told.at_output.beliefs, told.at_viewer.beliefs) == (plain.at_output.beliefs, plain.at_viewer.beliefs), (
         "recording changes nothing"
     )
     return recordings

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from avsync.errors import InputError
 from sim.scenario import metric_names
 from sim.scenario import yaml_places as scenario_yaml
+from sim.scenario.lint import shortcomings
 from sim.scenario.metric_names import BELIEVED_COLUMNS, LIMITABLE, METRICS, SCORED
-from sim.scenario.scenario import build, fault_window, load_scenario, loads, schema_text
+from sim.scenario.scenario import build, fault_window, load_scenario, loads
+from sim.scenario.schema import SCHEMA_FILE, schema_text
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
@@ -39,7 +41,7 @@ source:
   audio: {rate_hz: 24000, unit_ms: 10, bitrate_kbps: 24, speed: 4, ahead_s: 3, jitter_ms: 5, lead_ms: 80,
     real_rate_ppm: -50}
   video: {fps: 30000/1001, variable_fps: [20, 30], bitrate_kbps: 1.5e3, key_every_s: 2, encoded: true, speed: 0.88,
-    blocks: {frames: [8, 16], speed: 1.5, stall_ms: [200, 500]}, resume: continue, can_skip: true, join_at_s: 3,
+    blocks: {frames: [8, 16], speed: 1.5, late_ms: [200, 500]}, resume: continue, can_skip: true, join_at_s: 3,
     join_decodable: false}
   loop: {audio_s: 5, video_s: 5.04}
   backlog_s: 2
@@ -159,7 +161,7 @@ def test_shipped_scenarios_are_right_and_tell_editors_their_schema(path: Path) -
     scenario = load_scenario(path)
     assert scenario.name == path.stem
     assert scenario.expect
-    assert path.read_text().startswith("# yaml-language-server: $schema=../docs/scenario.schema.json\n")
+    assert path.read_text().startswith("# yaml-language-server: $schema=../sim/scenario/schema.json\n")
 
 
 # ------------------------------------------------------------------------------ YAML, version 1.2
@@ -197,11 +199,11 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
         ('avsync: 1\nabout: "\\UFFFFFFFF"\n', "2:11", "not valid YAML"),
         ("\ufeffavsync: 1\n", "1:1", "byte order mark"),
         (b"avsync: 1\nabout: \xff\n", "2:1", "not UTF-8 (byte 0xff at offset 17)"),
-        ("avsync: 1\nduration_s: .inf\n", "2:13", ".inf is not a number here"),
+        ("avsync: 1\nabout: x\nduration_s: .inf\n", "3:13", ".inf is not a number here"),
         ("avsync: 1\nabout: x\nduration_s: -.NaN\n", None, "must be a number, got text"),
-        ("avsync: 1\nduration_s: .nan\n", "2:13", ".nan is not a number here"),
-        ("avsync: 1\nduration_s: 1e999\n", "2:13", "absurdly large"),
-        ("avsync: 1\nduration_s: " + "9" * 10_000 + "\n", "2:13", "absurdly large"),
+        ("avsync: 1\nabout: x\nduration_s: .nan\n", "3:13", ".nan is not a number here"),
+        ("avsync: 1\nabout: x\nduration_s: 1e999\n", "3:13", "absurdly large"),
+        ("avsync: 1\nabout: x\nduration_s: " + "9" * 10_000 + "\n", "3:13", "absurdly large"),
         ("avsync: 1\nabout: Hotel: wifi\n", "2:13", "needs quotes"),
         ("avsync: 1\nseeds: [1, 2\n", "3:1", "close the bracket"),
         ("avsync: 1\nabout: 'x\n", "3:1", "close the quotes"),
@@ -287,7 +289,10 @@ def test_a_mistyped_key_is_answered_with_line_caret_and_the_nearest_right_one() 
         ("source: {video: {resume: brust}}", "4:26", "resume must be 'live', 'burst' or 'continue'", "'burst'?"),
         ("source: {video: {variable_fps: [30, 20]}}", "4:32", "[lowest, highest]", "swap"),
         ("source: {video: {variable_fps: [30]}}", "4:32", "variable_fps needs 2 or more values, got 1", ""),
-        ("source: {video: {blocks: {frames: [16, 8]}}}", "4:35", "frames must be [low, high], got [16, 8]", ""),
+        ("source: {video: {blocks: {frames: [16, 8]}}}", "4:35", "frames must be [low, high], got [16, 8]", "swap"),
+        ("source: {video: {blocks: {late_ms: [0, 0]}}}", "4:36", "late_ms: [0, 0] makes no block late", "leave blocks"),
+        ("source: {audio: {blocks: {units: [9, 8]}}}", "4:34", "units must be [low, high], got [9, 8]", "swap"),
+        ("source: {audio: {blocks: {frames: [8, 9]}}}", "4:27", "unknown key 'frames'", "known here"),
         ("source: {video: {join_decodable: false}}", "4:34", "needs encoded: true", "raw frames"),
         ("source: {audio: {unit_ms: 30}}", "4:27", "unit_ms must be 10, 20, 40 or 60, got 30", ""),
         ("source: {turns: {talk_s: [1, x]}}", "4:26", "a turn's length is a number of seconds, got text 'x'", "6.5"),
@@ -354,7 +359,7 @@ def test_an_unknown_version_names_those_supported_and_nothing_else(version: str,
 
 
 def test_mistakes_come_in_reading_order() -> None:
-    said = refused(REFERENCE + "durationn_s: 1\nviewer: x\nseeds: [-1]\n" + "tags: []\n")
+    said = refused(REFERENCE + "durationn_s: 30\nviewer: x\nseeds: [-1]\n" + "tags: []\n")
     assert re.findall(r"^mine.yaml:(\d+):", said, re.MULTILINE) == ["4", "5", "6", "7"]
 
 
@@ -383,7 +388,51 @@ def test_a_file_that_cannot_be_read_is_bad_input(path: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-# --------------------------------------------------------------------- what a scenario must prove
+# --------------------------------------------------------------------- all mistakes in one round
+
+
+def places(said: str) -> list[str]:
+    return re.findall(r"^mine.yaml:(\d+:\d+):", said, re.MULTILINE)
+
+
+def test_a_mistyped_key_does_not_hide_what_the_other_parts_have_wrong() -> None:
+    said = refused(
+        REFERENCE
+        + "steps:\n"
+        + "  - {at_s: 1, do: impair, los: 0.3}\n"
+        + "  - {at_s: 70, do: interrupt}\n"
+        + "  - {do: stall}\n"
+        + "  - {at_s: 80, do: mute, for_s: 1}\n"
+        + "network: {to_bridge: {delay_ms: 3}}\n"
+    )
+    assert "did you mean 'loss'?" in said and "impair changes nothing" not in said
+    assert places(said) == ["5:27", "6:12", "7:5", "7:5", "8:12", "9:11"]
+    assert "happens at 80 s" in said and "there is no bridge" in said
+
+
+def test_what_follows_from_a_mistake_is_no_second_one() -> None:
+    said = refused(REFERENCE + "duration_s: -1\nsteps: [{at_s: 70, do: interrupt}]\n")
+    assert places(said) == ["4:13"], "a run whose length is not known ends nowhere"
+    said = refused(REFERENCE + "network: {to_viewer: {loss: 200, burst: 3}}\n")
+    assert places(said) == ["4:29"], "the loss that the burst needs is there, and wrong"
+    said = refused(REFERENCE + "source: {video: {blocks: {frames: [3, x]}, join_decodable: false}}\n")
+    assert places(said) == ["4:39", "4:60"], "what is beside it is judged"
+    said = refused(REFERENCE + "expect: [{metric: settle_ms, at_most: x}]\n")
+    assert places(said) == ["4:39"]
+
+
+def test_a_value_that_cannot_be_read_hides_nothing() -> None:
+    said = refused(REFERENCE + 'duration_s: .inf\nseeds: [1, "\\e"]\nviewer: brower\nwho: 1e999\n')
+    assert places(said) == ["4:13", "5:12", "6:9", "7:1", "7:6"]
+    assert "did you mean 'browser'?" in said
+
+
+def test_a_key_that_was_mended_is_still_named_as_it_was_written() -> None:
+    said = refused(REFERENCE + "duraton_s: 1\n")
+    assert places(said) == ["4:1", "4:12"] and "nobody says anything" in said
+
+
+# --------------------------------------------------------------------- what a shipped scenario must prove
 
 STALL = HEAD + "steps: [{at_s: 20, do: stall, for_s: 1}]\n"
 BASE = "baseline: {policy: fps_paced, misses: [degraded_pct]}\n"
@@ -398,11 +447,17 @@ CLEAR = "metric: output_offset_abs_p95_ms, at_most: 45, window: clear"
 RECOVERY = "metric: recovery_ms, at_most: 1000"
 
 
-def test_without_a_baseline_a_scenario_proves_nothing() -> None:
-    assert "needs a baseline" in refused(STALL)
-    loads(STALL + BASE)
-    loads(STALL, "anywhere/clean.yaml")
-    loads(STALL + "tags: [reference]\n")
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_each_shipped_scenario_proves_something(path: Path) -> None:
+    assert shortcomings(load_scenario(path)) == []
+
+
+def test_a_scenario_of_your_own_needs_no_baseline() -> None:
+    assert loads(STALL, "mine.yaml").baseline is None
+    assert "no baseline" in shortcomings(loads(STALL))[0]
+    assert shortcomings(loads(STALL + BASE + _limits("metric: degraded_pct, at_most: 3"))) == []
+    assert shortcomings(loads(STALL + "tags: [reference]\n" + _limits(ALL_OVER, CLEAR, RECOVERY))) == []
+    assert shortcomings(loads(HEAD, "anywhere/clean.yaml")) == []
 
 
 def test_a_baseline_misses_what_is_limited_or_a_guard() -> None:
@@ -426,16 +481,18 @@ def test_a_baseline_misses_what_is_limited_or_a_guard() -> None:
 def test_a_single_fault_is_limited_over_all_clear_and_recovery_together(rows: tuple[str, ...], missing: str) -> None:
     text = STALL + BASE + _limits(*rows)
     if not missing:
-        loads(text)
+        assert shortcomings(loads(text)) == []
         return
-    assert missing in refused(text).split("\n")[0].split("missing:")[1]
-    loads(text.replace("for_s: 1}", "for_s: 1}, {at_s: 30, do: stall, for_s: 1}"))
-    loads(text + "tags: [soak]\n")
+    (said,) = shortcomings(loads(text))
+    assert missing in said.split("missing:")[1]
+    assert shortcomings(loads(text.replace("for_s: 1}", "for_s: 1}, {at_s: 30, do: stall, for_s: 1}"))) == []
+    assert shortcomings(loads(text + "tags: [soak]\n")) == []
 
 
 def test_a_single_fault_cannot_hide_in_a_long_run() -> None:
-    assert "lasts at most 60 s" in refused(STALL + BASE + "duration_s: 61\n")
-    loads(STALL + BASE + "duration_s: 61\ntags: [drift]\n")
+    text = STALL + BASE + "duration_s: 61\n"
+    assert "lasts at most 60 s" in shortcomings(loads(text))[0]
+    assert shortcomings(loads(text + "tags: [drift]\n")) == []
 
 
 # ------------------------------------------------------------------------------------ metric names
@@ -470,10 +527,8 @@ def test_output_names_share_the_row_of_the_plain_one() -> None:
 
 
 def test_the_committed_schema_is_current() -> None:
-    committed = (ROOT / "docs" / "scenario.schema.json").read_text(encoding="utf-8")
-    assert json.loads(committed) == json.loads(schema_text()), (
-        "run: python -m sim.scenario.scenario docs/scenario.schema.json"
-    )  # fmt: skip
+    committed = SCHEMA_FILE.read_text(encoding="utf-8")
+    assert json.loads(committed) == json.loads(schema_text()), "run: python -m sim.scenario.schema"
 
 
 def test_editors_accept_what_we_accept_and_see_a_sentence_on_every_key() -> None:
@@ -492,7 +547,7 @@ def test_editors_accept_what_we_accept_and_see_a_sentence_on_every_key() -> None
 
 def test_every_part_says_what_it_is() -> None:
     """Descriptions come from the source, so a part without a docstring would reach editors empty."""
-    for path in sorted((ROOT / "sim").glob("scenario*.py")):
+    for path in sorted((ROOT / "sim" / "scenario").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef):
                 assert ast.get_docstring(node), f"{path.name}: {node.name}"

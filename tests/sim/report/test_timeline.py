@@ -1,0 +1,45 @@
+"""The timeline shows what a scenario will do, before anything runs."""
+
+from __future__ import annotations
+
+from sim.report.timeline import timeline, timeline_lines
+from sim.scenario.scenario import loads
+
+TEXT = """\
+avsync: 1
+about: A call.
+duration_s: 40
+source: {turns: {talk_s: [10, 10], gap_s: 2}}
+steps:
+  - {at_s: 5.5, do: interrupt, reply_after_ms: 500}
+  - {at_s: 15, do: stall, only: video, for_s: 1}
+  - {at_s: 17, do: stall, only: video, for_s: 1}
+  - {at_s: 30, do: impair, loss: 0.1}
+"""
+
+
+def test_each_kind_of_step_has_a_row_with_its_spans() -> None:
+    rows = {row.label: row for row in timeline(loads(TEXT))}
+    assert list(rows) == [
+        "turns", "interrupt", "stall video", "impair to_viewer", "window clear", "window after_fault",
+    ]  # fmt: skip
+    assert rows["turns"].spans == ((0.5, 5.5), (6.0, 10.5), (12.5, 22.5)), "an interrupt begins the turn anew"
+    assert rows["interrupt"].sort == "event" and rows["interrupt"].spans == ((5.5, 5.5),)
+    assert rows["stall video"].sort == "fault" and rows["stall video"].spans == ((15, 16), (17, 18))
+    assert rows["impair to_viewer"].spans == ((30, 40),), "what has no end lasts to the run's"
+    assert rows["window clear"].spans == ((5, 15), (19, 30), (31, 40))
+    assert rows["window after_fault"].spans == ((17, 24), (31, 36)), "windows that touch are one"
+
+
+def test_as_text_a_moment_can_be_seen_and_no_line_is_too_long() -> None:
+    lines = timeline_lines(loads(TEXT), 79)
+    assert max(map(len, lines)) <= 79
+    assert lines[0].split() == ["0", "s", "10", "20", "30", "40"]
+    rows = {line.split()[0]: line for line in lines}
+    assert rows["interrupt"].count("+") == 1
+    assert lines[0].index("10") < rows["stall"].index("#") < lines[0].index("20")
+
+
+def test_a_call_without_steps_has_turns_and_one_window() -> None:
+    lines = timeline_lines(loads("avsync: 1\nabout: x\n"), 60)
+    assert [line.split()[0] for line in lines] == ["0", "turns", "window"]
