@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any
 
 from avsync.monitor.monitor import AvSyncMonitor
 from avsync.types import (
@@ -38,7 +38,6 @@ from sim.truth.truth import PresentationLog
 
 SILENCE_BYTES = 12  # Opus codes digital silence in a handful of bytes
 FRAME_NS = ms(40)
-_Shown = TypeVar("_Shown", Present, InsertSilence, Repeat, Degrade)
 ALERTS_KEPT = 10_000
 _TRUTHFUL = (Made, SoundPacket, PictureFrame)
 # Looking a member up in its Enum takes 50 ns, a NamedTuple's own constructor 120 ns more than this.
@@ -163,7 +162,9 @@ class RtpOutput(AnswerCounts):
             case _:
                 self.note(answer)
 
-    def _do(self, obey: Callable[[_Shown], None], answer: _Shown, late_ns: int) -> None:
+    def _do(
+        self, obey: Callable[[Any], None], answer: Present | InsertSilence | Repeat | Degrade, late_ns: int
+    ) -> None:
         """Now, or later by a constant: what one device does stays in its order."""
         if late_ns:
             answer = answer._replace(at_ns=answer.at_ns + late_ns)
@@ -171,7 +172,7 @@ class RtpOutput(AnswerCounts):
         else:
             obey(answer)
 
-    def _do_late(self, obey: Callable[[_Shown], None], answer: _Shown) -> None:
+    def _do_late(self, obey: Callable[[Any], None], answer: Present | InsertSilence | Repeat | Degrade) -> None:
         self._now_ns = self._host.now_ns()
         obey(answer)
 
