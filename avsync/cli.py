@@ -241,7 +241,7 @@ def _lab(args: argparse.Namespace) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from avsync.recording.recording import replay_file
+    from avsync.recording.replay import replay_file
 
     replay = replay_file(args.file)
     print(replay)

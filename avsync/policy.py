@@ -21,18 +21,27 @@ from avsync.units import NS_PER_MS, ms, seconds
 
 
 class Master(Enum):
-    AUDIO = "audio"  # the voice never waits; the picture follows it
-    VIDEO = "video"  # the picture never waits; the voice is held for it
+    """Which stream keeps its own pace when the other falls behind."""
+
+    AUDIO = "audio"
+    """The voice never waits; the picture follows it."""
+    VIDEO = "video"
+    """The picture never waits; the voice is held for it."""
 
 
 class Pacing(Enum):
     """When a picture is released. All but the first are open loops: due is fixed when it is pushed."""
 
-    CONTENT_CLOCK = "content_clock"  # when the sound of the same content leaves
-    ON_ARRIVAL = "on_arrival"  # at once
-    FPS_PACED = "fps_paced"  # at the nominal rate, re-based when too far behind
-    ARRIVAL_DELAY = "arrival_delay"  # on arrival + what the sound has buffered, on the rate's ticks
-    TWO_CLOCKS = "two_clocks"  # each stream on its own nominal clock from its own first unit
+    CONTENT_CLOCK = "content_clock"
+    """When the sound of the same content leaves."""
+    ON_ARRIVAL = "on_arrival"
+    """At once."""
+    FPS_PACED = "fps_paced"
+    """At the nominal rate, re-based when too far behind."""
+    ARRIVAL_DELAY = "arrival_delay"
+    """On arrival + what the sound has buffered, on the rate's ticks."""
+    TWO_CLOCKS = "two_clocks"
+    """Each stream on its own nominal clock from its own first unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ class AvSyncPolicy:
     name: str = "default"
     """Under which results and recordings know it."""
 
-    # What leads, and when pictures are released.
+    # Which stream is master, and when pictures are released.
     master: Master = Master.AUDIO
     """audio: the voice never waits, the picture follows; video: the picture never waits, the voice is held for it."""
     pacing: Pacing = Pacing.CONTENT_CLOCK
@@ -118,7 +127,7 @@ class AvSyncPolicy:
     """A trim of the pictures, either way. Whoever needs more has another trouble than a trim mends."""
     trim_slew_ppm: int = 2_000
     """A trim is followed by at most 2 ms/s: below what is seen, and slower than the browser's own loop."""
-    picture_lead_max_ns: int = ms(40)
+    picture_head_start_max_ns: int = ms(40)
     """One frame at 25 fps: an encoder that takes longer than that is too slow for its stream."""
 
     # Bounds.

@@ -16,6 +16,8 @@ from avsync.units import ms
 
 
 class Kind(Enum):
+    """Which of the two streams. Sound is audio whatever is said in it; a picture is video, also a still one."""
+
     AUDIO = "audio"
     VIDEO = "video"
 
@@ -24,8 +26,9 @@ AUDIO, VIDEO = Kind.AUDIO, Kind.VIDEO
 
 
 class MediaUnit(NamedTuple):
-    """One audio chunk or one video frame, stamped with its place in the content.
+    """One audio chunk or one video frame, stamped with its place in the content. Made by ``AvSyncClock``.
 
+    ``seq``: counts up per kind. ``epoch``: the turn it belongs to. ``duration_ns``: how long its content lasts.
     ``pts_ns``: position in what is said; strictly increasing per kind, never reset by a turn.
     ``is_key``: decodable alone. Raw frames and sound always are.
     ``droppable``: nothing that follows depends on it. Raw frames and sound always are.
@@ -49,44 +52,73 @@ class MediaUnit(NamedTuple):
 class DropReason(Enum):
     """Why a unit was not presented. Every pushed unit ends as exactly one Present or one Drop."""
 
-    STALE_EPOCH = "stale_epoch"  # said before an interrupt
-    DUPLICATE = "duplicate"  # this PTS (or sequence number) was already accepted
-    LATE = "late"  # beyond the late bound with nothing to be gained by showing it
-    LATE_NEWER = "late_newer"  # late, and a newer frame is due
-    STAMP_ORDER = "stamp_order"  # its stamp is not after the last one sent
-    DEPENDENCY = "dependency"  # a frame it needs was dropped
-    QUEUE_FULL = "queue_full"  # the bounded queue pushed out its oldest
-    DISCONTINUITY = "discontinuity"  # older than a re-anchored timeline
-    BAD_PTS = "bad_pts"  # NaN, not an int, negative or absurdly far away
-    SHRINK = "shrink"  # silence given up to bring a grown delay back down
-    QUARANTINE = "quarantine"  # a provider's media between an interrupt and the next turn's mark
-    CLOSED = "closed"  # still queued when the engine was closed
+    STALE_EPOCH = "stale_epoch"
+    """Said before an interrupt."""
+    DUPLICATE = "duplicate"
+    """This PTS (or sequence number) was already accepted."""
+    LATE = "late"
+    """Beyond the late bound with nothing to be gained by showing it."""
+    LATE_NEWER = "late_newer"
+    """Late, and a newer frame is due."""
+    STAMP_ORDER = "stamp_order"
+    """Its stamp is not after the last one sent."""
+    DEPENDENCY = "dependency"
+    """A frame it needs was dropped."""
+    QUEUE_FULL = "queue_full"
+    """The bounded queue pushed out its oldest."""
+    DISCONTINUITY = "discontinuity"
+    """Older than a re-anchored timeline."""
+    BAD_PTS = "bad_pts"
+    """NaN, not an int, negative or absurdly far away."""
+    SHRINK = "shrink"
+    """Silence given up to bring a grown delay back down."""
+    QUARANTINE = "quarantine"
+    """A provider's media between an interrupt and the next turn's mark."""
+    CLOSED = "closed"
+    """Still queued when the engine was closed."""
 
 
 class Reason(Enum):
     """Why the engine answered as it did, for every answer but Drop."""
 
     DUE = "due"
-    LATE = "late"  # shown late, under its own stamp
-    FIRST = "first"  # starts a turn
-    ON_ARRIVAL = "on_arrival"  # an open-loop baseline policy
-    IDLE = "idle"  # no turn is being spoken
-    WAITING = "waiting"  # a turn has begun, its playout delay is not over
-    UNDERRUN = "underrun"  # the sound ran out unannounced: the content clock stops
-    LOSS = "loss"  # a gap in the sound: the content clock passes
-    PAUSE = "pause"  # a marked pause: the content clock passes
-    HOLD = "hold"  # the voice waits for the picture (video master)
-    MISSING = "missing"  # no fresh frame where one was due
-    BEHIND = "behind"  # the source's pictures are late and nothing newer has come
-    SLOW = "slow"  # lateness returned: the source cannot keep its rate
+    """At its time."""
+    LATE = "late"
+    """Shown late, under its own stamp."""
+    FIRST = "first"
+    """Starts a turn."""
+    ON_ARRIVAL = "on_arrival"
+    """An open-loop baseline policy."""
+    IDLE = "idle"
+    """No turn is being spoken."""
+    WAITING = "waiting"
+    """A turn has begun, its playout delay is not over."""
+    UNDERRUN = "underrun"
+    """The sound ran out unannounced: the content clock stops."""
+    LOSS = "loss"
+    """A gap in the sound: the content clock passes."""
+    PAUSE = "pause"
+    """A marked pause: the content clock passes."""
+    HOLD = "hold"
+    """The voice waits for the picture (video master)."""
+    MISSING = "missing"
+    """No fresh frame where one was due."""
+    BEHIND = "behind"
+    """The source's pictures are late and nothing newer has come."""
+    SLOW = "slow"
+    """Lateness returned: the source cannot keep its rate."""
     RECOVERED = "recovered"
+    """What was wrong is over: lips are back, a lowered rate is given back."""
     INTERRUPTED = "interrupted"
+    """Somebody interrupted: no mouth of the old turn stays."""
     DEPENDENCY = "dependency"
+    """A picture that others need was dropped: only a key frame helps."""
 
 
 class Present(NamedTuple):
-    """Play this sound or show this picture now. ``stamp_ns``: its output time, for RTP and SRs.
+    """Play this sound or show this picture now. ``stamp_ns``: its output time, for RTP and sender reports.
 
+    ``at_ns``: when it was decided (a sound: when its slot begins); ``stamp_ns - at_ns`` > 0: answered early.
     ``stretch_ppm`` (sound only): play it this much faster (> 0), so that it lasts
     ``duration * 1e6 / (1e6 + stretch_ppm)``; a slow rate correction by resampling.
     """
@@ -100,7 +132,7 @@ class Present(NamedTuple):
 
 
 class Repeat(NamedTuple):
-    """Show the picture on screen once more, stamped ``stamp_ns``. Never of a stale epoch."""
+    """Show the picture on screen once more, stamped ``stamp_ns`` (output time). Never of a stale epoch."""
 
     unit: MediaUnit
     at_ns: int
@@ -110,7 +142,11 @@ class Repeat(NamedTuple):
 
 
 class InsertSilence(NamedTuple):
-    """Nothing to play for ``duration_ns``; ``reason`` tells whether the content clock passes."""
+    """Nothing to play for ``duration_ns`` from ``at_ns`` on.
+
+    ``reason``: with ``UNDERRUN`` and ``HOLD`` the content clock stands, with ``LOSS`` and ``PAUSE`` the content
+    passes, with ``IDLE``, ``WAITING`` and ``INTERRUPTED`` there is none.
+    """
 
     at_ns: int
     stamp_ns: int
@@ -120,7 +156,7 @@ class InsertSilence(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """This unit will never be presented."""
+    """This unit will never be presented; ``reason`` says why. Sound and pictures alike, each at most once."""
 
     unit: MediaUnit
     at_ns: int
@@ -138,14 +174,23 @@ class Degrade(NamedTuple):
 
 
 class Want(Enum):
-    SKIP_TO_PTS = "skip_to_pts"  # value: ns of content
-    FPS = "fps"  # value: frames per second; 0 gives the nominal rate back
-    BITRATE = "bitrate"  # value: bits per second; 0 gives the nominal rate back
-    KEYFRAME = "keyframe"  # value: 0
+    """What a source can be asked for (``Request``), and what an engine is told that it can do (``levers``)."""
+
+    SKIP_TO_PTS = "skip_to_pts"
+    """Value: ns of content."""
+    FPS = "fps"
+    """Value: frames per second; 0 gives the nominal rate back."""
+    BITRATE = "bitrate"
+    """Value: bits per second; 0 gives the nominal rate back."""
+    KEYFRAME = "keyframe"
+    """Value: 0."""
 
 
 class Request(NamedTuple):
-    """What the source is asked to do. It may not be able to; nothing depends on an answer."""
+    """What the source is asked to do: ``value`` in the unit that ``Want`` names.
+
+    It may not be able to; nothing depends on an answer.
+    """
 
     want: Want
     value: int
@@ -155,7 +200,11 @@ class Request(NamedTuple):
 
 
 class Alert(NamedTuple):
-    """Something a person should know. ``active`` False ends it; ``times`` sums up what was not repeated."""
+    """Something a person should know. ``active`` False ends it; ``times`` sums up what was not repeated.
+
+    ``value``: in the unit of what ``name`` watches; ``stall_video`` and ``stall_audio`` in ns, offsets in ns (> 0, by
+    how much), ``drift`` in ppm.
+    """
 
     name: str
     active: bool
@@ -166,26 +215,37 @@ class Alert(NamedTuple):
 
 
 Answer = Present | Repeat | InsertSilence | Drop | Degrade | Request | Alert
+"""All that ``AvSynchronizer.poll`` can answer, but for None: a closed set, so a ``match`` over it can be complete."""
 
 
 class ObservedBy(Enum):
     """Who says that something was presented, from the most to the least trustworthy."""
 
     DEVICE = "device"
-    RVFC = "rvfc"  # requestVideoFrameCallback
-    STATS = "stats"  # getStats
+    """The speaker or screen itself, or who hands over to it."""
+    RVFC = "rvfc"
+    """A browser's requestVideoFrameCallback: when a picture is composed."""
+    STATS = "stats"
+    """A browser's getStats: what its receivers say they play."""
     SIM = "sim"
-    SCHEDULED = "scheduled"  # nobody looked: the engine's own plan
+    """The lab's sink."""
+    SCHEDULED = "scheduled"
+    """Nobody looked: the engine's own plan."""
 
 
 class Heard(Enum):
-    """What an observed stretch of output was."""
+    """What was observed of the output for a while, of sound and pictures alike."""
 
     CONTENT = "content"
-    REPEAT = "repeat"  # the same picture again
-    STOPPED = "stopped"  # silence in which the content clock stands
-    PASSING = "passing"  # silence, loss or concealment over which the content passes
-    IDLE = "idle"  # idle picture, or silence outside any turn
+    """Sound of the content, or a fresh picture."""
+    REPEAT = "repeat"
+    """The same picture again."""
+    STOPPED = "stopped"
+    """Silence in which the content clock stands."""
+    PASSING = "passing"
+    """Silence, loss or concealment over which the content passes."""
+    IDLE = "idle"
+    """Idle picture, or silence outside any turn."""
 
 
 class Presented(NamedTuple):

@@ -13,6 +13,19 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
 
+FAR_NS = (1 << 62) - 1
+"""Further than any time (146 years): never, or an empty minimum; ``-FAR_NS`` is before anything that was told.
+The largest int that a compiled build keeps without an object."""
+
+SOUND_HZ = 48_000
+"""Opus' clock in RTP, whatever it carries (RFC 7587); sound is brought to this rate before it is encoded."""
+
+PICTURE_HZ = 90_000
+"""The clock of every video format in RTP (RFC 3551, section 5; RFC 7741, RFC 6184)."""
+
+SLOT_SAMPLES = 960
+"""What goes into one Opus packet: 20 ms of ``SOUND_HZ``, per channel."""
+
 Rate = int | Fraction
 """Ticks per second, exact: 48000, 25, Fraction(30000, 1001)."""
 
@@ -35,6 +48,11 @@ def seconds(value: float) -> int:
 def to_ms(ns: int) -> float:
     """ns -> milliseconds, for people (YAML, CLI, reports). Never fed back into the core."""
     return ns / NS_PER_MS
+
+
+def stretched_ns(duration_ns: int, stretch_ppm: int) -> int:
+    """How long sound of ``duration_ns`` takes to leave, played ``stretch_ppm`` faster (> 0) or slower; rounded down."""
+    return duration_ns * 1_000_000 // (1_000_000 + stretch_ppm)
 
 
 def ticks_to_ns(ticks: int, rate: Rate) -> int:

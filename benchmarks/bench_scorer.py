@@ -25,13 +25,14 @@ from avsync.errors import InputError
 from avsync.scorer.backends.learned import NetBackend
 from avsync.scorer.backends.load import load_backend
 from avsync.scorer.backends.syncnet import COLUMNS, PICTURES, SIDE, SyncNet, distances, mfcc
-from avsync.scorer.features.features import Floats, log_mel
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES, geometry
 from avsync.scorer.features.grid import on_grid
+from avsync.scorer.features.log_mel import log_mel
 from avsync.scorer.gpu.block_program import BlockShape
 from avsync.scorer.gpu.block_scorer import BlockScorer
-from avsync.scorer.matching.lags import lag_scores, search_offsets
-from avsync.scorer.nets.mouthnet import MouthNet
+from avsync.scorer.matching.lag_search import lag_scores, search_offsets
+from avsync.scorer.nets.torch_mouth_network import MouthNet
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import Method
 from benchmarks.scorer_clip import clip_row

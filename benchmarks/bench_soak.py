@@ -21,7 +21,7 @@ from sim.judge.row import measure
 from sim.run.world import Run, simulate
 from sim.scenario.files import shipped
 from sim.scenario.scenario import load_scenario
-from sim.truth.logs import Rows
+from sim.truth.columns import IntRows
 
 LOOKS = 10
 MB = 1 << 20
@@ -60,9 +60,9 @@ def look_now_and_then(every_ns: int, looks: list[tuple[int, int]]) -> Callable[[
 
 def log_bytes(run: Run) -> int:
     """What the lab keeps on purpose."""
-    logs = (run.source, run.arrivals, run.output_glass, run.viewer_glass)
-    told = (run.output_beliefs, run.viewer_beliefs, run.output_buffer_ns, run.viewer_buffer_ns)
-    kept = [rows for log in logs for rows in vars(log).values() if isinstance(rows, Rows)]
+    logs = (run.source, run.arrivals, run.at_output.presented, run.at_viewer.presented)
+    told = (run.at_output.beliefs, run.at_viewer.beliefs, run.at_output.buffer_ns, run.at_viewer.buffer_ns)
+    kept = [rows for log in logs for rows in vars(log).values() if isinstance(rows, IntRows)]
     return 8 * sum(len(rows) * rows.width for rows in kept) + 16 * sum(len(each) for each in told)
 
 

@@ -39,8 +39,8 @@ from sim.run.leg import HEADER_BYTES
 from sim.run.world import simulate
 from sim.scenario.metric_names import OUTPUT
 from sim.scenario.scenario import Scenario, build
-from sim.truth.logs import Bool
-from sim.truth.truth import Offsets, State, offsets
+from sim.truth.columns import Bool
+from sim.truth.truth import Offsets, OffsetState, offsets
 
 POLICIES = ("default", "pass_through", "fps_paced", "arrival_delay", "two_clocks")
 TOPOLOGY = dict(zip(LEGS, ("provider_bridge", "local_encode"), strict=True))
@@ -111,7 +111,7 @@ def lost_share(trace: NetworkTrace, from_ns: int, duration_s: float) -> float:
     return float(np.array(trace.loss_ppm)[here].mean()) / 1e6
 
 
-class Weather(NamedTuple):
+class Impairments(NamedTuple):
     """What a trace was like while the call lasted: fields of ``Outcome``."""
 
     kind: str
@@ -120,7 +120,7 @@ class Weather(NamedTuple):
     lost_pct: float
 
 
-def weather(trace: NetworkTrace, task: Task, seed: int, need_bps: float) -> Weather:
+def impairments(trace: NetworkTrace, task: Task, seed: int, need_bps: float) -> Impairments:
     from_ns = trace_start_ns(trace, seed, task.leg)
     each = capacity_bps(trace, from_ns, task.duration_s)
     lost = lost_share(trace, from_ns, task.duration_s)
@@ -129,12 +129,12 @@ def weather(trace: NetworkTrace, task: Task, seed: int, need_bps: float) -> Weat
     if kind == "enough" and lost > LOSSY_ABOVE:
         kind = "lossy"
     short_s = sum(bps < need_bps for bps in each)
-    return Weather(kind, None if mean is None else mean / 1e6, short_s, 100 * lost)
+    return Impairments(kind, None if mean is None else mean / 1e6, short_s, 100 * lost)
 
 
 def in_sync(samples: Offsets) -> Bool:
     """When lips were shown, and close to the voice."""
-    good: Bool = (samples.state == State.MEASURED) & (np.abs(samples.e_ns) < IN_SYNC_NS)
+    good: Bool = (samples.state == OffsetState.MEASURED) & (np.abs(samples.e_ns) < IN_SYNC_NS)
     return good
 
 
@@ -157,7 +157,7 @@ def episodes(samples: Offsets) -> tuple[int, float | None]:
 
 
 def _runs(flags: Bool) -> list[tuple[int, int]]:
-    """[start, end) of each stretch of True."""
+    """[start, end) of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [(int(start), int(end)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
@@ -169,10 +169,10 @@ def replay(task: Task) -> list[Outcome]:
     trace = load_trace(path, leg=task.leg)
     found = []
     for seed in task.seeds:
-        sky = weather(trace, task, seed, media_bps(scenario))
+        met = impairments(trace, task, seed, media_bps(scenario))
         for policy in task.policies:
             for viewer in task.viewers:
-                blank = Outcome(task.name, task.leg, policy, viewer, seed, *sky)
+                blank = Outcome(task.name, task.leg, policy, viewer, seed, *met)
                 try:
                     found.append(_run(blank, scenario, path))
                 except Exception as error:  # what breaks is what a study is for
@@ -191,7 +191,7 @@ def _run(blank: Outcome, scenario: Scenario, path: Path) -> Outcome:
         networks={blank.leg: path},
     )
     row: Row = measure(run)
-    seen = [offsets(run.source, glass) for glass in (run.output_glass, run.viewer_glass)]
+    seen = [offsets(run.source, glass) for glass in (run.at_output.presented, run.at_viewer.presented)]
     at_output, at_viewer = (episodes(samples) for samples in seen)
     point = OUTPUT if blank.leg == "to_bridge" else ""  # whose ears are behind the trace
     return replace(

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from avsync.types import Kind
+from avsync.units import PICTURE_HZ, SOUND_HZ
 
-SOUND_RTP_HZ = 48_000  # RFC 7587: Opus always
-PICTURE_RTP_HZ = 90_000  # RFC 6184, RFC 7741
+SOUND_RTP_HZ = SOUND_HZ  # RFC 7587: Opus always
+PICTURE_RTP_HZ = PICTURE_HZ  # RFC 6184, RFC 7741
 MTU_BYTES = 1_200  # libwebrtc's default packet size
 IDLE = -1  # ref of a picture without lips, or of sound without content
 

@@ -29,7 +29,7 @@ EXPONENTIAL_MILLIONTHS = tuple(round(-math.log(1 - (i + 0.5) / _TABLE) * 1_000_0
 
 
 class Draws:
-    """One named stream of chance. Every method takes exactly one raw draw from it."""
+    """One named stream of chance. Every method but ``raws`` takes exactly one raw draw from it."""
 
     __slots__ = ("_bits", "_left", "_pop")
 
@@ -58,7 +58,8 @@ class Draws:
 
     def gaussian(self, sigma: int) -> int:
         """N(0, sigma) in sigma's own unit, rounded down; at most 3.67 sigma away from 0."""
-        return NORMAL_MILLIONTHS[self.raw() >> _SHIFT] * sigma // 1_000_000
+        raw = self._pop() if self._left else self.raw()
+        return NORMAL_MILLIONTHS[raw >> _SHIFT] * sigma // 1_000_000
 
     def exponential(self, mean: int) -> int:
         """Exponential with that mean, in its own unit, rounded down; at most 9 means."""
@@ -66,7 +67,16 @@ class Draws:
 
     def between_ns(self, low_ns: int, high_ns: int) -> int:
         """Uniform over ``low_ns <= value <= high_ns``."""
-        return low_ns + (self.raw() * (high_ns - low_ns + 1) >> 64)
+        raw = self._pop() if self._left else self.raw()
+        return low_ns + (raw * (high_ns - low_ns + 1) >> 64)
+
+    def raws(self, count: int) -> list[int]:
+        """``count`` times ``raw``."""
+        left = self._left
+        ready = left[: -count - 1 : -1]
+        del left[len(left) - len(ready) :]
+        more: list[int] = self._bits.random_raw(count - len(ready)).tolist() if len(ready) < count else []
+        return ready + more
 
 
 def substream(seed: int, name: str) -> Draws:

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from avsync.errors import InputError
 from sim.console import say
 from sim.report.table import print_results, verdict_line
-from sim.sweep.sweep import Plan, Result, plan, run_all
+from sim.sweep.sweep import Result, RunPlan, plan, run_all
 
 
 def run_and_report(
@@ -50,7 +50,9 @@ def run_and_report(
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _planned(files: Sequence[Path], networks: Sequence[tuple[str, str]], args: argparse.Namespace, aside: Path) -> Plan:
+def _planned(
+    files: Sequence[Path], networks: Sequence[tuple[str, str]], args: argparse.Namespace, aside: Path
+) -> RunPlan:
     wanted = plan(
         files,
         seeds=args.seeds or ([args.seed] if args.seed is not None else None),
@@ -75,7 +77,7 @@ def _umask() -> int:
     return mask
 
 
-def _with_baselines_drawn(wanted: Plan) -> Plan:
+def _with_baselines_drawn(wanted: RunPlan) -> RunPlan:
     """Pictures show the baseline behind the policy under test, in the same seeds."""
     drawn = {(spec.file, spec.viewer, spec.seed) for spec in wanted.specs if spec.with_series}
     return wanted._replace(
@@ -91,7 +93,7 @@ def _made(out: Path) -> Path:
     return out
 
 
-def _run_with_bar(wanted: Plan, jobs: int | None, out: Console) -> list[Result]:
+def _run_with_bar(wanted: RunPlan, jobs: int | None, out: Console) -> list[Result]:
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
         console=out, transient=True, disable=not out.is_terminal,
@@ -109,7 +111,7 @@ def _run_with_bar(wanted: Plan, jobs: int | None, out: Console) -> list[Result]:
     return results
 
 
-def _write(aside: Path, wanted: Plan, results: list[Result], args: argparse.Namespace, out: Console) -> None:
+def _write(aside: Path, wanted: RunPlan, results: list[Result], args: argparse.Namespace, out: Console) -> None:
     from sim.report.report import write_report
 
     write_report(aside, wanted, results, command=["avsync", *args.words], plots=not args.no_plots, console=out)

@@ -1,149 +1,59 @@
-"""Drive: what makes an engine or a viewer tick in virtual time: push, poll until None, one timer.
+"""Virtual time: SimPy's environment in whole ns, with a short cut for what happens per packet.
 
-A host has its own oscillator (it runs fast or slow) and may sleep; what arrives while it sleeps is
-handed over when it wakes. Everything here takes true time (``env.now``) and gives local time.
+``after`` plans one call with one item: an entry in SimPy's own queue instead of an event object, in the same order
+among all others. Whatever else SimPy has (processes, timeouts) works beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from heapq import heappop, heappush
+from typing import Any
 
 import simpy
 from simpy.events import NORMAL
 
-from avsync.engine.synchronizer import AvSynchronizer
-from avsync.types import Answer
-
-
-class Call(simpy.Event):
-    """What happens to one ``item`` at one time: a ``Timeout`` without the fields that nobody here asks for."""
-
-    _ok = True
-    _value = None
-
-    def __init__(self, calls: Calls, item: Any) -> None:
-        self.callbacks = calls  # type: ignore[assignment]
-        self.item = item
-
-
-Calls = tuple[Callable[[Call], None], ...]
-"""Made once by whoever calls: a list and a bound method per event cost as much as the event."""
+_PLANNED = 5  # an entry of ours: (at, priority, number, call, item); SimPy's have four
 
 
 class VirtualTime(simpy.Environment):
-    """SimPy's environment in whole ns: ``now`` is an int, as long as nobody schedules a float."""
+    """``now`` is an int, as long as nobody schedules a float."""
 
-    if TYPE_CHECKING:
+    now: int = 0  # an attribute where SimPy has a property: it is asked for several times per packet
 
-        @property
-        def now(self) -> int: ...
+    def after(self, delay_ns: int, call: Callable[[Any], None], item: Any = None) -> None:
+        """``call(item)`` happens so much later. ``delay_ns`` is at least 0."""
+        heappush(self._queue, (self.now + delay_ns, NORMAL, next(self._eid), call, item))  # type: ignore[misc]
 
-    def after(self, delay_ns: int, calls: Calls, item: Any = None) -> None:
-        """For what happens per packet: half the price of ``timeout``. ``delay_ns`` is at least 0."""
-        self.schedule(Call(calls, item), NORMAL, delay_ns)
+    def step(self) -> None:
+        """What is next happens."""
+        entry: Any = self._queue[0] if self._queue else None
+        if entry is None or len(entry) != _PLANNED:
+            if entry is not None:
+                self.now = entry[0]
+            super().step()
+            return
+        heappop(self._queue)
+        self.now = self._now = entry[0]
+        entry[3](entry[4])
+
+    def run_until(self, end_ns: int) -> None:
+        """All that happens before ``end_ns``; then it is ``end_ns``. As ``run(until=end_ns)``, twice as fast."""
+        queue: list[Any] = self._queue
+        while queue and queue[0][0] < end_ns:
+            try:
+                self.now, _, _, call, item = queue[0]
+            except ValueError:  # four: an event of SimPy's
+                self.step()
+                continue
+            heappop(queue)
+            self._now = self.now
+            call(item)
+        self.now = self._now = end_ns
 
     def is_whole(self) -> bool:
         """Whether all that is still to come lies at a whole ns: whoever schedules a float passes it on to what follows.
 
-        ``now`` at a run's end says nothing: ``run(until=...)`` puts its own int there.
+        ``now`` at a run's end says nothing: ``run_until`` puts its own int there.
         """
         return all(type(entry[0]) is int for entry in self._queue)
-
-
-class Host:
-    """Local time of one machine, and whether it is awake. ``ppm`` > 0: its clock runs fast."""
-
-    __slots__ = ("_late", "asleep_until_ns", "env", "ppm")
-
-    def __init__(self, env: VirtualTime, ppm: int = 0) -> None:
-        self.env, self.ppm = env, ppm
-        self.asleep_until_ns = 0
-        self._late: list[Callable[[], None]] = []
-
-    def local_ns(self, true_ns: int) -> int:
-        return true_ns + true_ns * self.ppm // 1_000_000 if self.ppm else true_ns
-
-    def true_ns(self, local_ns: int) -> int:
-        """The first true time at which this host's clock reads ``local_ns`` or later."""
-        if not self.ppm:
-            return local_ns
-        return -(-local_ns * 1_000_000 // (1_000_000 + self.ppm))
-
-    def now_ns(self) -> int:
-        now = self.env.now
-        return self.local_ns(now) if self.ppm else now
-
-    def sleep(self, for_ns: int) -> None:
-        self.asleep_until_ns = self.env.now + for_ns
-        self.env.timeout(for_ns).callbacks.append(lambda _event: self._wake())
-
-    def awake(self, otherwise: Callable[[], None]) -> bool:
-        """True now, or False and ``otherwise`` is called on waking up."""
-        if self.env.now >= self.asleep_until_ns:
-            return True
-        self._late.append(otherwise)
-        return False
-
-    def _wake(self) -> None:
-        if self.env.now >= self.asleep_until_ns:
-            late, self._late = self._late, []
-            for call in late:
-                call()
-
-
-class Timer:
-    """At most one live timer: arming it again makes the one before it stale."""
-
-    __slots__ = ("_at_ns", "_call", "_calls", "_host", "_token")
-
-    def __init__(self, host: Host, call: Callable[[], None]) -> None:
-        self._host, self._call = host, call
-        self._calls = (self._fire,)
-        self._at_ns: int | None = None
-        self._token = 0
-
-    def arm(self, local_ns: int | None) -> None:
-        if local_ns is None:
-            return
-        host = self._host
-        now = host.env.now
-        at = host.true_ns(local_ns) if host.ppm else local_ns
-        if at < now:
-            at = now
-        armed = self._at_ns
-        if armed is not None and now < armed <= at:
-            return  # the one that is set fires first and arms again
-        self._at_ns = at
-        self._token += 1
-        host.env.after(at - now, self._calls, self._token)
-
-    def _fire(self, event: Call) -> None:
-        if event.item != self._token:
-            return
-        self._at_ns = None
-        if not self._host.asleep_until_ns or self._host.awake(self._call):
-            self._call()
-
-
-class EngineDriver:
-    """Polls one engine dry after each push and each timer, and gives every answer to ``on_answer``."""
-
-    __slots__ = ("_on_answer", "_timer", "engine", "host", "peak_units")
-
-    def __init__(self, host: Host, engine: AvSynchronizer, on_answer: Callable[[Answer, int], None]) -> None:
-        self.host, self.engine = host, engine
-        self._on_answer = on_answer
-        self._timer = Timer(host, self.pump)
-        self.peak_units = 0
-
-    def pump(self) -> None:
-        """Poll until None, then arm the timer."""
-        engine, on_answer = self.engine, self._on_answer
-        now = self.host.now_ns()
-        while (answer := engine.poll(now)) is not None:
-            on_answer(answer, now)
-        queued = engine.queued_units
-        if queued > self.peak_units:
-            self.peak_units = queued
-        self._timer.arm(engine.next_wakeup_ns())

@@ -16,7 +16,7 @@ from typing import Self
 
 from avsync.engine.synchronizer import AvSynchronizer, Interrupted
 from avsync.errors import AvSyncError, UsageError
-from avsync.recording.recording import Recorder
+from avsync.recording.recorder import Recorder
 from avsync.types import (
     AUDIO,
     Answer,
@@ -29,7 +29,7 @@ from avsync.types import (
     Presented,
     Reason,
 )
-from avsync.units import NS_PER_S, us
+from avsync.units import FAR_NS, NS_PER_S, stretched_ns, us
 
 SNAP_NS = us(1)
 """A loop keeps seconds in a float: a timer may fire, and the clock read, this much before its time."""
@@ -69,7 +69,7 @@ class AsyncioDriver:
         self._engine = engine
         self._on_answer = on_answer
         self._clock = clock or self._loop_ns
-        self._now_ns = -(1 << 62)
+        self._now_ns = -FAR_NS
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ns = 0
         self._pumping = False
@@ -81,7 +81,7 @@ class AsyncioDriver:
         self._slot_ns: int | None = None
         self._pulling = False
         self._waiter: asyncio.Future[None] | None = None
-        self._oldest_epoch = -(1 << 62)
+        self._oldest_epoch = -FAR_NS
 
     async def __aenter__(self) -> Self:
         self._tell()
@@ -125,9 +125,9 @@ class AsyncioDriver:
         self._engine.trim(trim_ns, self._tell())
         self._pump()
 
-    def picture_lead(self, lead_ns: int) -> None:
+    def picture_head_start(self, head_start_ns: int) -> None:
         """Pictures answered so much before they are due; see the engine."""
-        self._engine.picture_lead(lead_ns, self._tell())
+        self._engine.picture_head_start(head_start_ns, self._tell())
         self._pump()
 
     def close(self) -> None:
@@ -296,4 +296,4 @@ def lasts_ns(sound: Present, slot_ns: int) -> int:
     duration_ns = sound.unit.duration_ns
     if sound.unit.pause:
         return min(duration_ns, slot_ns) or slot_ns
-    return duration_ns * 1_000_000 // (1_000_000 + sound.stretch_ppm)
+    return stretched_ns(duration_ns, sound.stretch_ppm)

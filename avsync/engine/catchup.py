@@ -30,26 +30,6 @@ CREEP_NS = ms(15)  # late by this for as long as a relapse: a slow drift, not a 
 class CatchUp:
     """``on_arrival`` for each picture pushed; ``on_late`` / ``on_time`` as they fall due."""
 
-    __slots__ = (
-        "_alive_since_ns",
-        "_arrivals",
-        "_asked_at_ns",
-        "_asked_value",
-        "_clean_since_ns",
-        "_creeping_since_ns",
-        "_in_vain",
-        "_latency_ns",
-        "_levers",
-        "_lowered",
-        "_newest_pts_ns",
-        "_policy",
-        "_refused",
-        "_restore_after_ns",
-        "_skip_done_ns",
-        "_skip_target_ns",
-        "_step_ns",
-    )
-
     def __init__(self, policy: AvSyncPolicy, levers: frozenset[Want]) -> None:
         self._policy = policy
         self._levers = levers

@@ -11,11 +11,7 @@ from collections import deque
 from itertools import accumulate
 
 from avsync.policy import AvSyncPolicy
-from avsync.units import NS_PER_S, ms, seconds
-
-_FAR = 1 << 62
-"""Further than any time; an empty minimum."""
-
+from avsync.units import FAR_NS, NS_PER_S, ms, seconds
 
 # NetEq's numbers (delay manager, histogram, relative arrival delay tracker).
 WINDOW_NS = seconds(2)
@@ -60,8 +56,8 @@ class DelayTarget:
         self._histogram = [0] * BUCKETS  # sums up to _ONE from the first sample on
         self._samples = 0
         # The open period.
-        self._period_end_ns = -_FAR
-        self._low_ns, self._high_ns = _FAR, -_FAR  # extremes of the delay since the period or the run began
+        self._period_end_ns = -FAR_NS
+        self._low_ns, self._high_ns = FAR_NS, -FAR_NS  # extremes of the delay since the period or the run began
         self._units = 0  # in this period, but for those that only began a run
         self._worst_ns = -1  # of runs that ended within this period
         # What delays are measured from.
@@ -127,12 +123,12 @@ class DelayTarget:
         """Close the period that is over, learn from it, open the one that ``arrival_ns`` is in."""
         end_ns = self._period_end_ns
         self._measure(end_ns)
-        if self._low_ns != _FAR:
+        if self._low_ns != FAR_NS:
             self._lows.append((end_ns, self._low_ns))
         self._shrink(arrival_ns)
         if self._worst_ns >= 0:
             self._learn(self._worst_ns)
-        self._low_ns, self._high_ns = _FAR, -_FAR
+        self._low_ns, self._high_ns = FAR_NS, -FAR_NS
         self._units = 0
         self._worst_ns = -1
         self._period_end_ns = arrival_ns + PERIOD_NS

@@ -15,8 +15,6 @@ REBASE_NS = ms(300)  # LiveKit's AVSynchronizer, _max_delay_tolerance_ms
 class OpenLoop:
     """``due_ns`` is called once a picture, in the order they are pushed."""
 
-    __slots__ = ("_next_ns", "_origin_ns", "_pacing")
-
     def __init__(self, pacing: Pacing) -> None:
         self._pacing = pacing
         self._next_ns: int | None = None

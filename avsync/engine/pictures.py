@@ -6,7 +6,7 @@ climbed: repeat, alert, idle picture. Encoded frames that others need are never 
 
 Two things move that moment. The *trim* moves the pictures against the voice, due time and stamp
 alike: all that is decided here is decided against the content whose pictures leave now, the
-voice's position + trim. The *lead* only says how long before it is due a picture is answered (its
+voice's position + trim. The *head start* only says how long before it is due a picture is answered (its
 encoder needs the time): due time, stamp and lateness stay what they are.
 """
 
@@ -16,7 +16,8 @@ from bisect import insort
 from collections import deque
 
 from avsync.engine.catchup import CREEP_NS, CatchUp
-from avsync.engine.lateness import MAKE_WAY, SHOW_LATE, TOO_LATE, judge
+from avsync.engine.keyframe_request import KeyframeRequest
+from avsync.engine.late_ladder import ALERT, DEGRADE, IDLE, MAKE_WAY, SHOW_LATE, TOO_LATE, climb, decide
 from avsync.engine.open_loop import OpenLoop
 from avsync.engine.playout import INVALID, STANDING, PlayoutClock
 from avsync.engine.trim import Trim
@@ -38,7 +39,6 @@ from avsync.units import ms
 
 STAMP_STEP_NS = ms(1)  # stamps closer than this could be one RTP tick (LiveKit keeps the same step)
 LATE_FOR_NS = ms(1000)  # a heap after a stall is late together and then on time; a sender repeats for less than this
-KEYFRAME_AGAIN_NS = ms(500)  # a key frame takes about an RTT and an encode to come
 NOMINAL_NS = ms(40)  # a frame that does not say how long it lasts (25 fps)
 
 _DUE = Reason.DUE
@@ -50,35 +50,6 @@ class Pictures:
 
     ``pending`` is the engine's: what is to be answered before anything else is decided.
     """
-
-    __slots__ = (
-        "_alerted",
-        "_broken",
-        "_catchup",
-        "_clock",
-        "_early_ns",
-        "_expected_pts_ns",
-        "_half_tick_ns",
-        "_key_asked_ns",
-        "_last_stamp_ns",
-        "_late_low_ns",
-        "_late_since_ns",
-        "_level",
-        "_levers",
-        "_lost_before_next",
-        "_missing_pts_ns",
-        "_open_loop",
-        "_pending",
-        "_policy",
-        "_queue",
-        "_shown",
-        "_trim",
-        "behind_ns",
-        "epoch",
-        "finished_epoch",
-        "shown_pts_ns",
-        "slot_came",
-    )
 
     def __init__(
         self,
@@ -92,40 +63,37 @@ class Pictures:
     ) -> None:
         self._policy = policy
         self._clock = clock
-        self._levers = levers
         self._half_tick_ns = tick_ns // 2
-        self._early_ns = self._half_tick_ns  # and the lead: so long before it is due a picture may be answered
+        self._early_ns = self._half_tick_ns  # and the head start: so long before it is due a picture may be answered
         self._trim = trim
         # (pts, open-loop due, unit, whether a picture that it may need was lost before it came here)
-        self._queue: deque[tuple[int, int, MediaUnit, bool]] = deque()
+        self.queue: deque[tuple[int, int, MediaUnit, bool]] = deque()
         self._pending = pending
         self._open_loop = None if policy.pacing is Pacing.CONTENT_CLOCK else OpenLoop(policy.pacing)
         self._catchup = CatchUp(policy, levers)
         self.epoch = -1
         self.finished_epoch = -1
         self.shown_pts_ns = -1
-        self.slot_came = False
-        """Told with each output slot of sound: what is missing is looked at once a slot, not at any time."""
+        self._slot_came = False  # what is missing is looked at once a slot of sound, not at any time
         self._shown: MediaUnit | None = None
         self._last_stamp_ns = -1
         self._expected_pts_ns = 0
         self._missing_pts_ns = 0  # the content whose place the next Repeat takes
         self._level = 0
-        self.behind_ns = 0  # all pictures come at least this late, and the source cannot help it
+        self._behind_ns = 0  # all pictures come at least this late, and the source cannot help it
         self._late_since_ns: int | None = None
         self._late_low_ns = 0
         self._alerted = False
-        self._broken = False  # a picture that others need was dropped: nothing but a key frame can be shown
+        self._keyframe = KeyframeRequest(levers)
         self._lost_before_next = False
-        self._key_asked_ns: int | None = None
 
     # ---- in
 
-    def lead(self, lead_ns: int) -> None:
-        self._early_ns = self._half_tick_ns + lead_ns
+    def head_start(self, head_start_ns: int) -> None:
+        self._early_ns = self._half_tick_ns + head_start_ns
 
     def push(self, unit: MediaUnit, now_ns: int, sound_buffered_ns: int) -> DropReason | None:
-        queue = self._queue
+        queue = self.queue
         self._catchup.on_arrival(unit.pts_ns, unit.size_bytes, now_ns, self._position_ns(now_ns))
         due = 0
         if self._open_loop is not None:
@@ -143,10 +111,10 @@ class Pictures:
                 return DropReason.DUPLICATE
             ordered = list(queue)
             insort(ordered, entry, key=lambda item: item[0])
-            self._queue = deque(ordered)
+            self.queue = deque(ordered)
         self._lost_before_next = False
-        if len(self._queue) > self._policy.video_queue_units:
-            _, _, oldest, _ = self._queue.popleft()
+        if len(self.queue) > self._policy.video_queue_units:
+            _, _, oldest, _ = self.queue.popleft()
             self._pending.append(self._drop(oldest, now_ns, DropReason.QUEUE_FULL))
         return None
 
@@ -157,10 +125,12 @@ class Pictures:
 
     def interrupt(self, epoch: int) -> list[MediaUnit]:
         """Forget every picture before ``epoch``, the one on screen included."""
-        stale = [entry[2] for entry in self._queue if entry[2].epoch < epoch]
-        self._queue = deque(entry for entry in self._queue if entry[2].epoch >= epoch)
+        if self._policy.epochs:
+            self.epoch = epoch - 1
+        stale = [entry[2] for entry in self.queue if entry[2].epoch < epoch]
+        self.queue = deque(entry for entry in self.queue if entry[2].epoch >= epoch)
         self._shown = None
-        self._broken = self._lost_before_next = False
+        self._keyframe.needed = self._lost_before_next = False
         self._catchup.reset()
         if self._open_loop is not None:
             self._open_loop.flush()
@@ -175,7 +145,7 @@ class Pictures:
     def finish(self, epoch: int, now_ns: int) -> None:
         """Nothing more comes in this turn: nothing is missing after its last picture."""
         self.finished_epoch = max(self.finished_epoch, epoch)
-        if epoch >= self.epoch and not self._queue:
+        if epoch >= self.epoch and not self.queue:
             self._end_alert(epoch, now_ns)
 
     def rebase(self) -> list[MediaUnit]:
@@ -190,30 +160,39 @@ class Pictures:
             self._catchup.reset()
 
     def close(self) -> list[MediaUnit]:
-        units = [entry[2] for entry in self._queue]
-        self._queue.clear()
+        units = [entry[2] for entry in self.queue]
+        self.queue.clear()
         return units
 
     # ---- out
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
 
     def head(self) -> MediaUnit | None:
-        return self._queue[0][2] if self._queue else None
+        return self.queue[0][2] if self.queue else None
+
+    def on_slot(self) -> None:
+        """A slot of sound came: look once whether a picture is missing."""
+        self._slot_came = True
+
+    def take_behind_ns(self) -> int:
+        """By how much all pictures are late, at the least, while the source cannot help it; told once, else 0."""
+        behind_ns, self._behind_ns = self._behind_ns, 0
+        return behind_ns
 
     def missing(self, now_ns: int) -> bool:
         """For a video master: is the picture that should be on screen not there?"""
-        if self._queue or self._shown is None or self.finished_epoch >= self.epoch:
+        if self.queue or self._shown is None or self.finished_epoch >= self.epoch:
             return False
         position = self._position_ns(now_ns)
         return position is not None and position - self._expected_pts_ns >= 0
 
     def next_due_ns(self, now_ns: int) -> int | None:
         """When the head of the queue falls due, if that is known."""
-        if not self._queue:
+        if not self.queue:
             return None
-        pts, due, unit, _ = self._queue[0]
+        pts, due, unit, _ = self.queue[0]
         if self._open_loop is not None:
             return due
         if unit.epoch != self.epoch:
@@ -224,6 +203,8 @@ class Pictures:
     def answer(self, now_ns: int) -> Answer | None:
         if self._open_loop is not None:
             return self._answer_open_loop(now_ns)
+        if not self.queue and not self._slot_came:
+            return None
         clock = self._clock
         if clock.state is INVALID:
             return None
@@ -232,7 +213,7 @@ class Pictures:
         position += self._trim.ns
         # While the voice stands nobody knows when it goes on: nothing is ahead of a time that is not known.
         early = self._early_ns if clock.state is not STANDING else self._half_tick_ns
-        queue = self._queue
+        queue = self.queue
         while queue:
             pts, _, unit, lost_before = queue[0]
             if unit.epoch != self.epoch:
@@ -245,23 +226,21 @@ class Pictures:
                 break
             queue.popleft()
             if lost_before:
-                self._broken = True
+                self._keyframe.needed = True
             return self._decide(unit, late, position, now_ns)
-        if self.slot_came:
+        if self._slot_came:
             missing = position - self._expected_pts_ns
             if missing >= self._policy.late_video_ns and clock.state is not STANDING:
                 answer = self._missing(position, now_ns)
                 if answer is not None:
                     return answer
-            self.slot_came = False
+            self._slot_came = False
         return None
 
     def _decide(self, unit: MediaUnit, late: int, position: int, now_ns: int) -> Answer:
-        if self._broken:
-            if not unit.is_key:
-                return self._drop(unit, now_ns, DropReason.DEPENDENCY)
-            self._broken = False
-        queue = self._queue
+        if not self._keyframe.admits(unit):
+            return self._drop(unit, now_ns, DropReason.DEPENDENCY)
+        queue = self.queue
         newer_due = bool(queue) and queue[0][0] <= position and queue[0][2].epoch == self.epoch
         if newer_due and not unit.droppable:
             # Others need it: it may only make way for a key frame that is due as well.
@@ -269,9 +248,8 @@ class Pictures:
                 pts <= position and later.is_key and later.epoch == self.epoch and not lost
                 for pts, _, later, lost in queue
             )
-        verdict = judge(
-            late, newer_due=newer_due, idle=self._level == 2 and self._shown is not None, policy=self._policy
-        )
+        idle = self._level == 2 and self._shown is not None
+        decision = decide(late, newer_due=newer_due, idle=idle, policy=self._policy)
         if not newer_due:
             self._ask(
                 self._catchup.on_late(late, position, unit.epoch, now_ns)
@@ -279,14 +257,14 @@ class Pictures:
                 else self._catchup.on_time(unit.epoch, now_ns)
             )
         self._note_lateness(late, now_ns)
-        if verdict is MAKE_WAY:
+        if decision is MAKE_WAY:
             return self._drop(unit, now_ns, DropReason.LATE_NEWER)
-        if verdict is TOO_LATE:
+        if decision is TOO_LATE:
             return self._drop(unit, now_ns, DropReason.LATE)
         stamp = self._stamp_ns(unit.pts_ns)
         if stamp < self._last_stamp_ns + STAMP_STEP_NS:
             return self._drop(unit, now_ns, DropReason.STAMP_ORDER)
-        return self._show(unit, stamp, Reason.LATE if verdict is SHOW_LATE else _DUE, now_ns)
+        return self._show(unit, stamp, Reason.LATE if decision is SHOW_LATE else _DUE, now_ns)
 
     def _note_lateness(self, late: int, now_ns: int) -> None:
         """Every picture of a while came late by at least ``low``: no stall, no heap, but their way."""
@@ -301,7 +279,7 @@ class Pictures:
         if now_ns - since >= LATE_FOR_NS:
             self._late_since_ns = None
             if self._catchup.helpless():
-                self.behind_ns = self._late_low_ns
+                self._behind_ns = self._late_low_ns
 
     def _show(self, unit: MediaUnit, stamp: int, reason: Reason, now_ns: int) -> Answer:
         self._shown = unit
@@ -321,22 +299,19 @@ class Pictures:
         shown = self._shown
         if shown is None or self.finished_epoch >= self.epoch:
             return None
-        policy = self._policy
         missing = position - self._expected_pts_ns
-        if not self._queue or self._queue[0][2].epoch != self.epoch:
+        if not self.queue or self.queue[0][2].epoch != self.epoch:
             # Else the source is ahead again, and the gap is what it skipped (or lost).
             request = self._catchup.on_late(missing, position, self.epoch, now_ns)
             if request is not None:
                 return request
-        if missing >= policy.degrade_after_ns and self._level < 1:
-            self._level = 1
-            return Degrade(1, now_ns, self.epoch, Reason.MISSING)
-        if missing >= policy.stall_alert_after_ns and not self._alerted:
+        rung = climb(missing, level=self._level, alerted=self._alerted, policy=self._policy)
+        if rung is ALERT:
             self._alerted = True
             return Alert("stall_video", True, now_ns, self.epoch, missing)
-        if missing >= policy.idle_after_ns and self._level < 2:
-            self._level = 2
-            return Degrade(2, now_ns, self.epoch, Reason.MISSING)
+        if rung is DEGRADE or rung is IDLE:
+            self._level += 1
+            return Degrade(self._level, now_ns, self.epoch, Reason.MISSING)
         return self._repeat(shown, position, now_ns)
 
     def _repeat(self, shown: MediaUnit, position: int, now_ns: int) -> Repeat | None:
@@ -366,9 +341,9 @@ class Pictures:
         return pts_ns - trim + self._clock.shift_at(pts_ns if trim >= 0 else pts_ns - trim)
 
     def _answer_open_loop(self, now_ns: int) -> Answer | None:
-        if not self._queue or self._queue[0][1] > now_ns:
+        if not self.queue or self.queue[0][1] > now_ns:
             return None
-        unit = self._queue.popleft()[2]
+        unit = self.queue.popleft()[2]
         return self._show(unit, max(now_ns, self._last_stamp_ns + ms(1)), Reason.ON_ARRIVAL, now_ns)
 
     def _drop(self, unit: MediaUnit, now_ns: int, reason: DropReason) -> Drop:
@@ -377,13 +352,7 @@ class Pictures:
 
     def _breaks(self, unit: MediaUnit, now_ns: int) -> None:
         """``unit`` is not shown: what depends on it cannot be, either. Ask for a key frame until one comes."""
-        if unit.droppable:
-            return
-        self._broken = True
-        asked = self._key_asked_ns
-        if Want.KEYFRAME in self._levers and (asked is None or now_ns - asked >= KEYFRAME_AGAIN_NS):
-            self._key_asked_ns = now_ns
-            self._pending.append(Request(Want.KEYFRAME, 0, now_ns, unit.epoch, Reason.DEPENDENCY))
+        self._ask(self._keyframe.dropped(unit, now_ns))
 
     def _end_alert(self, epoch: int, now_ns: int) -> None:
         if self._alerted:

@@ -39,8 +39,6 @@ class PlayoutClock:
     clock stands before it).
     """
 
-    __slots__ = ("_at_ns", "_known_until_ns", "_segments", "_shift_ns", "_slew_ppm", "_stood_at_pts_ns", "state")
-
     def __init__(self, slew_ppm: int = 5_000) -> None:
         self._slew_ppm = slew_ppm
         self._segments: deque[tuple[int, int]] = deque(maxlen=SEGMENTS_KEPT)  # (first pts, shift) older ones
@@ -86,6 +84,7 @@ class PlayoutClock:
         self.state = PASSING
 
     def invalidate(self) -> None:
+        """An interrupt: until the next ``play`` or ``go_past`` no content leaves."""
         self.state = INVALID
 
     def position_ns(self, now_ns: int) -> int | None:
@@ -105,7 +104,7 @@ class PlayoutClock:
         state = self.state
         if state is INVALID or (state is STANDING and pts_ns > self._stood_at_pts_ns):
             return None
-        return pts_ns + self.shift_at(pts_ns)
+        return pts_ns + (self.shift_at(pts_ns) if self._segments else self._shift_ns)
 
     def shift_at(self, pts_ns: int) -> int:
         """local - pts for this content, also where it left before the clock last stood."""

@@ -37,7 +37,7 @@ from avsync.types import (
     Repeat,
     Want,
 )
-from avsync.units import seconds
+from avsync.units import FAR_NS, seconds
 
 EVERY_LEVER = frozenset(Want)
 _FIRST = Reason.FIRST
@@ -47,7 +47,10 @@ MAX_UNIT_NS = seconds(10)  # no sound unit is longer: it could not be interrupte
 
 
 class Interrupted(NamedTuple):
-    """What an interrupt found: the new epoch, how far the old turn was played, what it dropped."""
+    """What an interrupt found: the new epoch, the PTS (ns) up to which the old turn was played, units it dropped.
+
+    ``played_pts_ns``: of the last sound that left, or was heard where somebody observes; None: none.
+    """
 
     epoch: int
     played_pts_ns: int | None
@@ -74,9 +77,10 @@ class AvSynchronizer:
         self.policy = policy = policy if policy is not None else AvSyncPolicy()
         self.network = network
         self._video_master = policy.master is Master.VIDEO
+        self._early_limit_ns = policy.early_limit_ns
         self.levers = frozenset(levers)
         self.picture_tick_ns = picture_tick_ns
-        self._now_ns = -(1 << 62)
+        self._now_ns = -FAR_NS
         self._voice = Voice(policy, network=network)
         self._pending: deque[Answer] = deque()
         self._trim = Trim(policy.trim_slew_ppm)
@@ -99,8 +103,14 @@ class AvSynchronizer:
     # ---- in
 
     def push(self, unit: MediaUnit, now_ns: int, *, in_order: bool = True) -> None:
-        """Take one stamped unit. ``in_order`` False: retransmitted or reordered, says nothing of delay."""
-        self._now_ns = check_now(now_ns, self._now_ns)
+        """Take one stamped unit. ``in_order`` False: retransmitted or reordered, says nothing of delay.
+
+        A unit that breaks a rule (no int, negative, stale, after ``close``) is answered as a ``Drop``, not raised.
+        ``UsageError`` where ``now_ns`` is no int or goes backwards, here as in every method.
+        """
+        if type(now_ns) is not int or now_ns < self._now_ns:
+            check_now(now_ns, self._now_ns)
+        self._now_ns = now_ns
         pts, lasts = unit.pts_ns, unit.duration_ns
         if (
             type(pts) is not int
@@ -116,8 +126,10 @@ class AvSynchronizer:
             self._drop(unit, DropReason.CLOSED if self._closed else DropReason.STALE_EPOCH)
             return
         kind = 0 if unit.kind is AUDIO else 1
-        if epoch <= self._newest_epoch and self._tail_pts_ns[kind] >= 0:
-            if self._suspects[kind] or self._is_far(pts, kind):
+        tail = self._tail_pts_ns[kind]
+        if epoch <= self._newest_epoch and tail >= 0:
+            usual = -self._early_limit_ns <= pts - tail <= self._early_limit_ns
+            if self._suspects[kind] or (not usual and self._is_far(pts, kind)):
                 self._maybe_new_timeline(unit, kind)
                 return
         self._accept(unit, kind, in_order)
@@ -144,7 +156,7 @@ class AvSynchronizer:
             return
         if unit.epoch > self._pictured_epoch:
             self._pictured_epoch = unit.epoch
-            voice.picture_shifts[unit.epoch] = now - unit.pts_ns
+            voice.on_first_picture(unit.epoch, now - unit.pts_ns)
         if in_order:
             self._picture_delay.add(now, unit.pts_ns)
         refused = self._pictures.push(unit, now, voice.buffer.depth_ns)
@@ -155,12 +167,12 @@ class AvSynchronizer:
         """The source says: nothing more of this kind in this turn. Silence after it is no stall."""
         self._now_ns = check_now(now_ns, self._now_ns)
         if kind is AUDIO:
-            self._voice.finished_epoch = max(self._voice.finished_epoch, epoch)
+            self._voice.finish(epoch)
         else:
             self._pictures.finish(epoch, now_ns)
 
     def interrupt(self, epoch: int, now_ns: int) -> Interrupted:
-        """Barge-in: everything before ``epoch`` is stale from now on, wherever it is."""
+        """Barge-in: everything before ``epoch`` is stale from now on, wherever it is. ``UsageError``: it is not new."""
         self._now_ns = check_now(now_ns, self._now_ns)
         if type(epoch) is not int or (self.policy.epochs and epoch <= self._min_epoch and epoch <= self._newest_epoch):
             raise UsageError(f"interrupt needs a new epoch, above {self._min_epoch}, got {epoch!r}")
@@ -171,7 +183,6 @@ class AvSynchronizer:
         if self.policy.epochs:
             self._min_epoch = epoch
             self._newest_epoch = max(self._newest_epoch, epoch)
-            self._voice.epoch = self._pictures.epoch = epoch - 1
             self._pictures.neutral(epoch, now_ns)
         self._end_sound_alert(now_ns)
         return Interrupted(epoch, played, len(stale))
@@ -194,22 +205,22 @@ class AvSynchronizer:
         self._now_ns = check_now(now_ns, self._now_ns)
         self._trim.go_to(trim_ns, now_ns)
 
-    def picture_lead(self, lead_ns: int, now_ns: int) -> None:
-        """Answer pictures ``lead_ns`` before they are due, because their encoder takes that long.
+    def picture_head_start(self, head_start_ns: int, now_ns: int) -> None:
+        """Answer pictures ``head_start_ns`` before they are due, because their encoder takes that long.
 
-        Stamps stay; a picture answered that early is on time. At most ``policy.picture_lead_max_ns``.
+        Stamps stay; a picture answered that early is on time. At most ``policy.picture_head_start_max_ns``.
         """
-        limit = self.policy.picture_lead_max_ns
-        if type(lead_ns) is not int or not 0 <= lead_ns <= limit:
-            raise UsageError(f"lead_ns must be an int from 0 to {limit}, got {lead_ns!r}")
+        limit = self.policy.picture_head_start_max_ns
+        if type(head_start_ns) is not int or not 0 <= head_start_ns <= limit:
+            raise UsageError(f"head_start_ns must be an int from 0 to {limit}, got {head_start_ns!r}")
         self._now_ns = check_now(now_ns, self._now_ns)
-        self._pictures.lead(lead_ns)
+        self._pictures.head_start(head_start_ns)
 
     def close(self, now_ns: int) -> None:
         """No more output. What is still queued is dropped, each unit with its reason."""
         self._now_ns = check_now(now_ns, self._now_ns)
         self._closed = True
-        everything = 1 << 62
+        everything = FAR_NS
         left = self._voice.buffer.clear_before(everything) + self._pictures.close() + self._unanswered(everything)
         for unit in left:
             self._drop(unit, DropReason.CLOSED)
@@ -230,16 +241,17 @@ class AvSynchronizer:
         if slot is None or now_ns >= slot:
             if voice.state is not SPEAKING:
                 self._prepare_turn(now_ns)
-            head = pictures.head()
-            voice.pictures_left = head is not None and head.epoch <= voice.epoch
-            if pictures.behind_ns:
-                voice.wait_for_pictures(pictures.behind_ns)
-                pictures.behind_ns = 0
-            if self._video_master:
-                voice.hold = pictures.missing(now_ns)
-            answer = voice.answer(now_ns)
+            head = pictures.queue[0][2] if pictures.queue else None
+            behind_ns = pictures.take_behind_ns()
+            if behind_ns:
+                voice.wait_for_pictures(behind_ns)
+            answer = voice.answer(
+                now_ns,
+                pictures_left=head is not None and head.epoch <= voice.epoch,
+                hold=self._video_master and pictures.missing(now_ns),
+            )
             if answer is not None:
-                pictures.slot_came = True
+                pictures.on_slot()
                 if self._trim.ns != self._trim.goal_ns:
                     self._trim.slew(now_ns)
                 if type(answer) is Present and answer.reason is _FIRST:
@@ -250,8 +262,11 @@ class AvSynchronizer:
         return pictures.answer(now_ns)
 
     def next_wakeup_ns(self) -> int | None:
-        """When ``poll`` has something to say again: the next slot, or the next picture's due time."""
-        if self._closed:
+        """When ``poll`` has something to say again: the next slot, or the next picture's due time.
+
+        None after ``close``, and before the first call of all: output time begins with it.
+        """
+        if self._closed or not self.started:
             return None
         slot = self._voice.slot_ns
         if slot is None:
@@ -262,15 +277,23 @@ class AvSynchronizer:
     # ---- for whoever looks
 
     @property
+    def started(self) -> bool:
+        """Has it been called with a time yet?"""
+        return self._now_ns != -FAR_NS
+
+    @property
     def jitter_buffer_ns(self) -> int:
+        """Sound that waits to be played: the sum of its durations, in ns."""
         return self._voice.buffer.depth_ns
 
     @property
     def queued_units(self) -> int:
-        return len(self._voice.buffer) + len(self._pictures)
+        """Units of sound and pictures that wait."""
+        return len(self._voice.buffer.units) + len(self._pictures.queue)
 
     @property
     def queued_pictures(self) -> int:
+        """Pictures that wait."""
         return len(self._pictures)
 
     @property
@@ -295,19 +318,19 @@ class AvSynchronizer:
         # Pictures that leave earlier than their sound must be there earlier: a new turn gives them the time.
         trim = max(self._trim.ns, 0)
         delay = max(policy.playout_delay_ns, voice.buffer.target_ns(), self._picture_delay.target_ns() + trim)
-        voice.delay_ns = min(delay, policy.playout_delay_max_ns)
         # Over a network what comes is live: waiting would be kept as delay. Late pictures are waited for once
         # they are known to be late.
-        voice.picture_wait_ns = 0 if self.network else policy.start_wait_video_ns
+        picture_wait = 0 if self.network else policy.start_wait_video_ns
         if self._voiced_epoch > 0 and self._pictured_epoch < self._voiced_epoch - 1:
-            voice.picture_wait_ns = 0  # the turn before had no pictures at all
+            picture_wait = 0  # the turn before had no pictures at all
+        voice.prepare(min(delay, policy.playout_delay_max_ns), picture_wait)
         head = self._pictures.head()
         if (
             head is not None
             and policy.pacing is Pacing.CONTENT_CLOCK
             and head.epoch > max(voice.epoch, self._voiced_epoch)
             and (voice.state is IDLE or voice.state is PAUSED)
-            and now_ns - head.pts_ns - voice.picture_shifts.get(head.epoch, 0) >= policy.start_wait_video_ns
+            and now_ns - head.pts_ns - voice.picture_shift_ns(head.epoch) >= policy.start_wait_video_ns
         ):
             voice.begin_silent(head.epoch, head.pts_ns, now_ns)
             self._pictures.start_turn(head.epoch)

@@ -16,8 +16,6 @@ class Trim:
     ``slew`` only with a slot of sound: between slots due times must not move under a timer.
     """
 
-    __slots__ = ("_at_ns", "_slew_ppm", "goal_ns", "ns")
-
     def __init__(self, slew_ppm: int) -> None:
         self._slew_ppm = slew_ppm
         self._at_ns = 0

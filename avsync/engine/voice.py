@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import Enum
 
-from avsync.engine.jitterbuffer import JitterBuffer
+from avsync.engine.jitter_buffer import JitterBuffer
 from avsync.engine.playout import PlayoutClock
 from avsync.policy import AvSyncPolicy, Master, Pacing
 from avsync.types import Drop, DropReason, InsertSilence, MediaUnit, Present, Reason
-from avsync.units import ms, seconds
+from avsync.units import FAR_NS, ms, seconds, stretched_ns
 
 GIVE_UP_NS = seconds(10)  # a voice silent for this long, unannounced, has ended
 RATE_DEADBAND_NS = ms(10)  # the delay may be off by this before the sound's rate is touched
@@ -36,39 +36,6 @@ _new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 class Voice:
     """``answer(now_ns)`` once per slot. ``content_ns``: the content that leaves at ``slot_ns``."""
 
-    __slots__ = (
-        "_first_arrivals",
-        "_flush",
-        "_last_was_pause",
-        "_lost_until_ns",
-        "_network",
-        "_open_loop",
-        "_origin_ns",
-        "_policy",
-        "_slack_ns",
-        "_slack_units",
-        "_steady_slack_ns",
-        "_stood_ns",
-        "_stood_tail_ns",
-        "_stretch_ppm",
-        "_video_master",
-        "buffer",
-        "clock",
-        "content_ns",
-        "delay_ns",
-        "epoch",
-        "finished_epoch",
-        "hold",
-        "owed_ns",
-        "picture_shifts",
-        "picture_wait_ns",
-        "pictures_left",
-        "played_pts_ns",
-        "slot_ns",
-        "stall_since_ns",
-        "state",
-    )
-
     def __init__(self, policy: AvSyncPolicy, *, network: bool) -> None:
         self._policy = policy
         self._network = network
@@ -82,14 +49,9 @@ class Voice:
         self.finished_epoch = -1
         self.played_pts_ns: int | None = None
         self.stall_since_ns: int | None = None
-        # What the engine tells: the common delay a new turn gets, how long its first sound may
-        # wait for its first picture, that picture's (arrival - PTS) by epoch, whether the turn
-        # being played has pictures left, and whether the picture is master and missing.
-        self.delay_ns = policy.playout_delay_ns
-        self.picture_wait_ns = policy.start_wait_video_ns
-        self.picture_shifts: dict[int, int] = {}
-        self.pictures_left = False
-        self.hold = False
+        self._delay_ns = policy.playout_delay_ns  # the common delay that a new turn gets
+        self._picture_wait_ns = policy.start_wait_video_ns  # how long its first sound waits for its first picture
+        self._picture_shifts: dict[int, int] = {}  # that picture's (arrival - PTS), by epoch
         self._origin_ns: int | None = None  # of an open loop's own clock
         self._video_master = policy.master is Master.VIDEO
         self._open_loop = policy.pacing is not Pacing.CONTENT_CLOCK
@@ -104,7 +66,7 @@ class Voice:
         self._slack_ns: int | None = None
         self._slack_units = 0
         self._steady_slack_ns: int | None = None
-        self.owed_ns = 0
+        self._owed_ns = 0
         self._stretch_ppm = 0
 
     # ---- in
@@ -121,8 +83,26 @@ class Voice:
                 self._steady_slack_ns = self._slack_ns
         return self.buffer.push(unit, now_ns, in_order=in_order)
 
+    def on_first_picture(self, epoch: int, shift_ns: int) -> None:
+        """The first picture of a turn came, ``shift_ns`` (arrival - PTS) after its content."""
+        self._picture_shifts[epoch] = shift_ns
+
+    def picture_shift_ns(self, epoch: int) -> int:
+        """(arrival - PTS) of the first picture of a turn that has not begun; 0 where none has come."""
+        return self._picture_shifts.get(epoch, 0)
+
+    def finish(self, epoch: int) -> None:
+        """Nothing more is said in this turn: silence after it is no stall."""
+        self.finished_epoch = max(self.finished_epoch, epoch)
+
+    def prepare(self, delay_ns: int, picture_wait_ns: int) -> None:
+        """Between turns: the common delay of the next one, and how long its sound may wait for its first picture."""
+        self._delay_ns, self._picture_wait_ns = delay_ns, picture_wait_ns
+
     def interrupt(self, epoch: int) -> list[MediaUnit]:
         """Forget everything before ``epoch``; the next slot is silent."""
+        if self._policy.epochs:
+            self.epoch = epoch - 1
         self.state = IDLE
         self.clock.invalidate()
         self.stall_since_ns = None
@@ -136,12 +116,15 @@ class Voice:
         old, self.buffer = self.buffer, JitterBuffer(self._policy)
         self.buffer.delay = old.delay
         old.delay.on_discontinuity()
-        return old.clear_before(1 << 62)
+        return old.clear_before(FAR_NS)
 
     # ---- out
 
-    def answer(self, now_ns: int) -> Present | InsertSilence | Drop | None:
-        """What leaves in the slot that has come; None before it has."""
+    def answer(self, now_ns: int, *, pictures_left: bool, hold: bool) -> Present | InsertSilence | Drop | None:
+        """What leaves in the slot that has come; None before it has.
+
+        ``pictures_left``: of the turn being played some are still queued. ``hold``: the picture is master and missing.
+        """
         slot = self.slot_ns
         if slot is None:
             slot = self.slot_ns = now_ns
@@ -159,11 +142,11 @@ class Voice:
         if self._open_loop:
             return self._by_own_clock(unit, slot)
         if unit.epoch != self.epoch or self.state is IDLE:
-            return self._begin(unit, slot)
-        if self.hold:
+            return self._begin(unit, slot, pictures_left)
+        if hold:
             return self._silence(slot, width, Reason.HOLD)
-        if self.owed_ns > 0:
-            self.owed_ns -= width
+        if self._owed_ns > 0:
+            self._owed_ns -= width
             return self._silence(slot, width, Reason.HOLD)
         return self._go_on(unit, slot)
 
@@ -172,9 +155,9 @@ class Voice:
 
         Silence in the middle of a word is the smaller evil: the other is lips that never fit again.
         """
-        if self.owed_ns <= 0 and self.delay_ns + by_ns <= self._policy.playout_delay_max_ns:
-            self.owed_ns = by_ns
-            self.delay_ns += by_ns  # until the next turn
+        if self._owed_ns <= 0 and self._delay_ns + by_ns <= self._policy.playout_delay_max_ns:
+            self._owed_ns = by_ns
+            self._delay_ns += by_ns  # until the next turn
             if self._steady_slack_ns is not None:
                 self._steady_slack_ns += by_ns
 
@@ -211,7 +194,7 @@ class Voice:
         self.content_ns = pts_ns + (self.slot_ns or at_ns) - at_ns
         self.clock.go_past(pts_ns, at_ns)
 
-    def _begin(self, unit: MediaUnit, slot: int) -> Present | InsertSilence:
+    def _begin(self, unit: MediaUnit, slot: int, pictures_left: bool) -> Present | InsertSilence:
         """The first sound of a turn: it waits for its delay, for its picture (a bounded time),
         and for the silent tail of the turn before it."""
         policy = self._policy
@@ -219,13 +202,13 @@ class Voice:
         starts_ns = slot
         ready_ns = self._first_arrivals.get(unit.epoch)
         if ready_ns is not None:
-            give_up_ns = ready_ns + self.picture_wait_ns
-            shift_ns = self.picture_shifts.get(unit.epoch)
+            give_up_ns = ready_ns + self._picture_wait_ns
+            shift_ns = self._picture_shifts.get(unit.epoch)
             picture_ns = give_up_ns if shift_ns is None else min(unit.pts_ns + shift_ns, give_up_ns)
-            starts_ns = max(ready_ns, picture_ns) + self.delay_ns
+            starts_ns = max(ready_ns, picture_ns) + self._delay_ns
         talking = self.state is not IDLE
         tail = unit.pts_ns - self.content_ns
-        if talking and 0 < tail < policy.late_limit_ns and (self.pictures_left or self.finished_epoch < self.epoch):
+        if talking and 0 < tail < policy.late_limit_ns and (pictures_left or self.finished_epoch < self.epoch):
             starts_ns = max(starts_ns, slot + tail)
         if slot + width // 2 <= starts_ns and slot < starts_ns:
             if not talking:
@@ -234,7 +217,7 @@ class Voice:
         self.epoch = unit.epoch
         self._forget_up_to(unit.epoch)
         self._slack_ns = self._steady_slack_ns = None
-        self._slack_units = self.owed_ns = 0
+        self._slack_units = self._owed_ns = 0
         self._flush = False
         self._stretch_ppm = 0
         self.state = SPEAKING
@@ -242,7 +225,7 @@ class Voice:
         return self._play(unit, slot, Reason.FIRST)
 
     def _forget_up_to(self, begun: int) -> None:
-        for known in (self._first_arrivals, self.picture_shifts):
+        for known in (self._first_arrivals, self._picture_shifts):
             for epoch in [epoch for epoch in known if epoch <= begun]:
                 del known[epoch]
 
@@ -314,7 +297,7 @@ class Voice:
         if self._network and not unit.pause:
             stretch = self._rate_ppm()
             if stretch:
-                lasts = duration * 1_000_000 // (1_000_000 + stretch)
+                lasts = stretched_ns(duration, stretch)
         self.clock.play(pts, slot, lasts)
         self.content_ns = pts + duration
         self.played_pts_ns = pts

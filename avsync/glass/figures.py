@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from avsync.glass.reading import F64, STEP_MS, GlassReading, State
+from avsync.glass.reading import F64, STEP_MS, GlassReading, ReadingState
 from avsync.monitor.percentiles import MIN_SAMPLES, rank
 
 SETTLED_MS = 45.0
@@ -42,9 +42,9 @@ class Figures(NamedTuple):
 
 def figures(reading: GlassReading) -> Figures:
     """All of them over the rows of ``reading``. ``spread_p95_ms``: of the distance from its own median."""
-    e = reading.e_ms[reading.state == State.MEASURED]
+    e = reading.e_ms[reading.state == ReadingState.MEASURED]
     middle = percentile(e, 50)
-    shares = [share_pct(reading.state == state) for state in State]
+    shares = [share_pct(reading.state == state) for state in ReadingState]
     return Figures(
         p50_ms=middle,
         abs_p50_ms=percentile(np.abs(e), 50),
@@ -54,10 +54,10 @@ def figures(reading: GlassReading) -> Figures:
         spread_p95_ms=None if middle is None else percentile(np.abs(e - middle), 95),
         lead_p95_ms=percentile(np.maximum(e, 0.0), 95),
         lag_p95_ms=percentile(np.maximum(-e, 0.0), 95),
-        measured_pct=shares[State.MEASURED],
-        no_picture_pct=shares[State.NO_PICTURE],
-        degraded_pct=shares[State.DEGRADED],
-        unknown_pct=shares[State.UNKNOWN],
+        measured_pct=shares[ReadingState.MEASURED],
+        no_picture_pct=shares[ReadingState.NO_PICTURE],
+        degraded_pct=shares[ReadingState.DEGRADED],
+        unknown_pct=shares[ReadingState.UNKNOWN],
         heard_pct=share_pct(reading.heard),
         freeze_longest_ms=freeze_longest_ms(reading),
         seconds=len(reading.at_ms) * STEP_MS / 1000,
@@ -92,7 +92,7 @@ def settle_ms(reading: GlassReading, from_ms: float | None = None) -> float | No
     ``inf``: there is no such second. None: the reading has no picture at all, or ends within a second.
     """
     if from_ms is None:
-        pictured = np.flatnonzero(reading.state != State.NO_PICTURE)
+        pictured = np.flatnonzero(reading.state != ReadingState.NO_PICTURE)
         if not len(pictured):
             return None
         from_ms = float(reading.at_ms[pictured[0]])
@@ -100,7 +100,7 @@ def settle_ms(reading: GlassReading, from_ms: float | None = None) -> float | No
     at, e = reading.at_ms[rows], reading.e_ms[rows]
     if len(at) < SETTLED_ROWS:
         return None
-    good = (reading.state[rows] == State.MEASURED) & (np.abs(e) < SETTLED_MS)
+    good = (reading.state[rows] == ReadingState.MEASURED) & (np.abs(e) < SETTLED_MS)
     count = np.concatenate([[0], np.cumsum(good)])
     whole = np.flatnonzero(count[SETTLED_ROWS:] - count[:-SETTLED_ROWS] == SETTLED_ROWS)
     # Rows may have been left out in between: only seconds that are whole count.

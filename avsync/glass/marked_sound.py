@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from avsync.units import SOUND_HZ
+
 I16 = npt.NDArray[np.int16]
 F64 = npt.NDArray[np.float64]
 
-RATE_HZ = 48_000
-CHUNK = 2 * RATE_HZ
+CHUNK = 2 * SOUND_HZ
 ENVELOPE_STEP = 480
 """The mouth is told every 10 ms how loud it is."""
 FLOOR = 0.006  # -44 dBFS
@@ -61,7 +62,7 @@ def mouth(content_ns: int) -> float:
     """How wide the mouth is open at a content position, 0 to 1."""
     if content_ns < 0:
         return 0.0
-    index, place = divmod(content_ns * RATE_HZ // 1_000_000_000, CHUNK)
+    index, place = divmod(content_ns * SOUND_HZ // 1_000_000_000, CHUNK)
     return float(chunk(index).mouth[place // ENVELOPE_STEP])
 
 
@@ -72,8 +73,8 @@ def chunk(index: int) -> Chunk:
     voice = np.zeros(CHUNK)
     at = int(rng.integers(240, 960))
     while at < CHUNK:
-        length = int(rng.integers(RATE_HZ // 9, RATE_HZ // 4))
-        if CHUNK - at - length < RATE_HZ // 6:  # no room for one more after it
+        length = int(rng.integers(SOUND_HZ // 9, SOUND_HZ // 4))
+        if CHUNK - at - length < SOUND_HZ // 6:  # no room for one more after it
             length = CHUNK - at - 240
         voice[at : at + length] += _syllable(rng, length)
         at += length + int(rng.integers(240, 1440))
@@ -93,7 +94,7 @@ def _syllable(rng: np.random.Generator, length: int) -> F64:
     while at < length:
         excitation[int(at)] = rng.uniform(0.6, 1.4)
         # Four per cent from pulse to pulse, more than a larynx does, so that no two stretches of voice repeat.
-        at += RATE_HZ / (pitch_hz * (1 + glide * at / length)) * rng.uniform(0.96, 1.04)
+        at += SOUND_HZ / (pitch_hz * (1 + glide * at / length)) * rng.uniform(0.96, 1.04)
     excitation += rng.normal(0.0, 0.02, length)
     formants = np.array(VOWELS[int(rng.integers(len(VOWELS)))]) * rng.uniform(0.9, 1.12)
     size = 1 << (length + 1024 - 1).bit_length()
@@ -108,7 +109,7 @@ def _syllable(rng: np.random.Generator, length: int) -> F64:
 
 def _resonance(formants_hz: F64) -> F64:
     """Impulse response of three resonators side by side: damped sines over 20 ms."""
-    t = np.arange(960) / RATE_HZ
+    t = np.arange(960) / SOUND_HZ
     waves = [
         loud * np.exp(-np.pi * wide * t) * np.sin(2 * np.pi * hz * t)
         for hz, wide, loud in zip(formants_hz, BANDWIDTHS_HZ, LOUDNESS, strict=True)

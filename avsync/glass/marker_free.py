@@ -27,7 +27,7 @@ NO_CLAIM_BEYOND_MS = 3_600_000.0
 """One of the two estimates is still 0 until the first sender report of its stream has come."""
 
 
-class Series(NamedTuple):
+class OffsetSeries(NamedTuple):
     """``e_ms``: voice ahead positive, NaN where unknown."""
 
     at_ms: F64
@@ -54,11 +54,13 @@ def _signed(steps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.mod(steps + HALF, FULL) - HALF
 
 
-def marker_free(recorded: Recording, origins: tuple[int, int], times: F64, *, frame_ms: float = FRAME_MS) -> Series:
+def marker_free(
+    recorded: Recording, origins: tuple[int, int], times: F64, *, frame_ms: float = FRAME_MS
+) -> OffsetSeries:
     """``origins``: (audio, video) RTP timestamps of output time 0; ``times``: of the page, ms. Without the constant."""
     shown = [(frame.display_ms, frame.rtp) for frame in recorded.frames if frame.rtp is not None]
     if not shown or not recorded.sources:
-        return Series(times, np.full(len(times), np.nan))
+        return OffsetSeries(times, np.full(len(times), np.nan))
     lit = np.maximum.accumulate([at for at, _ in shown])
     lips = rtp_ms([rtp for _, rtp in shown], origins[1], VIDEO_TICKS_PER_MS)
     played = np.array([source.played_ms for source in recorded.sources])
@@ -68,16 +70,16 @@ def marker_free(recorded: Recording, origins: tuple[int, int], times: F64, *, fr
     at = np.searchsorted(played, times, "right") - 1
     a = voice[at] + (times - played[at])
     known = (row >= 0) & (at >= 0) & (times - played[at] < STALE_MS)
-    return Series(times, np.where(known, a - v, np.nan))
+    return OffsetSeries(times, np.where(known, a - v, np.nan))
 
 
-def fitted_ms(marked: GlassReading, free: Series) -> float | None:
+def fitted_ms(marked: GlassReading, free: OffsetSeries) -> float | None:
     """The constant: median of (marks - marker-free) where both know; None where they never do."""
     both = ~np.isnan(marked.e_ms) & ~np.isnan(free.e_ms)
     return float(np.median(marked.e_ms[both] - free.e_ms[both])) if both.any() else None
 
 
-def claims(stats: Iterable[Mapping[str, Any]]) -> Series:
+def claims(stats: Iterable[Mapping[str, Any]]) -> OffsetSeries:
     """getStats' own claim: audio's minus video's ``estimatedPlayoutTimestamp``, once a second."""
     at, e = [], []
     for report in stats:
@@ -87,4 +89,4 @@ def claims(stats: Iterable[Mapping[str, Any]]) -> Series:
             if abs(claim) < NO_CLAIM_BEYOND_MS:
                 at.append(float(report["now_ms"]))
                 e.append(claim)
-    return Series(np.array(at), np.array(e))
+    return OffsetSeries(np.array(at), np.array(e))

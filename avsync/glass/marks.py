@@ -14,13 +14,12 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from avsync.glass.marked_sound import RATE_HZ, mouth, sound
+from avsync.glass.marked_sound import mouth, sound
 from avsync.glass.strip import NUMBER_LIMIT, ROWS, Mark, read_levels, read_strip, rows_high, write_strip
 from avsync.units import NS_PER_MS
 
 __all__ = [
     "NUMBER_LIMIT",
-    "RATE_HZ",
     "Mark",
     "idle_picture",
     "mouth",

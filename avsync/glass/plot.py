@@ -14,14 +14,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from avsync.glass.figures import SETTLED_MS, figures
-from avsync.glass.marker_free import Series
-from avsync.glass.reading import GlassReading, State
-from avsync.glass.recording import Done
+from avsync.glass.marker_free import OffsetSeries
+from avsync.glass.reading import GlassReading, ReadingState
+from avsync.glass.recording import ActionDone
 
 GLASS, FREE, CLAIM, FAULT = "#0173b2", "#de8f05", "#222222", "#c1121f"
 WIDTH_IN, HIGH_IN, DPI = 11.0, 4.2, 100
 LEAST_REACH_MS = 100.0
-SHADES = ((State.DEGRADED, "#ece133", "degraded"), (State.UNKNOWN, "#bbbbbb", "unknown"))
+SHADES = ((ReadingState.DEGRADED, "#ece133", "degraded"), (ReadingState.UNKNOWN, "#bbbbbb", "unknown"))
 
 
 def plot(
@@ -29,9 +29,9 @@ def plot(
     reading: GlassReading,
     *,
     title: str,
-    marker_free: Series | None = None,
-    claims: Series | None = None,
-    actions: Sequence[Done] = (),
+    marker_free: OffsetSeries | None = None,
+    claims: OffsetSeries | None = None,
+    actions: Sequence[ActionDone] = (),
 ) -> Path:
     """Write a PNG (or what the name ends with). Time is in seconds from the first row; returns ``path``."""
     figure = Figure(figsize=(WIDTH_IN, HIGH_IN), dpi=DPI, layout="constrained")

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from avsync.errors import InputError
 from avsync.glass.chromium import open_chromium
-from avsync.glass.recording import Done, Recording, recording
+from avsync.glass.recording import ActionDone, Recording, recording
 from avsync.units import NS_PER_MS
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Action(NamedTuple):
     do: Callable[[], Awaitable[object]]
 
 
-class Target(NamedTuple):
+class BufferTarget(NamedTuple):
     """``jitterBufferTarget`` of the two receivers, ms; None leaves one alone."""
 
     audio: float | None
@@ -49,7 +49,7 @@ async def measure(
     *,
     seconds: float,
     chromium: Browser | str | None = None,
-    jitter_buffer_target_ms: Target | float | None = None,
+    jitter_buffer_target_ms: BufferTarget | float | None = None,
     on_second: Callable[[Mapping[str, Any]], object] | None = None,
     actions: Sequence[Action] = (),
     viewer_module: str | None = None,
@@ -61,7 +61,7 @@ async def measure(
     where there is no browser, the server refuses, or the page cannot play.
     """
     target = jitter_buffer_target_ms
-    both = target if isinstance(target, Target) else Target(target, target)
+    both = target if isinstance(target, BufferTarget) else BufferTarget(target, target)
     async with AsyncExitStack() as stack:
         if chromium is None or isinstance(chromium, str):
             chromium = await stack.enter_async_context(open_chromium(chromium))
@@ -71,7 +71,7 @@ async def measure(
         await _start(page, offer_url, both, viewer_module)
         zero_ns = await page_zero_ns(page)
         taken, begun = await _record(page, seconds, on_second, actions)
-    done = [Done(name, (at_ns - zero_ns) / NS_PER_MS) for name, at_ns in begun]
+    done = [ActionDone(name, (at_ns - zero_ns) / NS_PER_MS) for name, at_ns in begun]
     return recording(taken, actions=done, page_zero_ns=zero_ns, browser=f"Chromium {chromium.version}")
 
 
@@ -89,7 +89,7 @@ async def page_zero_ns(page: Page, tries: int = 9) -> int:
     return best[1]
 
 
-async def _start(page: Page, offer_url: str, target: Target, viewer_module: str | None) -> None:
+async def _start(page: Page, offer_url: str, target: BufferTarget, viewer_module: str | None) -> None:
     from playwright.async_api import Error
 
     parts = urlsplit(offer_url)

@@ -15,9 +15,10 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from avsync.glass.hearing import Heard, Reference, hear
-from avsync.glass.marks import NUMBER_LIMIT, RATE_HZ, sound
+from avsync.glass.marks import NUMBER_LIMIT, sound
 from avsync.glass.recording import ClockPair, FrameSeen, Recording
+from avsync.glass.voice_position import Reference, VoicePositions, locate_voice
+from avsync.units import SOUND_HZ
 
 F64 = npt.NDArray[np.float64]
 I8 = npt.NDArray[np.int8]
@@ -36,7 +37,7 @@ CLOCK_SPAN = 25
 """Readings of the output clock on each side whose median is believed: 2.5 s, for its jitter of up to 5 ms."""
 
 
-class State(IntEnum):
+class ReadingState(IntEnum):
     MEASURED = 0
     NO_PICTURE = 1
     DEGRADED = 2
@@ -79,18 +80,18 @@ _COLUMNS = ("at_ms", "e_ms", "state", "frozen", "heard", "a_ms", "v_ms")
 
 def read(recorded: Recording, *, frame_ms: float = FRAME_MS, reference: Reference = sound) -> GlassReading:
     """The raw reading of one recording, from the first content heard or shown to the last."""
-    shown = pictures(recorded.frames, frame_ms)
+    shown = shown_pictures(recorded.frames, frame_ms)
     if not recorded.clock or not len(recorded.pcm):
-        heard = Heard(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, np.bool_))
+        heard = VoicePositions(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, np.bool_))
     else:
-        heard = hear(recorded.pcm, hint=_hint(recorded, shown), reference=reference)
+        heard = locate_voice(recorded.pcm, hint=_hint(recorded, shown), reference=reference)
     heard_ms = played_at(recorded, heard.at)
     times = _grid(heard, heard_ms, shown)
     low, high, content, known = _voice(heard, heard_ms, times)
     lips, state, frozen = _lips(shown, times)
     e = np.where(lips < low, low - lips, np.where(lips > high, high - lips, 0.0))
-    state[(state == State.MEASURED) & ~known] = State.UNKNOWN
-    measured = state == State.MEASURED
+    state[(state == ReadingState.MEASURED) & ~known] = ReadingState.UNKNOWN
+    measured = state == ReadingState.MEASURED
     return GlassReading(
         at_ms=times,
         e_ms=np.where(measured, e, np.nan),
@@ -107,7 +108,7 @@ def read(recorded: Recording, *, frame_ms: float = FRAME_MS, reference: Referenc
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class ShownPictures:
     """A row per change on screen. ``position_ms``: NaN where unreadable; ``idle``: without lips, on purpose."""
 
     at_ms: F64
@@ -117,7 +118,7 @@ class Pictures:
     idle: Bool
 
 
-def pictures(frames: Sequence[FrameSeen], frame_ms: float) -> Pictures:
+def shown_pictures(frames: Sequence[FrameSeen], frame_ms: float) -> ShownPictures:
     """What was on screen from when; numbers unwrapped, a picture shown again keeps the time it was first shown."""
     at = np.array([frame.display_ms for frame in frames], dtype=np.float64)
     at = np.maximum.accumulate(at) if len(at) else at
@@ -134,7 +135,7 @@ def pictures(frames: Sequence[FrameSeen], frame_ms: float) -> Pictures:
         last = unwrapped(frame.mark.number, last)
         position[row] = last
         first[row] = first_shown.setdefault(last, float(at[row]))
-    return Pictures(at, position, first, _durations(position, frame_ms), idle)
+    return ShownPictures(at, position, first, _durations(position, frame_ms), idle)
 
 
 def unwrapped(number: int, last: float | None) -> float:
@@ -153,21 +154,21 @@ def _durations(position: F64, frame_ms: float) -> F64:
     return lasts
 
 
-def _lips(shown: Pictures, times: F64) -> tuple[F64, I8, Bool]:
+def _lips(shown: ShownPictures, times: F64) -> tuple[F64, I8, Bool]:
     """(lips position, state, past its duration) at ``times``."""
     row = np.searchsorted(shown.at_ms, times, "right") - 1
-    state = np.full(len(times), State.MEASURED, np.int8)
+    state = np.full(len(times), ReadingState.MEASURED, np.int8)
     if not len(shown.at_ms):
-        state[:] = State.NO_PICTURE
+        state[:] = ReadingState.NO_PICTURE
         return np.full(len(times), np.nan), state, np.zeros(len(times), np.bool_)
     here = np.maximum(row, 0)
     shown_for = times - shown.first_ms[here]
     lips = shown.position_ms[here] + np.minimum(shown_for, shown.lasts_ms[here])
-    state[np.isnan(lips)] = State.UNKNOWN
-    state[shown.idle[here]] = State.DEGRADED
+    state[np.isnan(lips)] = ReadingState.UNKNOWN
+    state[shown.idle[here]] = ReadingState.DEGRADED
     readable = np.flatnonzero(~np.isnan(shown.position_ms))
     first = shown.at_ms[readable[0]] if len(readable) else np.inf
-    state[(times < first) | (row < 0)] = State.NO_PICTURE
+    state[(times < first) | (row < 0)] = ReadingState.NO_PICTURE
     return lips, state, shown_for > shown.lasts_ms[here]
 
 
@@ -178,7 +179,7 @@ def played_at(recorded: Recording, index: npt.ArrayLike) -> F64:
     """When samples of ``pcm`` were heard, in the page's ms. Empty where the page never said."""
     if not recorded.clock:
         return np.zeros(0)
-    context_ms = (np.asarray(index, dtype=np.float64) + recorded.pcm_first) * (1000.0 / RATE_HZ)
+    context_ms = (np.asarray(index, dtype=np.float64) + recorded.pcm_first) * (1000.0 / SOUND_HZ)
     at, ahead = _clock(recorded.clock)
     return context_ms + np.interp(context_ms, at, ahead)
 
@@ -191,22 +192,22 @@ def _clock(clock: Sequence[ClockPair]) -> tuple[F64, F64]:
     return np.maximum.accumulate(context), np.array(smooth)
 
 
-def _hint(recorded: Recording, shown: Pictures) -> Callable[[int], tuple[int, int] | None]:
+def _hint(recorded: Recording, shown: ShownPictures) -> Callable[[int], tuple[int, int] | None]:
     """Around the picture on screen; before and without any picture, around the first, or from the beginning."""
     known = ~np.isnan(shown.position_ms)
     at, position = shown.at_ms[known], shown.position_ms[known]
 
     def around(index: int) -> tuple[int, int] | None:
         if not len(at):
-            return 0, 2 * HINT_MS * RATE_HZ // 1000
+            return 0, 2 * HINT_MS * SOUND_HZ // 1000
         row = max(0, int(np.searchsorted(at, played_at(recorded, [index])[0], "right")) - 1)
-        centre = round(float(position[row])) * (RATE_HZ // 1000)
-        return centre - HINT_MS * (RATE_HZ // 1000), centre + HINT_MS * (RATE_HZ // 1000)
+        centre = round(float(position[row])) * (SOUND_HZ // 1000)
+        return centre - HINT_MS * (SOUND_HZ // 1000), centre + HINT_MS * (SOUND_HZ // 1000)
 
     return around
 
 
-def _grid(heard: Heard, heard_ms: F64, shown: Pictures) -> F64:
+def _grid(heard: VoicePositions, heard_ms: F64, shown: ShownPictures) -> F64:
     """Every 10 ms from the first content heard or shown to the end of the last."""
     content = heard_ms[~np.isnan(heard.position)]
     on_screen = ~np.isnan(shown.position_ms)
@@ -222,13 +223,13 @@ def _grid(heard: Heard, heard_ms: F64, shown: Pictures) -> F64:
     return np.arange(np.ceil(both.min() / STEP_MS) * STEP_MS, end, STEP_MS)
 
 
-def _voice(heard: Heard, heard_ms: F64, times: F64) -> tuple[F64, F64, Bool, Bool]:
+def _voice(heard: VoicePositions, heard_ms: F64, times: F64) -> tuple[F64, F64, Bool, Bool]:
     """(low, high, content is heard, the interval is known) at ``times``; low == high where content is heard."""
     rows = np.flatnonzero(~np.isnan(heard.position))
     if not len(rows):
         nothing = np.full(len(times), np.nan)
         return nothing, nothing, np.zeros(len(times), np.bool_), np.zeros(len(times), np.bool_)
-    at, position = heard_ms[rows], heard.position[rows] * (1000.0 / RATE_HZ)
+    at, position = heard_ms[rows], heard.position[rows] * (1000.0 / SOUND_HZ)
     after = np.searchsorted(at, times, "right")
     left, right = np.maximum(after - 1, 0), np.minimum(after, len(at) - 1)
     nearest = np.where(np.abs(times - at[left]) <= np.abs(at[right] - times), left, right)

@@ -48,7 +48,7 @@ class SourceSeen(NamedTuple):
     rtp: int
 
 
-class Done(NamedTuple):
+class ActionDone(NamedTuple):
     """Something the probe did to the sender while it recorded."""
 
     name: str
@@ -69,7 +69,7 @@ class Recording:
     clock: tuple[ClockPair, ...]
     sources: tuple[SourceSeen, ...]
     stats: tuple[Mapping[str, Any], ...]
-    actions: tuple[Done, ...]
+    actions: tuple[ActionDone, ...]
     page_zero_ns: int
     browser: str
 
@@ -82,7 +82,7 @@ class Recording:
 
 
 def recording(
-    taken: Iterable[Mapping[str, Any]], *, actions: Iterable[Done] = (), page_zero_ns: int = 0, browser: str = ""
+    taken: Iterable[Mapping[str, Any]], *, actions: Iterable[ActionDone] = (), page_zero_ns: int = 0, browser: str = ""
 ) -> Recording:
     """Put together what the page handed over, take by take. ``InputError`` where it is not what the page writes."""
     frames, clock, sources, stats, pieces = [], [], [], [], []

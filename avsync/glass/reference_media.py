@@ -13,12 +13,10 @@ from typing import NamedTuple
 import av
 
 from avsync.glass import marks
-from avsync.units import NS_PER_S, ms, ticks_to_ns
+from avsync.units import NS_PER_S, SLOT_SAMPLES, SOUND_HZ, ms, ticks_to_ns
 
-AUDIO_HZ, VIDEO_HZ = 48_000, 90_000
-SLOT = 960
 """Samples of one Opus packet: 20 ms."""
-OPUS_LEAD = 312
+OPUS_LOOKAHEAD = 312
 """libopus looks ahead by 6.5 ms: decoded sound comes this many samples after what was encoded. What is encoded is
 therefore taken that much later in the content, and a packet's stamp is the position of what it decodes to."""
 FPS = 25
@@ -57,7 +55,7 @@ def reference_media(
     """Encode ``seconds`` of it: about a tenth of that in CPU time at 640x360. Call it outside of any event loop."""
     frames = round(seconds * FPS)
     return ReferenceMedia(
-        _opus(frames * AUDIO_HZ // FPS // SLOT),
+        _opus(frames * SOUND_HZ // FPS // SLOT_SAMPLES),
         _vp8(frames, tuple(shifts), width, height),
         tuple(shifts),
         ticks_to_ns(frames, FPS),
@@ -67,17 +65,17 @@ def reference_media(
 def _opus(slots: int) -> tuple[bytes, ...]:
     encoder = av.CodecContext.create("libopus", "w")
     assert isinstance(encoder, av.AudioCodecContext)
-    encoder.bit_rate, encoder.format, encoder.layout, encoder.sample_rate = 64_000, "s16", "mono", AUDIO_HZ
+    encoder.bit_rate, encoder.format, encoder.layout, encoder.sample_rate = 64_000, "s16", "mono", SOUND_HZ
     encoder.options = {"application": "voip"}
-    encoder.time_base = Fraction(1, AUDIO_HZ)
+    encoder.time_base = Fraction(1, SOUND_HZ)
     packets: list[bytes] = []
     for slot in range(slots):
-        samples = marks.sound(slot * SLOT + OPUS_LEAD, SLOT)
+        samples = marks.sound(slot * SLOT_SAMPLES + OPUS_LOOKAHEAD, SLOT_SAMPLES)
         frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate, frame.pts = AUDIO_HZ, slot * SLOT
+        frame.sample_rate, frame.pts = SOUND_HZ, slot * SLOT_SAMPLES
         for packet in encoder.encode(frame):
-            if not packets and packet.pts != -OPUS_LEAD:
-                raise RuntimeError(f"this libopus looks ahead by {-(packet.pts or 0)} samples, not {OPUS_LEAD}")
+            if not packets and packet.pts != -OPUS_LOOKAHEAD:
+                raise RuntimeError(f"this libopus looks ahead by {-(packet.pts or 0)} samples, not {OPUS_LOOKAHEAD}")
             packets.append(bytes(packet))
     return tuple(packets)
 

@@ -21,8 +21,8 @@ from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.rtp import RtcpSrPacket
 
-from avsync.glass.reference_media import AUDIO_HZ, FRAME_NS, SLOT_NS, VIDEO_HZ, ReferenceMedia
-from avsync.units import NS_PER_S, ns_to_ticks
+from avsync.glass.reference_media import FRAME_NS, SLOT_NS, ReferenceMedia
+from avsync.units import NS_PER_S, PICTURE_HZ, SOUND_HZ, ns_to_ticks
 
 NTP_EPOCH_S = 2_208_988_800  # 1970 in seconds since 1900
 U32 = (1 << 32) - 1
@@ -51,7 +51,7 @@ class MediaClock:
         return (total_ns // NS_PER_S + NTP_EPOCH_S) << 32 | (total_ns % NS_PER_S << 32) // NS_PER_S
 
 
-class PacketTrack(MediaStreamTrack):
+class ReferenceTrack(MediaStreamTrack):
     """Encoded packets, each handed out at its stamp. ``late_ns``: how late each one was."""
 
     def __init__(self, kind: str, packets: tuple[bytes, ...], every_ns: int, rate_hz: int, clock: MediaClock) -> None:
@@ -128,7 +128,7 @@ class ReferenceServer:
     media: ReferenceMedia
     offer_url: str = ""
     clock: MediaClock = field(default_factory=MediaClock)
-    tracks: list[PacketTrack] = field(default_factory=list)
+    tracks: list[ReferenceTrack] = field(default_factory=list)
     reports: list[ExactReports] = field(default_factory=list)
     connection: RTCPeerConnection | None = None
 
@@ -149,13 +149,13 @@ class ReferenceServer:
         self.clock = MediaClock()
         self.connection = connection = RTCPeerConnection()
         self.tracks = [
-            PacketTrack("audio", self.media.audio, SLOT_NS, AUDIO_HZ, self.clock),
-            PacketTrack("video", self.media.video, FRAME_NS, VIDEO_HZ, self.clock),
+            ReferenceTrack("audio", self.media.audio, SLOT_NS, SOUND_HZ, self.clock),
+            ReferenceTrack("video", self.media.video, FRAME_NS, PICTURE_HZ, self.clock),
         ]
         await connection.setRemoteDescription(offer)
         senders = [connection.addTrack(track) for track in self.tracks]
         self.reports = [
-            ExactReports(sender, self.clock, rate) for sender, rate in zip(senders, (AUDIO_HZ, VIDEO_HZ), strict=True)
+            ExactReports(sender, self.clock, rate) for sender, rate in zip(senders, (SOUND_HZ, PICTURE_HZ), strict=True)
         ]
         for report in self.reports:
             report.install()

@@ -11,22 +11,22 @@ import numpy as np
 
 from avsync.glass.calibrate import Calibration
 from avsync.glass.figures import Figures, figures, settle_ms
-from avsync.glass.marker_free import Series, claims, marker_free, went_back
+from avsync.glass.marker_free import OffsetSeries, claims, marker_free, went_back
 from avsync.glass.marks import sound
 from avsync.glass.reading import FRAME_MS, GlassReading, read
 from avsync.glass.recording import Recording
 
 
 @dataclass(frozen=True, slots=True)
-class Glass:
+class GlassResult:
     """``reading`` and ``free`` are absolute where there is a calibration, else raw (``zero_ms`` 0).
 
     ``claims``: what getStats says, as it says it. ``pts_violations``: RTP timestamps that went back, (audio, video).
     """
 
     reading: GlassReading
-    free: Series | None
-    claims: Series
+    free: OffsetSeries | None
+    claims: OffsetSeries
     pts_violations: tuple[int, int]
     zero_ms: float
     recording: Recording
@@ -59,13 +59,13 @@ class Glass:
         }
 
 
-def glass(
+def read_result(
     recorded: Recording,
     *,
     calibration: Calibration | None = None,
     origins: tuple[int | None, int | None] | None = None,
     frame_ms: float = FRAME_MS,
-) -> Glass:
+) -> GlassResult:
     """Read a recording of marked media. ``origins``: RTP timestamps of output time 0, (audio, video), if known.
 
     A minute takes a second or two of computing: run it outside of an event loop that sends.
@@ -76,9 +76,9 @@ def glass(
     if origins is not None and origins[0] is not None and origins[1] is not None:
         free = marker_free(recorded, (origins[0], origins[1]), reading.at_ms, frame_ms=frame_ms)
         constant_ms = calibration.free_ms if calibration is not None else 0.0
-        free = Series(free.at_ms, free.e_ms + constant_ms - zero_ms)
+        free = OffsetSeries(free.at_ms, free.e_ms + constant_ms - zero_ms)
     violations = (
         went_back(source.rtp for source in recorded.sources),
         went_back(frame.rtp for frame in recorded.frames if frame.rtp is not None),
     )
-    return Glass(reading, free, claims(recorded.stats), violations, zero_ms, recorded)
+    return GlassResult(reading, free, claims(recorded.stats), violations, zero_ms, recorded)

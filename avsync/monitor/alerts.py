@@ -19,8 +19,6 @@ class Alarm:
     ``Alert.times`` is the number of evaluations that found it above the level since the last message.
     """
 
-    __slots__ = ("_clear_ns", "_count", "_dwell_ns", "_level", "_since_ns", "_told_ns", "active", "name")
-
     def __init__(self, name: str, level: int, *, dwell_ns: int, clear_ns: int) -> None:
         self.name = name
         self.active = False

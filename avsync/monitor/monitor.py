@@ -30,14 +30,13 @@ from avsync.types import (
     DropReason,
     Heard,
     InsertSilence,
-    Kind,
     ObservedBy,
     Present,
     Presented,
     Reason,
     Repeat,
 )
-from avsync.units import ms, seconds
+from avsync.units import FAR_NS, ms, seconds
 
 POINTS = ("output", "viewer")
 STALE_NS = seconds(2)
@@ -49,7 +48,7 @@ WINDOW_NS = seconds(10)
 """Offset alerts look at the 95th percentile of this window."""
 EWMA_SAMPLES = seconds(1) // GRID_NS
 """Time constant of the current offset: 1 s."""
-FAR_NS = seconds(10)
+OTHER_CLOCK_NS = seconds(10)
 """An observation dated further from its arrival is of another clock; it is counted, not believed."""
 UNIT_MAX_NS = seconds(60)
 
@@ -63,7 +62,7 @@ class SyncReport:
     """What is believed at ``at_ns``. None is UNKNOWN. Offsets in ns, > 0: the voice is ahead of the lips.
 
     Of now: ``offset_ns`` (EWMA, 1 s), ``drift_ppm`` (what corrections leave of it, over the last
-    minute), the stalls, the buffer, the sender report's age. All else is since the start.
+    minute), the stalls, the sender report's age. All else is since the start.
     ``source``: the least trustworthy of the two streams' observers. ``ignored``: observations of
     an interrupted epoch; ``unbelievable``: of another clock, or more than memory has room for.
     """
@@ -85,7 +84,6 @@ class SyncReport:
     freeze_total_ns: int | None
     video_stall_ns: int | None
     audio_stall_ns: int | None
-    buffer_ns: int | None
     sender_report_age_ns: int | None
     late: int
     dropped: int
@@ -104,7 +102,7 @@ class AvSyncMonitor:
     ``observe`` each sound and picture when it is seen to leave; ``poll`` for alerts until None;
     ``report`` whenever somebody asks. ``on_sample`` gets every ``SyncSample`` once it is settled,
     0.1 to 0.3 s after its moment, in silence up to 10.3 s. Also told: ``count`` (an engine's answers, as counters),
-    ``on_buffer``, ``on_queue``, ``on_sender_report``, and ``interrupt`` of an older epoch.
+    ``on_sender_report`` (where there are some: the receiver of a stream), and ``interrupt`` of an older epoch.
     """
 
     def __init__(
@@ -123,7 +121,7 @@ class AvSyncMonitor:
         self.point = point
         self._on_sample = on_sample
         self._lag_ns = settle_lag_ns
-        self._now_ns = self._settle_at_ns = self._seen_ns = -(1 << 62)
+        self._now_ns = self._settle_at_ns = self._seen_ns = -FAR_NS
         self._floor = -1
         self._sources: list[ObservedBy | None] = [None, None]
         self._ignored = self._unbelievable = 0
@@ -138,14 +136,11 @@ class AvSyncMonitor:
         self._frozen_run = self._frozen_longest = self._frozen_total = 0  # samples
         # What others tell.
         self._counts = _Counts()
-        self._buffer_ns: int | None = None
-        self._buffer_told_ns = 0
-        self._queues = [0, 0]
         self._sender_report_ns: int | None = None
         # Alerts.
         self._alarms = _alarms(policy)
         self._alerts: deque[Alert] = deque()
-        self._quick_at_ns = self._offset_at_ns = self._drift_at_ns = -(1 << 62)
+        self._quick_at_ns = self._offset_at_ns = self._drift_at_ns = -FAR_NS
 
     def observe(self, presented: Presented, now_ns: int) -> None:
         """What a sink did, as soon as it is known; late and out of order by up to ``settle_lag_ns``.
@@ -168,7 +163,7 @@ class AvSyncMonitor:
         if epoch < self._floor and what is not _IDLE:
             self._ignored += 1
             return
-        if not -FAR_NS <= at_ns - now_ns <= FAR_NS:
+        if not -OTHER_CLOCK_NS <= at_ns - now_ns <= OTHER_CLOCK_NS:
             self._unbelievable += 1
             return
         self._seen_ns = now_ns
@@ -211,20 +206,9 @@ class AvSyncMonitor:
             else:
                 counts.dropped += 1
 
-    def on_buffer(self, delay_ns: int, now_ns: int) -> None:
-        """How much sound the jitter buffer holds now."""
-        self._tell(now_ns, delay_ns=delay_ns)
-        self._buffer_ns, self._buffer_told_ns = delay_ns, now_ns
-
-    def on_queue(self, kind: Kind, units: int, now_ns: int) -> None:
-        """How many units wait in an engine's queue now; half of the policy's bound is an alert."""
-        self._tell(now_ns, units=units)
-        self._queues[kind is not AUDIO] = units
-
     def on_sender_report(self, now_ns: int) -> None:
         """A sender report came. Told once at the start, it says that they are expected."""
-        self._tell(now_ns)
-        self._sender_report_ns = now_ns
+        self._sender_report_ns = self._now_ns = check_now(now_ns, self._now_ns)
 
     def poll(self, now_ns: int) -> Alert | None:
         """The next alert, or None; costs next to nothing until the next evaluation (10 per second)."""
@@ -261,7 +245,6 @@ class AvSyncMonitor:
             freeze_total_ns=self._frozen_total * GRID_NS if known else None,
             video_stall_ns=video_stall_ns,
             audio_stall_ns=audio_stall_ns,
-            buffer_ns=self._buffer_ns if now_ns - self._buffer_told_ns <= STALE_NS else None,
             sender_report_age_ns=None if self._sender_report_ns is None else now_ns - self._sender_report_ns,
             late=counts.late,
             dropped=counts.dropped,
@@ -281,19 +264,18 @@ class AvSyncMonitor:
         samples = self._belief.settle(now_ns)
         if not samples:
             return
-        offsets_ns = [sample.offset_ns for sample in samples]
+        offsets_ns = [sample[1] for sample in samples]
         self._histogram.add_all(offsets_ns)
-        self._recent.add_all([sample.at_ns for sample in samples], offsets_ns)
-        last, ewma, trend, tell = self._last, self._ewma, self._trend.add, self._on_sample
-        last_ns = -(1 << 62) if last is None else last.at_ns
+        self._recent.add_all([sample[0] for sample in samples], offsets_ns)
+        self._trend.add_all(samples)
+        last, ewma, tell = self._last, self._ewma, self._on_sample
+        last_ns = -FAR_NS if last is None else last.at_ns
         for sample in samples:
-            at_ns, offset_ns, epoch, frozen, exact = sample
+            at_ns, offset_ns, epoch, frozen, _ = sample
             if at_ns - last_ns > 5 * EWMA_SAMPLES * GRID_NS:
                 ewma = offset_ns * EWMA_SAMPLES
             else:
                 ewma += offset_ns - ewma // EWMA_SAMPLES
-            if exact:
-                trend(at_ns, offset_ns, epoch)
             if frozen:
                 following = last is not None and at_ns - last_ns == GRID_NS and epoch == last.epoch
                 self._frozen_run = self._frozen_run + 1 if following else 1
@@ -326,8 +308,6 @@ class AvSyncMonitor:
         self._update("stall_audio", audio_stall_ns, now_ns)
         if self._sender_report_ns is not None:
             self._update("no_sender_report", now_ns - self._sender_report_ns, now_ns)
-        self._update("queue_audio", self._queues[0], now_ns)
-        self._update("queue_video", self._queues[1], now_ns)
         if now_ns >= self._offset_at_ns:
             self._offset_at_ns = now_ns + OFFSET_CHECK_NS
             lead_ns, lag_ns = self._trouble_ns(now_ns)
@@ -339,7 +319,7 @@ class AvSyncMonitor:
             slope = self._trend.slope(now_ns)
             if slope is None:
                 self._update("drift", None, now_ns)
-            else:  # slopes that do not agree are weather, not drift
+            else:  # slopes that do not agree are the path's jitter, not drift
                 self._update("drift", abs(slope.ppm) if slope.agreed else 0, now_ns, tell=slope.ppm)
 
     def _update(self, name: str, value: int | None, now_ns: int, *, tell: int | None = None) -> None:
@@ -361,17 +341,9 @@ class AvSyncMonitor:
         lead_ns, lag_ns = min(offsets[index], max(newest)), max(offsets[-1 - index], min(newest))
         return max(lead_ns, 0), max(-lag_ns, 0)
 
-    def _tell(self, now_ns: int, **values: int) -> None:
-        self._now_ns = check_now(now_ns, self._now_ns)
-        for name, value in values.items():
-            if type(value) is not int or value < 0:
-                raise UsageError(f"{name} must be an int >= 0, got {value!r}")
-
 
 class _Counts:
     """What an engine's answers add up to."""
-
-    __slots__ = ("concealed", "discarded", "dropped", "late", "repeated", "silence_inserted_ns")
 
     def __init__(self) -> None:
         self.late = self.dropped = self.discarded = self.repeated = self.concealed = 0
@@ -387,8 +359,6 @@ def _alarms(policy: AvSyncPolicy) -> dict[str, Alarm]:
         "offset_lag_warn": (policy.warn_lag_ns, dwell_ns),
         "offset_lag_critical": (policy.critical_lag_ns, dwell_ns),
         "drift": (policy.drift_alert_ppm, dwell_ns),
-        "queue_audio": (policy.audio_queue_units // 2, dwell_ns),
-        "queue_video": (policy.video_queue_units // 2, dwell_ns),
         "stall_video": (policy.stall_alert_after_ns, 0),
         "stall_audio": (policy.stall_alert_after_ns, 0),
         "no_sender_report": (policy.sr_age_alert_ns, 0),

@@ -29,8 +29,6 @@ def rank(samples: int, pct: int) -> int:
 class OffsetHistogram:
     """Counts of signed offsets; percentiles of |e|, of the lead max(e, 0) and of the lag max(-e, 0)."""
 
-    __slots__ = ("_counts", "max_lag_ns", "max_lead_ns", "samples")
-
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
         self.samples = 0
@@ -92,8 +90,6 @@ class RecentOffsets:
 
     When and what are kept apart: sorting plain ints takes a third of sorting what samples hold.
     """
-
-    __slots__ = ("_at_ns", "_keep_ns", "_offset_ns")
 
     def __init__(self, keep_ns: int, limit: int) -> None:
         self._keep_ns = keep_ns

@@ -10,6 +10,7 @@ the sound is not counted: a sink that died is not a stall of the source.
 from __future__ import annotations
 
 from avsync.types import Heard
+from avsync.units import FAR_NS
 
 _CONTENT, _STOPPED = Heard.CONTENT, Heard.STOPPED
 
@@ -17,13 +18,11 @@ _CONTENT, _STOPPED = Heard.CONTENT, Heard.STOPPED
 class Stalls:
     """``hear`` and ``see`` what a sink did; ``lengths_ns`` says how long each stream has been missing."""
 
-    __slots__ = ("_fresh_until_ns", "_heard_until_ns", "_pts_ns", "_stopped", "_voice_ns", "epoch", "in_turn")
-
     def __init__(self) -> None:
         self.epoch = -1
         self.in_turn = False
         self._stopped = False
-        self._heard_until_ns = -(1 << 62)  # observed, whatever it was
+        self._heard_until_ns = -FAR_NS  # observed, whatever it was
         self._voice_ns = [0, 0]  # when this turn's voice began, and how far it has come
         self._pts_ns = -1
         self._fresh_until_ns: int | None = None

@@ -1,1 +1,1 @@
-"""Recordings: what an engine was told and answered, as JSON lines that replay bit for bit."""
+"""Recordings: every call of an engine and every answer, as JSON lines that replay bit for bit."""

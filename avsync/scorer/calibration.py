@@ -2,9 +2,10 @@
 
 `avsync scorer calibrate` fits them on the development half of the speakers and writes `weights/calibration.json`:
 
-    {"fused": {"zero_ms": 12.0, "curve": {"bias": -5.0, ...}, "unrelated": {"peak": 0.1, "margin": 0.05}}}
+    {"fused": {"bias_ms": 12.0, "curve": {"intercept": -5.0, ...}, "unrelated": {"peak": 0.1, "margin": 0.05}}}
 
-A method without numbers there is not calibrated: zero 0, and never surer than 0.5. A curve says how likely the best lag
+`bias_ms` is added to the times of pictures, so that clips in sync read 0: minus what the method alone says of them. A
+method without numbers there is not calibrated: bias 0, and never surer than 0.5. A curve says how likely the best lag
 is right within 40 ms: logistic in the margin (best minus the best lag more than 40 ms away), the peak (correlation at
 the best lag) and the evidence (seconds of speech under seen lips).
 """
@@ -26,7 +27,7 @@ from avsync.scorer.signal import METHODS, Method
 
 CALIBRATION: Final = Path(__file__).parent / "weights" / "calibration.json"
 
-TERMS: Final = ("bias", "margin", "peak", "log_s", "margin_root_s", "peak_root_s")
+TERMS: Final = ("intercept", "margin", "peak", "log_s", "margin_root_s", "peak_root_s")
 """What the curve weighs. The noise of a correlation falls with the root of how much it was taken over, so margin and
 peak times the root of the evidence are what a significance test would look at; the plain ones are what does not vanish
 with more evidence (another mouth, another voice)."""
@@ -39,11 +40,12 @@ MOST_UNCALIBRATED: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class ConfidenceCurve:
     """A method's numbers. Called with margin, peak and seconds of speech it answers the chance of being right."""
 
     method: Method
-    zero_ms: float = 0.0
+    bias_ms: float = 0.0
+    """Added to the times of pictures."""
     weights: tuple[float, ...] = (-4.0, 2.0, 1.0, 0.3, 6.0, 4.0)
     """In the order of `TERMS`. The default is a guess that leans to caution; with it `most` is 0.5."""
     most: float = MOST_UNCALIBRATED
@@ -72,15 +74,15 @@ def terms(margin: ArrayLike, peak: ArrayLike, evidence_s: ArrayLike) -> NDArray[
 
 
 @lru_cache(maxsize=8)
-def curve_of(method: Method, file: Path = CALIBRATION) -> Curve:
+def curve_of(method: Method, file: Path = CALIBRATION) -> ConfidenceCurve:
     """The method's numbers as calibrated, or the cautious defaults. InputError when the file is broken."""
     numbers = read_calibration(file).get(method)
     if numbers is None:
-        return Curve(method)
+        return ConfidenceCurve(method)
     curve, unrelated = numbers["curve"], numbers.get("unrelated", {})
-    return Curve(
+    return ConfidenceCurve(
         method,
-        float(numbers["zero_ms"]),
+        float(numbers["bias_ms"]),
         tuple(float(curve[term]) for term in TERMS),
         MOST_UNCALIBRATED if method == "heuristic" else 1.0,
         float(unrelated.get("peak", 0.0)),
@@ -88,9 +90,9 @@ def curve_of(method: Method, file: Path = CALIBRATION) -> Curve:
     )
 
 
-def zero_ms_of(method: Method) -> float:
+def bias_ms_of(method: Method) -> float:
     """What is added to the pictures' times, so that clips in sync read 0 (ms)."""
-    return curve_of(method).zero_ms
+    return curve_of(method).bias_ms
 
 
 def read_calibration(file: Path = CALIBRATION) -> dict[str, dict[str, Any]]:
@@ -118,11 +120,11 @@ def _check_numbers(file: Path, method: str, numbers: Any) -> None:
     if method not in METHODS:
         raise wrong(f"no such method; there are {', '.join(METHODS)}")
     if not isinstance(numbers, dict) or not isinstance(numbers.get("curve"), dict):
-        raise wrong("needs zero_ms and curve")
+        raise wrong("needs bias_ms and curve")
     unrelated = numbers.get("unrelated", {})
     if not isinstance(unrelated, dict):
         raise wrong("unrelated must hold peak and margin")
-    wanted = {"zero_ms": numbers.get("zero_ms"), **{term: numbers["curve"].get(term) for term in TERMS}, **unrelated}
+    wanted = {"bias_ms": numbers.get("bias_ms"), **{term: numbers["curve"].get(term) for term in TERMS}, **unrelated}
     for name, value in wanted.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise wrong(f"{name} must be a finite number, got {value!r}")

@@ -24,7 +24,7 @@ SUBCOMMANDS = {
         "avsync.scorer.evaluation.command", "add_evaluate_arguments", "run_evaluate",
     ),
     "calibrate": _Sub(
-        "set the zero and the confidence curve from the development half of a folder of clips",
+        "set the bias and the confidence curve from the development half of a folder of clips",
         "avsync.scorer.evaluation.calibrate_command", "add_calibrate_arguments", "run_calibrate",
     ),
 }  # fmt: skip

@@ -24,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
-from avsync.scorer.backends.backend import Backend, sound_values_of
+from avsync.scorer.backends.backend import Backend
 from avsync.scorer.backends.load import load_backend
 from avsync.scorer.calibration import curve_of
-from avsync.scorer.features.features import CELL_MS, CELL_SAMPLES
-from avsync.scorer.matching.checks import (
+from avsync.scorer.features.cells import CELL_MS, CELL_SAMPLES
+from avsync.scorer.matching.confidence import signal_of
+from avsync.scorer.matching.input_checks import (
     LONGEST_S,
     check_wants,
     epoch_of,
@@ -38,17 +39,18 @@ from avsync.scorer.matching.checks import (
     pts_of,
     start_ms_of,
 )
-from avsync.scorer.matching.lags import search_offsets
-from avsync.scorer.matching.segment import CONTEXT_CELLS, STATISTICS_CELLS, Measured, hear, look, measure, signal_of
-from avsync.scorer.matching.tracks import Counts, cell_at
+from avsync.scorer.matching.lag_search import search_offsets
+from avsync.scorer.matching.media_features import picture_features, sound_features
+from avsync.scorer.matching.segment import CONTEXT_CELLS, STATISTICS_CELLS, Measurement, measure
+from avsync.scorer.matching.stream_buffers import StreamCounts, cell_at
 from avsync.scorer.signal import LipSyncSignal
-from avsync.scorer.stream import LipSyncStream, Scored
+from avsync.scorer.stream import LipSyncStream, ScoredSegment
 from avsync.units import ticks_to_ns
 
 SILENCE_DBFS: Final = -50.0
 """Sound below this RMS is silence: speech is mastered near -20 dBFS, rarely below -40; a quiet room is near -60."""
-HEARD_SHARE: Final = 0.5
-"""A block must have sound for so much of it; with less, sound and pictures are not of the same stretch."""
+SOUND_SHARE: Final = 0.5
+"""A block must have sound for so much of it; with less, sound and pictures are not of the same segment."""
 
 
 class Block(NamedTuple):
@@ -157,7 +159,7 @@ class LipSyncScorer:
     # ---- as a stream
 
     def stream(self) -> LipSyncStream:
-        """A stream of its own, which shares the networks: one scorer serves many callers. Returns `Scored`."""
+        """A stream of its own, which shares the networks: one scorer serves many callers. Returns `ScoredSegment`."""
         if self.step_ms == "frame" and self._fps is None:
             raise UsageError('a stream with step_ms="frame" needs fps=...')
         offsets_ms = self._offsets_ms(float(self._fps or 25))
@@ -177,7 +179,7 @@ class LipSyncScorer:
         return _signals(self._own().flush())
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> StreamCounts:
         """What the scorer's own stream did not use, and why."""
         return self._own().counts
 
@@ -198,7 +200,7 @@ class LipSyncScorer:
         pts_ns: int = 0,
         epoch: int = 0,
         kind: Literal["block", "window"] = "block",
-    ) -> Scored:
+    ) -> ScoredSegment:
         rate, start_ms, sound = fps_of(fps), start_ms_of(pcm_start_ms), pcm_of(pcm)
         crops, points, count = pictures_of(rois, landmarks)
         if count > LONGEST_S * rate:
@@ -210,22 +212,22 @@ class LipSyncScorer:
         times = np.array([ticks_to_ns(n, rate) for n in range(count + 1)], np.int64) - round(start_ms * 1e6)
         curve = curve_of(backend.method)
         if count < 2 or len(sound) == 0:
-            measured = Measured("bad_input", None, 0.0, 0.0, False)
+            measured = Measurement("bad_input", None, 0.0, 0.0, False)
         else:
-            looked = look(backend, times[:-1], crops, points)
-            end_ns = int(times[-1]) + round(backend.zero_ms * 1e6)
-            first = cell_at(int(looked.start_ns[0]))
+            pictures = picture_features(backend, times[:-1], crops, points)
+            end_ns = int(times[-1]) + round(backend.bias_ms * 1e6)
+            first = cell_at(int(pictures.start_ns[0]))
             cells = max(cell_at(end_ns) - first, 0)
             offsets_ms = self._offsets_ms(float(rate))
-            heard = hear(*_needed(sound, first, cells, offsets_ms), describe=sound_values_of(backend))
-            if len(heard.between(first, first + cells).mean) < HEARD_SHARE * cells:
-                measured = Measured("bad_input", None, 0.0, 0.0, False)
+            known = sound_features(*_needed(sound, first, cells, offsets_ms), describe=backend.sound_values)
+            if len(known.between(first, first + cells).mean) < SOUND_SHARE * cells:
+                measured = Measurement("bad_input", None, 0.0, 0.0, False)
             else:
                 measured = measure(
-                    backend, looked, heard, first, cells, offsets_ms, silence_dbfs=self.silence_dbfs, end_ns=end_ns
+                    backend, pictures, known, first, cells, offsets_ms, silence_dbfs=self.silence_dbfs, end_ns=end_ns
                 )
         signal = signal_of(measured, curve, pts_ns=pts_ns, duration_ns=ticks_to_ns(count, rate), epoch=epoch)
-        return Scored(kind, signal, measured.scores, measured.speech_s)
+        return ScoredSegment(kind, signal, measured.scores, measured.speech_s)
 
     def _offsets_ms(self, fps: float) -> NDArray[np.float64]:
         return search_offsets(self.search_ms, 1000.0 / fps if self.step_ms == "frame" else float(self.step_ms))
@@ -252,14 +254,14 @@ class LipSyncScorer:
 def _needed(
     pcm: NDArray[np.float32], first: int, cells: int, offsets_ms: NDArray[np.float64]
 ) -> tuple[int, NDArray[np.float32]]:
-    """The part of the sound that matters for a stretch, from the start of a cell on: (first cell, samples)."""
+    """The part of the sound that matters for a segment, from the start of a cell on: (first cell, samples)."""
     reach = math.ceil(float(np.abs(offsets_ms).max()) / CELL_MS)
     start = max(0, first - reach - STATISTICS_CELLS)
     end = max(start, first + cells + reach + CONTEXT_CELLS)
     return start, pcm[start * CELL_SAMPLES : end * CELL_SAMPLES]
 
 
-def _signals(scored: list[Scored]) -> list[LipSyncSignal]:
+def _signals(scored: list[ScoredSegment]) -> list[LipSyncSignal]:
     return [each.signal for each in scored]
 
 

@@ -26,7 +26,7 @@ METHODS: Final[tuple[Method, ...]] = get_args(Method)
 
 @dataclass(frozen=True, slots=True)
 class LipSyncSignal:
-    """The agreement of lips and voice over one stretch of media time."""
+    """The agreement of lips and voice over one segment of media time."""
 
     score: float | None
     """Similarity in [0, 1] at offset 0, what a quality controller watches; None where nothing can be said."""
@@ -35,7 +35,7 @@ class LipSyncSignal:
     confidence: float
     """0 to 1: the believed chance that `offset_ms` is right within 40 ms, calibrated on real faces."""
     occluded: bool
-    """The mouth was hidden, or no face was seen, for a good part of the stretch."""
+    """The mouth was hidden, or no face was seen, for a good part of the segment."""
     label: Label
     score_best: float | None
     """Similarity in [0, 1] at the best lag."""
@@ -44,6 +44,6 @@ class LipSyncSignal:
     method: Method
     """The backend that answered."""
     pts_ns: int
-    """Media time of the stretch's start."""
+    """Media time of the segment's start."""
     duration_ns: int
     epoch: int

@@ -13,7 +13,7 @@ What is defined, and tested with random chunkings:
   more than a second ends the run (its last, shorter block and window come out), the next picture begins another; for
   the gap itself nothing is said. A leap of the sound by more than 20 s ends the run, too.
 - **Cuts** to another face or pose inside a run: what does not look like this mouth in the last second is hidden
-  (`occlusion`), so the stretch that holds the cut is "occluded", and from the next second on the new picture is judged.
+  (`occlusion`), so the segment that holds the cut is "occluded", and from the next second on the new picture is judged.
   Statistics reach back over the cut for 6 s; the best offset stands out a little less until then.
 - **Duplicates.** The first sample for a place stays. A picture less than 3 ms after the last one is the same again.
 - **Late.** Samples fill holes until that place is scored. A picture before the last one is dropped. All are counted.
@@ -34,15 +34,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
-from avsync.scorer.backends.backend import Backend, sound_values_of
-from avsync.scorer.calibration import Curve, curve_of
-from avsync.scorer.features.features import CELL_MS, CELL_NS, Floats
+from avsync.scorer.backends.backend import Backend
+from avsync.scorer.calibration import ConfidenceCurve, curve_of
+from avsync.scorer.features.cells import CELL_MS, CELL_NS, Floats
 from avsync.scorer.features.geometry import LANDMARKS
-from avsync.scorer.matching.checks import check_wants, epoch_of, pcm_of, picture_pts_of, pictures_of, pts_of
-from avsync.scorer.matching.gathering import Gathering, Window
-from avsync.scorer.matching.lags import LagScores
-from avsync.scorer.matching.segment import CONTEXT_CELLS, SHORTEST_CELLS, STATISTICS_CELLS, measure, signal_of
-from avsync.scorer.matching.tracks import GAP_NS, PATIENCE_NS, Counts, PictureTrack, SoundTrack, cell_at
+from avsync.scorer.matching.confidence import signal_of
+from avsync.scorer.matching.gathering import Gathering, LagWindow
+from avsync.scorer.matching.input_checks import check_wants, epoch_of, pcm_of, picture_pts_of, pictures_of, pts_of
+from avsync.scorer.matching.lag_search import LagScores
+from avsync.scorer.matching.segment import CONTEXT_CELLS, SHORTEST_CELLS, STATISTICS_CELLS, measure
+from avsync.scorer.matching.stream_buffers import (
+    GAP_NS,
+    PATIENCE_NS,
+    StreamCounts,
+    StreamPictures,
+    StreamSound,
+    cell_at,
+)
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.signal import LipSyncSignal
 from avsync.units import ms, seconds
@@ -57,18 +65,18 @@ MOST_RUNS: Final = 64
 """Runs that wait for sound: pictures seconds apart, of which each is a run, shall not pile up."""
 
 
-class Scored(NamedTuple):
+class ScoredSegment(NamedTuple):
     """A result, and what it came from: for tools that weigh windows themselves."""
 
     kind: Literal["block", "window"]
     signal: LipSyncSignal
     scores: LagScores | None
-    """The stretch's own lag scores, nothing gathered; None where it could not be judged."""
+    """The segment's own lag scores, nothing gathered; None where it could not be judged."""
     speech_s: float
 
 
 class _Run:
-    """Pictures without a gap, and which of its blocks and windows are out. Ends are in cells, zero included."""
+    """Pictures without a gap, and which of its blocks and windows are out. Ends are in cells, bias included."""
 
     def __init__(self, start_ns: int, first_cell: int) -> None:
         self.start_ns, self.first_cell = start_ns, first_cell
@@ -82,8 +90,8 @@ class _Face(NamedTuple):
     """An epoch's pictures, and what scores them: settled by the first that come."""
 
     backend: Backend
-    curve: Curve
-    pictures: PictureTrack
+    curve: ConfidenceCurve
+    pictures: StreamPictures
     gathering: Gathering
     with_crops: bool
     with_points: bool
@@ -125,7 +133,7 @@ class LipSyncStream:
         window_ms: int = 1000,
         gather_s: float = 4.0,
         silence_dbfs: float = -50.0,
-        curve: Curve | None = None,
+        curve: ConfidenceCurve | None = None,
     ) -> None:
         self._backend_for, self._offsets_ms, self._silence_dbfs = backend_for, offsets_ms, silence_dbfs
         self._given_curve = curve
@@ -133,12 +141,12 @@ class LipSyncStream:
         self._window, self._every = window_ms // CELL_MS, WINDOW_EVERY_MS // CELL_MS
         self._reach = int(-(-float(np.abs(offsets_ms).max()) // CELL_MS))
         self._gather_ns = seconds(gather_s)
-        self.counts = Counts()
+        self.counts = StreamCounts()
         self.epoch: int | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self._sound = SoundTrack(self.counts)
+        self._sound = StreamSound(self.counts)
         self._face: _Face | None = None
         self._runs: deque[_Run] = deque()
         self._open: _Run | None = None
@@ -146,12 +154,12 @@ class LipSyncStream:
 
     # ---- in
 
-    def push_audio(self, pcm: Any, pts_ns: int, epoch: int = 0) -> list[Scored]:
+    def push_audio(self, pcm: Any, pts_ns: int, epoch: int = 0) -> list[ScoredSegment]:
         """Mono 16 kHz sound, (n,) int16 or float in [-1, 1]; `pts_ns`: media time of its first sample."""
         samples, at_ns = pcm_of(pcm), pts_of(pts_ns)
         if not self._admits(epoch):
             return []
-        out: list[Scored] = []
+        out: list[ScoredSegment] = []
         if self._sound.is_leap(at_ns):
             self._close()
             out = self._ready(sound_is_over=True)
@@ -161,7 +169,7 @@ class LipSyncStream:
             self._close()
         return out + self._ready()
 
-    def push_video(self, rois: Any, pts_ns: Any, epoch: int = 0, landmarks: Any = None) -> list[Scored]:
+    def push_video(self, rois: Any, pts_ns: Any, epoch: int = 0, landmarks: Any = None) -> list[ScoredSegment]:
         """Pictures: `rois` uint8 (T, 96, 96, 3) or None, `landmarks` float32 (T, 468, 2) or None, one PTS for each."""
         crops, points, count = pictures_of(rois, landmarks)
         times = picture_pts_of(pts_ns, count)
@@ -169,7 +177,7 @@ class LipSyncStream:
             return []
         face = self._face if self._face is not None else self._new_face(crops, points)
         crops, points = face.as_it_began(crops, points, count)
-        out: list[Scored] = []
+        out: list[ScoredSegment] = []
         for at, time_ns in enumerate(times):
             if face.pictures.is_new(time_ns):
                 # Copies: a view would keep the whole of the caller's array.
@@ -177,7 +185,7 @@ class LipSyncStream:
                 out += self._picture(face.pictures, time_ns, roi, None if points is None else points[at].copy())
         return out
 
-    def flush(self) -> list[Scored]:
+    def flush(self) -> list[ScoredSegment]:
         """The rest, and an end: whatever is pushed next begins a new stream of any epoch."""
         self._close()
         out = self._ready(sound_is_over=True)
@@ -199,12 +207,12 @@ class LipSyncStream:
         given = {name for name, value in (("rois", crops), ("landmarks", points)) if value is not None}
         backend = self._backend_for(frozenset(given))
         check_wants(backend.method, backend.wants, crops, points)
-        self._sound.describe = sound_values_of(backend)
+        self._sound.describe = backend.sound_values
         curve = self._given_curve if self._given_curve is not None else curve_of(backend.method)
         self._face = _Face(
             backend,
             curve,
-            PictureTrack(backend, self.counts),
+            StreamPictures(backend, self.counts),
             Gathering(self._offsets_ms, self._gather_ns, curve),
             crops is not None,
             points is not None,
@@ -212,8 +220,8 @@ class LipSyncStream:
         return self._face
 
     def _picture(
-        self, pictures: PictureTrack, time_ns: int, roi: NDArray[np.uint8] | None, points: Floats | None
-    ) -> list[Scored]:
+        self, pictures: StreamPictures, time_ns: int, roi: NDArray[np.uint8] | None, points: Floats | None
+    ) -> list[ScoredSegment]:
         newest = pictures.newest_ns
         if self._open is not None and newest is not None and time_ns - newest > GAP_NS:
             self._close()
@@ -221,13 +229,13 @@ class LipSyncStream:
                 over.gaps_ns += time_ns - newest
         run, first = self._open, self._open is None
         if run is None:
-            run = self._open = _Run(time_ns, cell_at(time_ns + pictures.zero_ns))
+            run = self._open = _Run(time_ns, cell_at(time_ns + pictures.bias_ns))
             self._runs.append(run)
         elif time_ns >= self._portion_end_ns:
             pictures.describe()
         pictures.push(time_ns, roi, points, first=first)
         if first or time_ns >= self._portion_end_ns:
-            self._portion_end_ns = self._next_portion_end_ns(run, time_ns + pictures.zero_ns) - pictures.zero_ns
+            self._portion_end_ns = self._next_portion_end_ns(run, time_ns + pictures.bias_ns) - pictures.bias_ns
         return self._ready()
 
     def _close(self) -> None:
@@ -248,8 +256,8 @@ class LipSyncStream:
 
     # ---- out
 
-    def _ready(self, *, sound_is_over: bool = False) -> list[Scored]:
-        out: list[Scored] = []
+    def _ready(self, *, sound_is_over: bool = False) -> list[ScoredSegment]:
+        out: list[ScoredSegment] = []
         while self._runs:
             run = self._runs[0]
             step = self._next_step(run)
@@ -296,14 +304,14 @@ class LipSyncStream:
         over = sound_is_over or waited_ns > PATIENCE_NS or len(self._runs) > MOST_RUNS
         return over or (sound_ns is not None and sound_ns >= needed_ns)
 
-    def _score(self, run: _Run, step: _Step) -> Scored:
+    def _score(self, run: _Run, step: _Step) -> ScoredSegment:
         assert self._face is not None
         backend, curve, pictures, gathering = self._face[:4]
         first = run.first_cell + step.first
         end = first + step.cells
-        looked = pictures.looked_until((end + CONTEXT_CELLS) * CELL_NS)
-        heard = self._sound.heard_until(first - self._reach - STATISTICS_CELLS, end + self._reach + ENCODER_CELLS)
-        measured = measure(backend, looked, heard, first, step.cells, self._offsets_ms, silence_dbfs=self._silence_dbfs)
+        seen = pictures.features_until((end + CONTEXT_CELLS) * CELL_NS)
+        sound = self._sound.features_until(first - self._reach - STATISTICS_CELLS, end + self._reach + ENCODER_CELLS)
+        measured = measure(backend, seen, sound, first, step.cells, self._offsets_ms, silence_dbfs=self._silence_dbfs)
         gathered = None
         if step.kind == "block":
             run.blocks += 1
@@ -312,7 +320,7 @@ class LipSyncStream:
             fresh = (step.end - max(run.scored_cells, step.first)) / step.cells
             run.scored_cells = step.end
             if measured.scores is not None:
-                window = Window(end * CELL_NS, measured.scores.rho, measured.speech_s * fresh)
+                window = LagWindow(end * CELL_NS, measured.scores.rho, measured.speech_s * fresh)
                 gathered = gathering.add(window)
         signal = signal_of(
             measured,
@@ -323,7 +331,7 @@ class LipSyncStream:
             rho=None if gathered is None else gathered.rho,
             evidence_s=None if gathered is None else gathered.speech_s,
         )
-        return Scored(step.kind, signal, measured.scores, measured.speech_s)
+        return ScoredSegment(step.kind, signal, measured.scores, measured.speech_s)
 
     def _forget(self) -> None:
         """What no step will ask for again goes."""

@@ -1,1 +1,1 @@
-"""The streaming server: producer, pacer, consumer, and the page that shows what arrives (`avsync serve`)."""
+"""The streaming server: source, producer, stream, viewers, and the page that shows what arrives (`avsync serve`)."""

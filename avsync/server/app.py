@@ -21,9 +21,9 @@ from aiohttp.typedefs import Handler, Middleware
 
 from avsync.errors import InputError
 from avsync.server.peers import Full, OfferRefused, Peers, RoomBroken
-from avsync.server.room import Room, Settings
-from avsync.server.sources import Source
-from avsync.webrtc.viewers.reports import VIEWER_JS
+from avsync.server.room import Room, ServerSettings
+from avsync.server.sources import AvatarSource
+from avsync.webrtc.viewers.report_parser import VIEWER_JS
 
 log = logging.getLogger("avsync.server")
 
@@ -46,11 +46,11 @@ HEADERS = {
 ROOM, PEERS = web.AppKey("room", Room), web.AppKey("peers", Peers)
 
 
-def make_app(source: Source, settings: Settings) -> web.Application:
+def make_app(source: AvatarSource, settings: ServerSettings) -> web.Application:
     """The whole server as an aiohttp application; it cleans up after itself."""
     app = web.Application(client_max_size=MAX_OFFER_BYTES, middlewares=[_only_from_here(settings.host)])
     room = app[ROOM] = Room(source, settings)
-    app[PEERS] = Peers(room)
+    app[PEERS] = Peers(room, max_viewers=settings.max_viewers)
     app.router.add_post("/offer", _offer)
     app.router.add_post("/interrupt", _interrupt)
     app.router.add_get("/stats", _stats)
@@ -149,7 +149,7 @@ def is_loopback(host: str) -> bool:
 # ---- running
 
 
-async def serve(source: Source, settings: Settings, *, ready: Callable[[str], object] = print) -> None:
+async def serve(source: AvatarSource, settings: ServerSettings, *, ready: Callable[[str], object] = print) -> None:
     """Serve until interrupted (SIGINT, SIGTERM). ``ready`` gets the address once it can be opened."""
     runner = web.AppRunner(make_app(source, settings), access_log=None, shutdown_timeout=2)
     await runner.setup()

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from avsync.errors import InputError, UsageError
 from avsync.server.app import is_loopback, serve
-from avsync.server.modes import MODES, check_lead
+from avsync.server.modes import MODES, check_voice_ahead
 from avsync.server.open_source import open_source
 from avsync.server.producer import Pace
-from avsync.server.room import Settings
+from avsync.server.room import ServerSettings
 
 MET = 0
 
@@ -32,7 +32,7 @@ examples:
 
 modes:
   avsync       one clock for voice and lips, true sender reports
-  naive-valve  strict rate, the voice --lead frames early (12), the sender reports of the library
+  naive-valve  strict rate, the voice --voice-ahead frames early (12), the sender reports of the library
   naive        a queue and a clock per track
 
 exit codes: 0 stopped (Ctrl-C, SIGTERM), 2 bad input, 70 our own fault
@@ -52,7 +52,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8080, help="8080; 0: any free one")
     parser.add_argument("--mode", choices=MODES, default="avsync", help="how voice and lips are let out (avsync)")
     parser.add_argument(
-        "--lead", type=int, metavar="FRAMES", help="send the voice so many frames early, and have it held (0)"
+        "--voice-ahead", type=int, metavar="FRAMES", help="send the voice so many frames early, and have it held (0)"
     )
     parser.add_argument("--buffer-ms", type=int, metavar="MS", help="jitterBufferTarget of both receivers")
     parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="generation speed: 1 is real time")
@@ -72,13 +72,13 @@ def run_serve(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("avsync").setLevel(logging.WARNING if args.quiet else logging.INFO)
     source = open_source(args.source, fps=args.fps, size=args.size, loop=not args.once)
-    lead = check_lead(args.mode, args.lead)
+    voice_ahead_frames = check_voice_ahead(args.mode, args.voice_ahead)
     try:
-        settings = Settings(
+        settings = ServerSettings(
             mode=args.mode,
-            lead=lead,
+            voice_ahead_frames=voice_ahead_frames,
             # The valve's own 12 frames are left bare: that is what the mode is there to show.
-            hold_lead=bool(args.lead),
+            hold_voice=bool(args.voice_ahead),
             buffer_ms=args.buffer_ms,
             max_viewers=args.sessions,
             host=args.host,

@@ -18,29 +18,28 @@ import numpy as np
 from av.error import FFmpegError
 
 from avsync.errors import InputError
-from avsync.units import NS_PER_S, ns_to_ticks
+from avsync.units import NS_PER_S, SOUND_HZ, ns_to_ticks
 
 log = logging.getLogger("avsync.server")
-SAMPLE_RATE = 48_000
 LONGEST_SIDE = 1280
 """Larger clips are scaled down to this: a talking head gains nothing, an encoder per viewer loses much."""
-GAP_SAMPLES = SAMPLE_RATE * 40 // 1000
+GAP_SAMPLES = SOUND_HZ * 40 // 1000
 """A hole in the sound's timestamps above this is filled with silence; below it, it is a container's rounding."""
-MAX_GAP_SAMPLES = SAMPLE_RATE * 600
+MAX_GAP_SAMPLES = SOUND_HZ * 600
 SOUND_RATES = range(4_000, 768_001)
 
 Rgb = np.ndarray[Any, np.dtype[np.uint8]]
 Sound16 = np.ndarray[Any, np.dtype[np.int16]]
 
 
-class Probe(NamedTuple):
+class MediaInfo(NamedTuple):
     width: int
     height: int
     fps: Fraction
     has_sound: bool
 
 
-def probe(path: Path) -> Probe:
+def media_info(path: Path) -> MediaInfo:
     """What a media file has. Raises ``InputError`` where it cannot be read or has no picture."""
     with closing(_open(path)) as file:
         if not file.streams.video:
@@ -49,7 +48,7 @@ def probe(path: Path) -> Probe:
         rate = Fraction(stream.average_rate or 25)
         # Slides at 1 fps and a 1000 fps "time base" rate alike are sampled at 25.
         fps = rate if 10 <= rate <= 60 else Fraction(25)
-        return Probe(stream.width, stream.height, fps, bool(file.streams.audio))
+        return MediaInfo(stream.width, stream.height, fps, bool(file.streams.audio))
 
 
 def picture_size(width: int, height: int) -> tuple[int, int]:
@@ -84,10 +83,10 @@ def sound_of(path: Path) -> Iterator[Sound16]:
         stream = file.streams.audio[0]
         start = _start_ns(file)
         given = 0
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=SOUND_HZ)
         try:
             for frame in file.decode(stream):
-                at = given if frame.pts is None else ns_to_ticks(_ns(frame.pts, frame.time_base) - start, SAMPLE_RATE)
+                at = given if frame.pts is None else ns_to_ticks(_ns(frame.pts, frame.time_base) - start, SOUND_HZ)
                 if given + GAP_SAMPLES < at <= given + MAX_GAP_SAMPLES:
                     yield np.zeros(at - given, dtype=np.int16)
                     given = at
@@ -131,11 +130,11 @@ def to_sound(sound: Any, rate: int, *, who: str) -> Sound16:
     if array.ndim == 2:
         array = array.astype(np.float32).mean(axis=1)
     array = np.ascontiguousarray(array.astype(np.int16))
-    if rate == SAMPLE_RATE or not len(array):
+    if rate == SOUND_HZ or not len(array):
         return array
     frame = av.AudioFrame.from_ndarray(array.reshape(1, -1), format="s16", layout="mono")
     frame.sample_rate = rate
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=SOUND_HZ)
     return np.concatenate([*_resampled(resampler, frame), *_resampled(resampler, None)])
 
 

@@ -13,7 +13,8 @@ import av
 
 from avsync.errors import InputError
 from avsync.server.decode import Rgb
-from avsync.server.sources import SAMPLE_RATE, ClipSource
+from avsync.server.sources import ClipSource
+from avsync.units import SOUND_HZ
 
 QUALITY = 3
 """mjpeg's scale, 2 (best) to 31."""
@@ -35,12 +36,12 @@ def write_demo_media(
     with wave.open(str(out / "audio.wav"), "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
-        sound.setframerate(SAMPLE_RATE)
-        for number, shot in enumerate(source.shots(), start=1):
-            (frames / f"frame_{number:04d}.jpg").write_bytes(jpeg(shot.picture))
-            sound.writeframes(shot.sound.astype("<i2").tobytes())
-            samples += len(shot.sound)
-    return number, samples / SAMPLE_RATE
+        sound.setframerate(SOUND_HZ)
+        for number, frame in enumerate(source.frames(), start=1):
+            (frames / f"frame_{number:04d}.jpg").write_bytes(jpeg(frame.picture))
+            sound.writeframes(frame.sound.astype("<i2").tobytes())
+            samples += len(frame.sound)
+    return number, samples / SOUND_HZ
 
 
 def jpeg(picture: Rgb) -> bytes:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from avsync.server.decode import Rgb, Sound16
-from avsync.server.sources import SAMPLE_RATE, Shot, period_samples
+from avsync.server.sources import FrameWithSound, period_samples
+from avsync.units import SOUND_HZ
 
 Grey = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -55,7 +56,7 @@ class FaceSource:
     def idle(self) -> Rgb:
         return self._picture(SWAY // 2, SWAY // 2, 0, 2, 0)
 
-    def shots(self) -> Iterator[Shot]:
+    def frames(self) -> Iterator[FrameWithSound]:
         voice, widths = _speech()
         number = at = 0
         while self._loop or at < len(voice):
@@ -64,7 +65,7 @@ class FaceSource:
             sound = voice[places]
             if not self._loop:
                 sound = np.where(np.arange(at, at + samples) < len(voice), sound, 0).astype(np.int16)
-            yield Shot(self._frame(number, sound, float(widths[places[samples // 2]])), sound)
+            yield FrameWithSound(self._frame(number, sound, float(widths[places[samples // 2]])), sound)
             at += samples
             number += 1
 
@@ -216,9 +217,9 @@ def _speech() -> tuple[Sound16, Grey]:
     hiss = np.diff(chance.standard_normal(length + 1)).astype(np.float32) * _smooth(noise, 160)
     mixed = voiced / (np.abs(voiced).max() + 1e-9) + 0.05 * hiss
     mixed *= LOUD / np.abs(mixed).max()
-    places = np.arange(PHRASE_S * SAMPLE_RATE, dtype=np.float32) * rate / SAMPLE_RATE
+    places = np.arange(PHRASE_S * SOUND_HZ, dtype=np.float32) * rate / SOUND_HZ
     voice = np.interp(places, np.arange(length), mixed).astype(np.int16)
-    return voice, np.repeat(_smooth(width, 900), SAMPLE_RATE // rate)
+    return voice, np.repeat(_smooth(width, 900), SOUND_HZ // rate)
 
 
 def _syllable(

@@ -2,12 +2,12 @@
 
 ``naive``: blocking queues of 100 units per track; each track starts a clock of its own at its first
 ``recv`` and sends unit n at ``start + n * ptime`` of the wall clock. ``naive-valve``: one monotonic
-clock lets sound and pictures through at the strict media rate, the sound ``lead`` frames early, so
+clock lets sound and pictures through at the strict media rate, the sound some frames early, so
 that the voice "never runs dry". Both stamp by counting units, use aiortc's own encoders and its own
 sender reports, and an interrupt only stops what has not been queued yet.
 
 Nothing here compares sound with pictures. Measured in a real browser: a stall of one stream is never
-repaired; the valve's lead arrives as a voice half a second ahead of the lips, for ever.
+repaired; what the valve sends early arrives as a voice half a second ahead of the lips, for ever.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from aiortc import MediaStreamTrack, RTCPeerConnection
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender
 from aiortc.mediastreams import MediaStreamError
 
 from avsync.errors import UsageError
 from avsync.monitor.monitor import SyncReport
 from avsync.server.decode import Rgb, Sound16, to_sound
 from avsync.types import AUDIO, VIDEO, Heard, Kind
-from avsync.units import NS_PER_S, ticks_to_ns
+from avsync.units import NS_PER_S, PICTURE_HZ, SLOT_SAMPLES, SOUND_HZ, ticks_to_ns
+from avsync.webrtc.aiortc_sender import newest_rtp_time
 from avsync.webrtc.host_lateness import HostLateness
 from avsync.webrtc.sent_log import SentLog
-from avsync.webrtc.viewers.watch import ViewerWatch
+from avsync.webrtc.viewers.observer import ViewerObserver
 
+SLOT_NS = ticks_to_ns(SLOT_SAMPLES, SOUND_HZ)
 QUEUE_UNITS = 100
 """Two seconds of sound, four of pictures at 25 fps: as LiveTalking has it."""
 VIDEO_BACKPRESSURE = 5
 """With more pictures waiting than this, the generator sleeps for most of them: LiveTalking's only brake."""
-VALVE_LEAD = 12
-"""Frames: 480 ms at 25 fps, as such valves are shipped."""
+VALVE_FRAMES = 12
+"""So many frames early it sends the voice: 480 ms at 25 fps, as such valves are shipped."""
 FILL_FRAMES, FILL_WITHIN_S = 2, 2.0
-"""The valve opens once its lead (at least so many frames) has been generated, or after so long."""
-SLOT, SAMPLE_RATE, VIDEO_HZ = 960, 48_000, 90_000
+"""The valve opens once what it sends early (at least so many frames) has been generated, or after so long."""
 _MASK = 0xFFFFFFFF
 
 
@@ -53,8 +54,12 @@ class Unit(NamedTuple):
     epoch: int
 
 
-class NaiveFlushed(NamedTuple):
+class NaiveInterrupted(NamedTuple):
+    """How far the voice had come nobody knows here."""
+
     epoch: int
+    played_ms: float | None = None
+    turn: int | None = None
 
 
 class NaiveStats(NamedTuple):
@@ -65,7 +70,7 @@ class NaiveStats(NamedTuple):
 
 
 class NaiveTrack(MediaStreamTrack):
-    """A queue with a track's face. ``paced``: by a clock of its own; else a unit leaves when it comes."""
+    """A queue as a track. ``paced``: by a clock of its own; else a unit leaves when it comes."""
 
     def __init__(
         self, kind: Kind, fps: Fraction, *, paced: bool, clock: Callable[[], float],
@@ -77,13 +82,13 @@ class NaiveTrack(MediaStreamTrack):
         self.sent = 0
         self._connected = connected
         self.lateness = HostLateness()
-        self.sender: Any = None
+        self.sender: RTCRtpSender | None = None
         self.rtp_origin: int | None = None
         self._is_audio, self._fps, self._paced, self._clock, self._left = kind is AUDIO, fps, paced, clock, left
         self._start: float | None = None
 
     def stamp_ns(self, number: int) -> int:
-        return ticks_to_ns(number * SLOT, SAMPLE_RATE) if self._is_audio else ticks_to_ns(number, self._fps)
+        return ticks_to_ns(number * SLOT_SAMPLES, SOUND_HZ) if self._is_audio else ticks_to_ns(number, self._fps)
 
     async def recv(self) -> av.AudioFrame | av.VideoFrame:
         self._note_origin()
@@ -112,24 +117,24 @@ class NaiveTrack(MediaStreamTrack):
     def _frame(self, data: Any) -> av.AudioFrame | av.VideoFrame:
         if self._is_audio:
             sound = av.AudioFrame.from_ndarray(data.reshape(1, -1), format="s16", layout="mono")
-            sound.sample_rate, sound.pts, sound.time_base = SAMPLE_RATE, self.sent * SLOT, Fraction(1, SAMPLE_RATE)
+            sound.sample_rate, sound.pts, sound.time_base = SOUND_HZ, self.sent * SLOT_SAMPLES, Fraction(1, SOUND_HZ)
             return sound
         picture = av.VideoFrame.from_ndarray(data, format="rgb24")
-        picture.pts, picture.time_base = self._video_ticks(self.sent), Fraction(1, VIDEO_HZ)
+        picture.pts, picture.time_base = self._video_ticks(self.sent), Fraction(1, PICTURE_HZ)
         return picture
 
     def _video_ticks(self, number: int) -> int:
-        return number * VIDEO_HZ * self._fps.denominator // self._fps.numerator
+        return number * PICTURE_HZ * self._fps.denominator // self._fps.numerator
 
     def _note_origin(self) -> None:
         """aiortc asks for the next unit when the last one has left: its RTP time is then the sender's newest.
 
-        Only for those who look on. Reads one private field; without it nothing is known, nothing breaks.
+        Only for those who look on.
         """
         if self.rtp_origin is None and self.sender is not None and self.sent:
-            newest = getattr(self.sender, "_RTCRtpSender__rtp_timestamp", 0)
+            newest = newest_rtp_time(self.sender)
             if newest:
-                last = (self.sent - 1) * SLOT if self._is_audio else self._video_ticks(self.sent - 1)
+                last = (self.sent - 1) * SLOT_SAMPLES if self._is_audio else self._video_ticks(self.sent - 1)
                 self.rtp_origin = (newest - last) & _MASK
 
     def stop(self) -> None:
@@ -148,18 +153,16 @@ class NaiveViewer:
     ) -> None:  # fmt: skip
         self.sent_log = SentLog()
         self._gone = gone
-        self._watch: ViewerWatch | None = None
+        self._observer: ViewerObserver | None = None
         self.audio_track, self.video_track = (
             NaiveTrack(kind, fps, paced=paced, clock=clock, left=left, connected=connected)
             for kind, left in ((AUDIO, self._sound_left), (VIDEO, self._picture_left))
         )
         self._period_ns = ticks_to_ns(1, fps)
 
-    def attach(self, peer: RTCPeerConnection) -> None:
-        for sender in peer.getSenders():
-            for track in (self.audio_track, self.video_track):
-                if sender.track is track:
-                    track.sender = sender
+    def add_to(self, connection: RTCPeerConnection) -> None:
+        for track in (self.audio_track, self.video_track):
+            track.sender = connection.addTrack(track)
 
     @property
     def rtp_origins(self) -> tuple[int | None, int | None]:
@@ -167,18 +170,18 @@ class NaiveViewer:
 
     def on_report(self, data: bytes) -> None:
         """What the page says it got. Only looked at: nothing here acts on it."""
-        if self._watch is not None:
-            self._watch.take(data, _now_ns())
+        if self._observer is not None:
+            self._observer.take(data, _now_ns())
 
     def report(self, now_ns: int) -> SyncReport | None:
         """What this viewer's reports say of the offset; None while it has sent none."""
-        watch = self._watch
-        return watch.report(now_ns) if watch is not None and watch.gate.accepted else None
+        observer = self._observer
+        return observer.report(now_ns) if observer is not None and observer.gate.accepted else None
 
     def _sound_left(self, stamp_ns: int, unit: Unit) -> None:
-        if self._watch is None:
-            self._watch = ViewerWatch(self.sent_log, start_ns=_now_ns(), origins=lambda: self.rtp_origins)
-        self.sent_log.add_audio(stamp_ns, ticks_to_ns(SLOT, SAMPLE_RATE), unit.epoch, unit.pts_ns, Heard.CONTENT)
+        if self._observer is None:
+            self._observer = ViewerObserver(self.sent_log, start_ns=_now_ns(), origins=lambda: self.rtp_origins)
+        self.sent_log.add_audio(stamp_ns, SLOT_NS, unit.epoch, unit.pts_ns, Heard.CONTENT)
 
     def _picture_left(self, stamp_ns: int, unit: Unit) -> None:
         self.sent_log.add_video(stamp_ns, self._period_ns, unit.epoch, unit.pts_ns, Heard.CONTENT)
@@ -196,7 +199,7 @@ class NaiveTurn:
     def __init__(self, stream: NaiveStream, epoch: int) -> None:
         self._stream, self.epoch = stream, epoch
 
-    async def write_audio(self, sound: Any, *, sample_rate: int = SAMPLE_RATE, pts_ns: int | None = None) -> bool:
+    async def write_audio(self, sound: Any, *, sample_rate: int = SOUND_HZ, pts_ns: int | None = None) -> bool:
         return await self._stream.write_audio(sound, sample_rate=sample_rate, pts_ns=pts_ns, epoch=self.epoch)
 
     async def write_video(self, picture: Any, *, pts_ns: int | None = None) -> bool:
@@ -207,13 +210,13 @@ class NaiveTurn:
 
 
 class NaiveStream:
-    """``Stream`` as commonly shipped. ``lead``: the valve's, in frames; None: no valve (mode ``naive``)."""
+    """``AvatarStream`` as commonly shipped. ``voice_ahead_frames``: the valve's; None: no valve (mode ``naive``)."""
 
     def __init__(
-        self, *, fps: Fraction, lead: int | None = None, clock: Callable[[], float] = time.time,
+        self, *, fps: Fraction, voice_ahead_frames: int | None = None, clock: Callable[[], float] = time.time,
         now: Callable[[], float] | None = None,
     ) -> None:  # fmt: skip
-        self._fps, self._lead, self._clock = fps, lead, clock
+        self._fps, self._ahead, self._clock = fps, voice_ahead_frames, clock
         self._now = now or asyncio.get_running_loop().time
         self._viewers: list[NaiveViewer] = []
         self._somebody, self._connected = asyncio.Event(), asyncio.Event()
@@ -234,11 +237,11 @@ class NaiveStream:
         if self._closed:
             raise UsageError("the stream is closed")
         viewer = NaiveViewer(
-            self._fps, paced=self._lead is None, clock=self._clock, gone=self._left, connected=self._connected
+            self._fps, paced=self._ahead is None, clock=self._clock, gone=self._left, connected=self._connected
         )
         self._viewers.append(viewer)
         self._somebody.set()
-        if self._lead is not None and not self._tasks:
+        if self._ahead is not None and not self._tasks:
             self._tasks = [asyncio.create_task(self._run_valve(), name="avsync valve")]
         return viewer
 
@@ -255,29 +258,27 @@ class NaiveStream:
         self._turn_start_ns = max(self._next_ns.values())
         return NaiveTurn(self, self._epoch)
 
-    def flush(self) -> asyncio.Future[NaiveFlushed]:
+    def interrupt(self) -> asyncio.Future[NaiveInterrupted]:
         """Barge-in as shipped: nothing more of the turn is accepted; all that is queued is still said."""
         self._epoch += 1
-        flushed: asyncio.Future[NaiveFlushed] = asyncio.get_running_loop().create_future()
-        flushed.set_result(NaiveFlushed(self._epoch))
-        return flushed
-
-    interrupt = flush
+        found: asyncio.Future[NaiveInterrupted] = asyncio.get_running_loop().create_future()
+        found.set_result(NaiveInterrupted(self._epoch))
+        return found
 
     async def write_audio(
-        self, sound: Any, *, sample_rate: int = SAMPLE_RATE, pts_ns: int | None = None, epoch: int | None = None
+        self, sound: Any, *, sample_rate: int = SOUND_HZ, pts_ns: int | None = None, epoch: int | None = None
     ) -> bool:
         epoch = self._epoch if epoch is None else epoch
         if epoch != self._epoch or self._closed:
             return False
         data = np.frombuffer(sound, dtype=np.int16) if isinstance(sound, bytes) else sound
         samples = np.concatenate([self._rest, to_sound(data, sample_rate, who="write_audio")])
-        for at in range(0, len(samples) - SLOT + 1, SLOT):
-            unit = Unit(samples[at : at + SLOT], self._place(AUDIO, pts_ns, ticks_to_ns(SLOT, SAMPLE_RATE)), epoch)
+        for at in range(0, len(samples) - SLOT_SAMPLES + 1, SLOT_SAMPLES):
+            unit = Unit(samples[at : at + SLOT_SAMPLES], self._place(AUDIO, pts_ns, SLOT_NS), epoch)
             pts_ns = None
             if not await self._put(AUDIO, unit):
                 return False
-        self._rest = samples[len(samples) - len(samples) % SLOT :]
+        self._rest = samples[len(samples) - len(samples) % SLOT_SAMPLES :]
         return True
 
     async def write_video(self, picture: Rgb, *, pts_ns: int | None = None, epoch: int | None = None) -> bool:
@@ -288,7 +289,7 @@ class NaiveStream:
         if not await self._put(VIDEO, unit):
             return False
         waiting = self._depth(VIDEO)
-        if self._lead is None and waiting >= VIDEO_BACKPRESSURE:
+        if self._ahead is None and waiting >= VIDEO_BACKPRESSURE:
             await asyncio.sleep(0.8 * waiting / float(self._fps))
         return True
 
@@ -302,7 +303,7 @@ class NaiveStream:
         await self._somebody.wait()
         if unit.epoch != self._epoch or self._closed:
             return False
-        if self._lead is not None:
+        if self._ahead is not None:
             await self._valve[kind].put(unit)
         else:
             for viewer in tuple(self._viewers):
@@ -316,14 +317,14 @@ class NaiveStream:
     async def _run_valve(self) -> None:
         await self._connected.wait()
         # A valve that opened at once would find nothing every few ticks, and each such tick is lost.
-        fill = max(self._lead or 0, FILL_FRAMES)
+        fill = max(self._ahead or 0, FILL_FRAMES)
         opens_by = self._now() + FILL_WITHIN_S
         while self._valve[VIDEO].qsize() < fill and self._now() < opens_by:  # noqa: ASYNC110  # a queue has no such event
             await asyncio.sleep(0.01)
         start = self._now()
-        pictures_from = start + (self._lead or 0) / float(self._fps)
+        pictures_from = start + (self._ahead or 0) / float(self._fps)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._let_through(AUDIO, start, Fraction(SAMPLE_RATE, SLOT)))
+            group.create_task(self._let_through(AUDIO, start, Fraction(SOUND_HZ, SLOT_SAMPLES)))
             group.create_task(self._let_through(VIDEO, pictures_from, self._fps))
 
     async def _let_through(self, kind: Kind, start: float, rate: Fraction) -> None:
@@ -347,7 +348,7 @@ class NaiveStream:
 
     @property
     def buffered(self) -> float:
-        return self._depth(AUDIO) * SLOT / SAMPLE_RATE
+        return self._depth(AUDIO) * SLOT_SAMPLES / SOUND_HZ
 
     def _depth(self, kind: Kind) -> int:
         behind = max((_track(viewer, kind).queue.qsize() for viewer in self._viewers), default=0)
@@ -355,7 +356,7 @@ class NaiveStream:
 
     def stats(self) -> NaiveStats:
         tracks = [viewer.audio_track for viewer in self._viewers]
-        lateness = self._valve_lateness if self._lead is not None else tracks[0].lateness if tracks else HostLateness()
+        lateness = self._valve_lateness if self._ahead is not None else tracks[0].lateness if tracks else HostLateness()
         return NaiveStats({
             "running": bool(tracks) and not self._closed,
             "epoch": self._epoch,

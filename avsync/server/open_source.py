@@ -7,12 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from avsync.errors import InputError
-from avsync.server.sources import CallableSource, ClipSource, FolderSource, Source
+from avsync.server.sources import AvatarSource, CallableSource, ClipSource, FolderSource
 
 
 def open_source(
     spec: str, *, fps: Fraction | None = None, size: tuple[int, int] | None = None, loop: bool = True
-) -> Source:
+) -> AvatarSource:
     """A clip, a folder of frames, a callable ``module:function``, or with ``""`` the generated face.
 
     Raises ``InputError`` for what is none of these.

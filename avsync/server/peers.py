@@ -11,16 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 
 from avsync.errors import AvSyncError
-from avsync.monitor.monitor import SyncReport
-from avsync.server.room import Room
-from avsync.server.stream_protocol import ViewerTracks
+from avsync.server.stream_protocol import StreamViewer
 from avsync.units import NS_PER_S
 from avsync.webrtc.session_stats import offsets
 
@@ -45,27 +42,35 @@ class RoomBroken(AvSyncError):
     """Nothing is wrong with the offer; the stream behind it could not be started."""
 
 
+class JoinedRoom(Protocol):
+    """Where viewers come from and go to: a ``Room``."""
+
+    async def join(self) -> StreamViewer: ...
+    async def leave(self, viewer: StreamViewer) -> None: ...
+
+
 class Peer:
     """One viewer's connection."""
 
-    def __init__(self, viewer: ViewerTracks | None = None) -> None:
+    def __init__(self, viewer: StreamViewer | None = None) -> None:
         self.name = secrets.token_urlsafe(9)
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.viewer = viewer
         self.reports = 0
 
     def seen(self) -> dict[str, Any] | None:
-        """What this viewer's own reports say of the offset; None: it has sent none, or nobody listens."""
-        report: Callable[[int], SyncReport | None] | None = getattr(self.viewer, "report", None)
-        told = report(round(asyncio.get_running_loop().time() * NS_PER_S)) if report is not None else None
-        return offsets(told) if told is not None else None
+        """What this viewer's own reports say of the offset; None: it has sent none."""
+        if self.viewer is None:
+            return None
+        report = self.viewer.report(round(asyncio.get_running_loop().time() * NS_PER_S))
+        return offsets(report) if report is not None else None
 
 
 class Peers:
-    """All viewers' connections into one room."""
+    """All viewers' connections into one room, ``max_viewers`` at most."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, room: JoinedRoom, *, max_viewers: int) -> None:
+        self._room, self._max_viewers = room, max_viewers
         self._peers: dict[str, Peer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -78,7 +83,7 @@ class Peers:
     async def answer(self, offer: str) -> tuple[Peer, str]:
         """One more viewer: (peer, SDP of the answer). Raises ``OfferRefused``, ``Full`` or ``RoomBroken``."""
         sdp = checked_offer(offer)
-        if len(self._peers) >= self._room.settings.max_viewers:
+        if len(self._peers) >= self._max_viewers:
             raise Full(f"{len(self._peers)} viewers are here already, and that is the limit (--sessions)")
         peer = Peer()
         self._peers[peer.name] = peer
@@ -110,11 +115,7 @@ class Peers:
         except Exception as error:
             log.exception("the stream cannot start")
             raise RoomBroken(f"the stream cannot start ({type(error).__name__}: {error})") from error
-        connection.addTrack(viewer.audio_track)
-        connection.addTrack(viewer.video_track)
-        attach: Callable[[RTCPeerConnection], object] | None = getattr(viewer, "attach", None)
-        if attach is not None:
-            attach(connection)
+        viewer.add_to(connection)
         await connection.setLocalDescription(await connection.createAnswer())
         return connection.localDescription.sdp
 
@@ -139,15 +140,14 @@ class Peers:
         if channel.label != CHANNEL:
             channel.close()
             return
-        listen: Callable[[bytes], object] | None = getattr(peer.viewer, "on_report", None)
 
         def on_message(message: str | bytes) -> None:
             if len(message) > MAX_REPORT_BYTES:
                 return
             peer.reports += 1
-            if listen is not None:
+            if peer.viewer is not None:
                 try:
-                    listen(message if isinstance(message, bytes) else message.encode())
+                    peer.viewer.on_report(message if isinstance(message, bytes) else message.encode())
                 except Exception:
                     log.exception("viewer %s: its report could not be used", peer.name)
 

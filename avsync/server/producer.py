@@ -19,10 +19,10 @@ from typing import Any
 from avsync.errors import AvSyncError, UsageError
 from avsync.server.decode import Rgb
 from avsync.server.feed import Feed
-from avsync.server.sources import SAMPLE_RATE, Shot, period_samples, silence
-from avsync.server.stream_protocol import Stream, Turn
+from avsync.server.sources import FrameWithSound, period_samples, silence
+from avsync.server.stream_protocol import StreamTurn, TurnStream
 from avsync.types import Request, Want
-from avsync.units import NS_PER_S, ticks_to_ns
+from avsync.units import NS_PER_S, SOUND_HZ, ticks_to_ns
 
 log = logging.getLogger("avsync.server")
 
@@ -97,7 +97,7 @@ class Producer:
     """
 
     def __init__(
-        self, feed: Feed, stream: Stream, *, fps: Fraction, pace: Pace | None = None, fill: Rgb | None = None,
+        self, feed: Feed, stream: TurnStream, *, fps: Fraction, pace: Pace | None = None, fill: Rgb | None = None,
         now_ns: Callable[[], int] | None = None,
     ) -> None:  # fmt: skip
         self._feed, self._stream, self._fps, self._pace, self._fill = feed, stream, fps, pace or Pace(), fill
@@ -164,8 +164,8 @@ class Producer:
         self._epoch, self._skip_to_ns = turn.epoch, 0
         self.state, self.turns = "talking", self.turns + 1
         room = max(2, round(AHEAD_S * self._fps))
-        sounds: asyncio.Queue[Shot | None] = asyncio.Queue(room)
-        pictures: asyncio.Queue[Shot | None] = asyncio.Queue(room)
+        sounds: asyncio.Queue[FrameWithSound | None] = asyncio.Queue(room)
+        pictures: asyncio.Queue[FrameWithSound | None] = asyncio.Queue(room)
         stale = False
         try:
             async with asyncio.TaskGroup() as group:
@@ -179,43 +179,43 @@ class Producer:
             await turn.end()
         return stale
 
-    async def _generate(self, *queues: asyncio.Queue[Shot | None]) -> None:
+    async def _generate(self, *queues: asyncio.Queue[FrameWithSound | None]) -> None:
         talk_s = self._pace.talk_s
         for number in count():
             if talk_s is not None and number >= talk_s * self._fps:
                 break
-            shot = await self._feed.next()
-            if shot is None:
+            frame = await self._feed.next()
+            if frame is None:
                 self._over = True
                 break
             for waiting in queues:
-                await waiting.put(shot)
+                await waiting.put(frame)
         for waiting in queues:
             await waiting.put(None)
 
-    async def _write_sounds(self, turn: Turn, sounds: asyncio.Queue[Shot | None]) -> None:
+    async def _write_sounds(self, turn: StreamTurn, sounds: asyncio.Queue[FrameWithSound | None]) -> None:
         schedule = Schedule(self._fps, self._pace.speed, self._pace.burst_s)
         samples = 0
-        while (shot := await sounds.get()) is not None:
+        while (frame := await sounds.get()) is not None:
             await self._until(schedule.next_due_ns(self._now_ns()))
-            if not await turn.write_audio(shot.sound, pts_ns=ticks_to_ns(samples, SAMPLE_RATE)):
+            if not await turn.write_audio(frame.sound, pts_ns=ticks_to_ns(samples, SOUND_HZ)):
                 raise _Stale
-            samples += len(shot.sound)
+            samples += len(frame.sound)
             self.sounds += 1
 
-    async def _write_pictures(self, turn: Turn, pictures: asyncio.Queue[Shot | None]) -> None:
+    async def _write_pictures(self, turn: StreamTurn, pictures: asyncio.Queue[FrameWithSound | None]) -> None:
         schedule = Schedule(self._fps, self._pace.picture_speed or self._pace.speed, self._pace.burst_s)
         last_ns = -1
         for number in count():
-            shot = await pictures.get()
-            if shot is None:
+            frame = await pictures.get()
+            if frame is None:
                 return
             pts_ns = ticks_to_ns(number, self._fps)
             if pts_ns < self._skip_to_ns or self._left_out(pts_ns, last_ns):
                 self.skipped += 1
                 continue
             await self._until(schedule.next_due_ns(self._now_ns()))
-            if not await turn.write_video(shot.picture, pts_ns=pts_ns):
+            if not await turn.write_video(frame.picture, pts_ns=pts_ns):
                 raise _Stale
             self.pictures += 1
             last_ns = pts_ns

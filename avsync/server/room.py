@@ -8,7 +8,6 @@ reloaded finds the same talk going on, and an empty server does nothing.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,10 +16,10 @@ from typing import Any
 from avsync.errors import UsageError
 from avsync.server.feed import ThreadFeed
 from avsync.server.heartbeat import Heartbeat
-from avsync.server.modes import MAX_LEAD, MODES, lead_viewer, make_stream
+from avsync.server.modes import MAX_VOICE_AHEAD, MODES, hold_pictures, make_stream
 from avsync.server.producer import Pace, Producer
-from avsync.server.sources import Source
-from avsync.server.stream_protocol import Stream, ViewerTracks
+from avsync.server.sources import AvatarSource
+from avsync.server.stream_protocol import AvatarStream, StreamViewer
 from avsync.types import Request
 from avsync.units import NS_PER_MS, ticks_to_ns
 
@@ -28,15 +27,16 @@ log = logging.getLogger("avsync.server")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How to serve. ``lead``: frames that the voice is sent early; ``hold_lead``: its receiver holds it for as long.
+class ServerSettings:
+    """How to serve. ``voice_ahead_frames``: the voice is sent so early.
 
-    ``buffer_ms``: what both receivers are asked to hold (None: as they like), the voice's on top of a held lead.
+    ``hold_voice``: its receiver is asked to hold an early voice for as long. ``buffer_ms``: what both receivers are
+    asked to hold (None: as they like), the voice's on top of that.
     """
 
     mode: str = "avsync"
-    lead: int = 0
-    hold_lead: bool = False
+    voice_ahead_frames: int = 0
+    hold_voice: bool = False
     buffer_ms: int | None = None
     max_viewers: int = 8
     linger_s: float = 5.0
@@ -48,7 +48,8 @@ class Settings:
         if self.mode not in MODES:
             raise UsageError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
         for name, low, high in (
-            ("lead", 0, MAX_LEAD), ("buffer_ms", 0, 4000), ("max_viewers", 1, 1000), ("port", 0, 65535),
+            ("voice_ahead_frames", 0, MAX_VOICE_AHEAD), ("buffer_ms", 0, 4000), ("max_viewers", 1, 1000),
+            ("port", 0, 65535),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -58,12 +59,12 @@ class Settings:
 class Room:
     """Give it a source; it makes stream and producer when somebody comes. All calls on one event loop."""
 
-    def __init__(self, source: Source, settings: Settings) -> None:
+    def __init__(self, source: AvatarSource, settings: ServerSettings) -> None:
         self.source, self.settings = source, settings
-        self.stream: Stream | None = None
+        self.stream: AvatarStream | None = None
         self.producer: Producer | None = None
         self._heartbeat: Heartbeat | None = None
-        self._viewers: list[ViewerTracks] = []
+        self._viewers: list[StreamViewer] = []
         self._linger: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
         self._busy = asyncio.Lock()
@@ -72,7 +73,7 @@ class Room:
     def fps(self) -> Fraction:
         return self.source.fps
 
-    async def join(self) -> ViewerTracks:
+    async def join(self) -> StreamViewer:
         """A pair of tracks for one more viewer."""
         async with self._busy:
             if self._linger is not None:
@@ -88,18 +89,16 @@ class Room:
                 await self._shut()
                 await self._open()
                 viewer = self.stream.viewer()
-            lead_viewer(viewer, self.settings.mode, lead=self.settings.lead, fps=self.fps)
+            hold_pictures(viewer, voice_ahead_frames=self.settings.voice_ahead_frames, fps=self.fps)
             self._viewers.append(viewer)
             return viewer
 
-    async def leave(self, viewer: ViewerTracks) -> None:
+    async def leave(self, viewer: StreamViewer) -> None:
         """The viewer has gone; twice is once."""
         if viewer not in self._viewers:
             return
         self._viewers.remove(viewer)
-        closing = viewer.close()
-        if inspect.isawaitable(closing):
-            await closing
+        viewer.close()
         if not self._viewers and self._linger is None:
             self._linger = asyncio.get_running_loop().call_later(self.settings.linger_s, self._nobody_came)
 
@@ -107,7 +106,7 @@ class Room:
         """Barge-in for everybody; the new epoch, or None where nobody is being talked to."""
         if self.stream is None:
             return None
-        return (await self.stream.flush()).epoch
+        return (await self.stream.interrupt()).epoch
 
     def stats(self) -> dict[str, Any]:
         """JSON-able; ``stream`` is what the stream says of itself."""
@@ -123,17 +122,17 @@ class Room:
     def about(self) -> dict[str, Any]:
         """What never changes."""
         settings = self.settings
-        lead_ms, buffer_ms = ticks_to_ns(settings.lead, self.fps) / NS_PER_MS, settings.buffer_ms
+        ahead_ms, buffer_ms = ticks_to_ns(settings.voice_ahead_frames, self.fps) / NS_PER_MS, settings.buffer_ms
         hold_ms = None
-        if buffer_ms is not None or settings.hold_lead:
+        if buffer_ms is not None or settings.hold_voice:
             picture_ms = buffer_ms or 0
-            hold_ms = {"audio": picture_ms + (lead_ms if settings.hold_lead else 0), "video": picture_ms}
+            hold_ms = {"audio": picture_ms + (ahead_ms if settings.hold_voice else 0), "video": picture_ms}
         return {
             "mode": settings.mode,
             "source": self.source.name,
             "fps": float(self.fps),
-            "lead_frames": settings.lead,
-            "lead_ms": lead_ms,
+            "voice_ahead_frames": settings.voice_ahead_frames,
+            "voice_ahead_ms": ahead_ms,
             "hold_ms": hold_ms,
         }
 
@@ -153,7 +152,10 @@ class Room:
             if self.producer is not None:
                 self.producer.on_request(request)
 
-        stream = make_stream(settings.mode, fps=self.fps, lead=settings.lead, idle=idle, on_request=on_request)
+        stream = make_stream(
+            settings.mode, fps=self.fps, voice_ahead_frames=settings.voice_ahead_frames, idle=idle,
+            on_request=on_request,
+        )  # fmt: skip
         self.producer = Producer(
             ThreadFeed(self.source), stream, fps=self.fps, pace=settings.pace,
             fill=None if settings.mode == "avsync" else idle,

@@ -1,6 +1,6 @@
 """Sources: what there is to say and show, one frame period at a time.
 
-A ``Source`` gives ``Shot``s: a picture and exactly the sound of its frame period, whatever the
+A ``AvatarSource`` gives ``FrameWithSound``s: a picture and exactly the sound of its frame period, whatever the
 file's rate, layout or length. Period number n lasts from ``ticks_to_ns(n, fps)`` to n + 1 and its
 sound is cut at the samples nearest to both, both counted from the *start*: so 29.97 fps, 44.1 kHz
 and a clip whose sound is shorter than its pictures, looped for an hour, are still together.
@@ -24,22 +24,31 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from avsync.errors import InputError
-from avsync.server.decode import Rgb, Sound16, load_jpeg, picture_size, pictures_of, probe, sound_of, to_rgb, to_sound
-from avsync.units import ns_to_ticks, ticks_to_ns
+from avsync.server.decode import (
+    Rgb,
+    Sound16,
+    load_jpeg,
+    media_info,
+    picture_size,
+    pictures_of,
+    sound_of,
+    to_rgb,
+    to_sound,
+)
+from avsync.units import SOUND_HZ, ns_to_ticks, ticks_to_ns
 
-SAMPLE_RATE = 48_000
 MAX_AHEAD_S, MAX_SOUND_AHEAD_S = 10, 600
 """A callable may give pictures ahead of their sound by so much, sound (much lighter) ahead of its pictures by more."""
 
 
-class Shot(NamedTuple):
+class FrameWithSound(NamedTuple):
     """``picture``: (H, W, 3) uint8 RGB. ``sound``: (n,) int16 mono 48 kHz, one frame period."""
 
     picture: Rgb
     sound: Sound16
 
 
-class Source(Protocol):
+class AvatarSource(Protocol):
     @property
     def name(self) -> str: ...
 
@@ -49,7 +58,7 @@ class Source(Protocol):
     def idle(self) -> Rgb:
         """The picture for when nothing is said."""
 
-    def shots(self) -> Iterator[Shot]:
+    def frames(self) -> Iterator[FrameWithSound]:
         """From the start; ends unless the source loops. Blocks: run it in a thread."""
 
 
@@ -59,7 +68,7 @@ def period_samples(number: int, fps: Fraction) -> int:
 
 
 def _boundary(number: int, fps: Fraction) -> int:
-    return ns_to_ticks(ticks_to_ns(number, fps), SAMPLE_RATE)
+    return ns_to_ticks(ticks_to_ns(number, fps), SOUND_HZ)
 
 
 def silence(samples: int) -> Sound16:
@@ -76,7 +85,7 @@ class ClipSource:
     def __init__(
         self, path: Path, *, fps: Fraction | None = None, size: tuple[int, int] | None = None, loop: bool = True
     ) -> None:
-        info = probe(path)
+        info = media_info(path)
         self.name = path.name
         self.fps = fps or info.fps
         self._path, self._loop, self._has_sound = path, loop, info.has_sound
@@ -89,14 +98,14 @@ class ClipSource:
     def idle(self) -> Rgb:
         return self._first
 
-    def shots(self) -> Iterator[Shot]:
+    def frames(self) -> Iterator[FrameWithSound]:
         number = 0
         while True:
             before = number
             sound = sound_of(self._path) if self._has_sound else iter(())
             pictures = pictures_of(self._path, self._size)
-            for shot in one_pass(pictures, sound, self.fps, first=number):
-                yield shot
+            for frame in one_pass(pictures, sound, self.fps, first=number):
+                yield frame
                 number += 1
             if not self._loop or number == before:
                 return
@@ -121,12 +130,12 @@ class FolderSource:
     def idle(self) -> Rgb:
         return self._first
 
-    def shots(self) -> Iterator[Shot]:
+    def frames(self) -> Iterator[FrameWithSound]:
         number = 0
         while True:
             sound = sound_of(self._sound) if self._sound is not None else iter(())
-            for shot in one_pass(self._pictures(), sound, self.fps, first=number):
-                yield shot
+            for frame in one_pass(self._pictures(), sound, self.fps, first=number):
+                yield frame
                 number += 1
             if not self._loop:
                 return
@@ -160,10 +169,10 @@ def _numbered_frames(folder: Path) -> list[Path]:
 
 def one_pass(
     pictures: Iterator[tuple[int, Rgb]], sound: Iterator[Sound16], fps: Fraction, *, first: int
-) -> Iterator[Shot]:
-    """Timed pictures (ns from the start, growing) and sound from the start -> shots ``first``, first + 1, …
+) -> Iterator[FrameWithSound]:
+    """Timed pictures (ns from the start, growing) and sound from the start -> frames ``first``, first + 1, …
 
-    Shot n shows the newest picture due by the middle of its period: a picture stamped a tick
+    Frame n shows the newest picture due by the middle of its period: a picture stamped a tick
     late is not put off by a whole period.
     """
     fifo = _Fifo()
@@ -181,7 +190,7 @@ def one_pass(
         # The last picture lasts one period, so a pass ends when neither stream has anything new.
         if held is None or (coming is None and not shown_new and 2 * fifo.samples < wanted):
             return
-        yield Shot(held, fifo.take(wanted))
+        yield FrameWithSound(held, fifo.take(wanted))
         number += 1
 
 
@@ -231,17 +240,17 @@ class CallableSource:
         width, height = self._size or (512, 512)
         return np.full((height, width, 3), 235, dtype=np.uint8)
 
-    def shots(self) -> Iterator[Shot]:
+    def frames(self) -> Iterator[FrameWithSound]:
         number = 0
         while True:
             before = number
-            for shot in self._one_call(number):
-                yield shot
+            for frame in self._one_call(number):
+                yield frame
                 number += 1
             if not self._loop or number == before:
                 return
 
-    def _one_call(self, first: int) -> Iterator[Shot]:
+    def _one_call(self, first: int) -> Iterator[FrameWithSound]:
         pictures: deque[Rgb] = deque()
         fifo, number, limit = _Fifo(), first, round(MAX_AHEAD_S * self.fps)
         for item in _items(self._function()):
@@ -251,21 +260,21 @@ class CallableSource:
             if sound is not None:
                 fifo.put(sound)
             while pictures and fifo.samples >= (wanted := period_samples(number, self.fps)):
-                yield Shot(pictures.popleft(), fifo.take(wanted))
+                yield FrameWithSound(pictures.popleft(), fifo.take(wanted))
                 number += 1
             if len(pictures) > limit:
                 raise InputError(f"{self.name} gave {len(pictures)} pictures for which there is no sound")
-            if fifo.samples > MAX_SOUND_AHEAD_S * SAMPLE_RATE:
-                raise InputError(f"{self.name} gave {fifo.samples // SAMPLE_RATE} s of sound without pictures")
+            if fifo.samples > MAX_SOUND_AHEAD_S * SOUND_HZ:
+                raise InputError(f"{self.name} gave {fifo.samples // SOUND_HZ} s of sound without pictures")
         while pictures:
-            yield Shot(pictures.popleft(), fifo.take(period_samples(number, self.fps)))
+            yield FrameWithSound(pictures.popleft(), fifo.take(period_samples(number, self.fps)))
             number += 1
 
     def _checked(self, item: Any) -> tuple[Rgb | None, Sound16 | None]:
         if not isinstance(item, tuple) or len(item) not in (2, 3):
             raise InputError(f"{self.name} must yield (picture, sound) or (picture, sound, sample_rate)")
         picture, sound = item[0], item[1]
-        rate = item[2] if len(item) == 3 else SAMPLE_RATE
+        rate = item[2] if len(item) == 3 else SOUND_HZ
         if picture is not None:
             picture = np.asarray(picture)
             if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:

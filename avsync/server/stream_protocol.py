@@ -1,4 +1,4 @@
-"""Stream: what a producer writes to and viewers watch; ``AvSyncSession`` and the baselines satisfy it alike.
+"""AvatarStream: what a producer writes to and viewers watch; ``AvSyncSession`` and the baselines satisfy it alike.
 
 Only types, so that the server knows no more of a session than this. ``Sound`` is int16 or float32,
 shape (n,) mono or (n, channels), or bytes of s16 mono, or what PyAV gives. ``Picture`` is uint8 RGB,
@@ -10,41 +10,53 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from avsync.monitor.monitor import SyncReport
+
 if TYPE_CHECKING:
     import av
     import numpy as np
-    from aiortc import MediaStreamTrack
+    from aiortc import RTCPeerConnection
 
     Sound = np.ndarray[Any, np.dtype[Any]] | bytes | av.AudioFrame | av.Packet[Any]
     Picture = np.ndarray[Any, np.dtype[Any]] | av.VideoFrame | av.Packet[Any]
 
 
-class Flushed(Protocol):
+class StreamInterrupted(Protocol):
     """What an interrupt came to."""
 
     @property
     def epoch(self) -> int:
         """The epoch from now on; what carries an older one is dropped."""
 
-
-class ViewerTracks(Protocol):
-    """One viewer's pair of aiortc tracks.
-
-    A viewer may also have ``attach(peer_connection)`` (called once its tracks were added),
-    ``on_report(data: bytes)`` (a data channel's message) and ``stats() -> dict``.
-    """
+    @property
+    def played_ms(self) -> float | None:
+        """How far the voice had come in ``turn``; None: nothing was being said, or the stream does not know."""
 
     @property
-    def audio_track(self) -> MediaStreamTrack: ...
+    def turn(self) -> int | None: ...
+
+
+class StreamViewer(Protocol):
+    """One viewer of the stream: a sound and a picture track, and what its page reports."""
+
+    def add_to(self, connection: RTCPeerConnection) -> None:
+        """Add both tracks to this connection."""
+
+    def on_report(self, data: bytes) -> object:
+        """A message of its page over the data channel, hostile until parsed."""
+
+    def report(self, now_ns: int) -> SyncReport | None:
+        """What its own reports say of the offset; None while it has sent none. ``now_ns``: the event loop's time."""
 
     @property
-    def video_track(self) -> MediaStreamTrack: ...
+    def rtp_origins(self) -> tuple[int | None, int | None]:
+        """The RTP times of (sound, pictures) at output time 0, modulo 2**32; None until a packet has left."""
 
-    def close(self) -> Awaitable[None] | None:
+    def close(self) -> None:
         """The viewer has gone; its tracks end."""
 
 
-class Turn(Protocol):
+class StreamTurn(Protocol):
     """One thing said. Writes wait while queues are full and answer False once the turn is stale."""
 
     @property
@@ -58,26 +70,30 @@ class Turn(Protocol):
         """Nothing more will be written in this turn."""
 
 
-class Stats(Protocol):
+class StreamStats(Protocol):
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
 
 
-class Stream(Protocol):
-    """Where a producer's sound and pictures go, and where viewers come from."""
+class TurnStream(Protocol):
+    """Where sound and pictures are written to."""
 
-    def viewer(self) -> ViewerTracks:
-        """A fresh pair of tracks for one more viewer."""
+    def begin_turn(self) -> StreamTurn: ...
 
-    def begin_turn(self) -> Turn: ...
-
-    def flush(self) -> Awaitable[Flushed]:
-        """Interrupt: what was written so far is not to be said any more; from the call on, not from its end."""
+    def interrupt(self) -> Awaitable[StreamInterrupted]:
+        """Barge-in: what was written so far is not to be said any more; from the call on, not from its end."""
 
     @property
     def buffered(self) -> float:
         """Seconds of sound written and not yet sent."""
 
-    def stats(self) -> Stats: ...
+
+class AvatarStream(TurnStream, Protocol):
+    """And where viewers come from."""
+
+    def viewer(self) -> StreamViewer:
+        """One more, with tracks of its own. ``UsageError`` once the stream has closed."""
+
+    def stats(self) -> StreamStats: ...
 
     async def close(self) -> None: ...

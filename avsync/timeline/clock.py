@@ -19,10 +19,20 @@ from typing import Any, NamedTuple
 
 from avsync.errors import InputError, UsageError
 from avsync.timeline.epoch import EpochGate
-from avsync.timeline.lane import MAX_STEP_NS, REBUILD_BEYOND_NS, Lane, RtpTime, began_again, checked_rate, signed
 from avsync.timeline.opus import parse_opus
+from avsync.timeline.rtp_wrap import signed
+from avsync.timeline.stream_position import (
+    MAX_STEP_NS,
+    REBUILD_BEYOND_NS,
+    RtpTime,
+    StreamPosition,
+    began_again,
+    checked_rate,
+)
 from avsync.types import AUDIO, MAX_PTS_NS, VIDEO, DropReason, Kind, MediaUnit
 from avsync.units import Rate, ticks_to_ns
+
+_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
 
 class Seam(NamedTuple):
@@ -48,8 +58,8 @@ class AvSyncClock:
     def __init__(
         self, *, audio_rate: Rate = 48_000, video_rate: Rate | None = 25, gate: EpochGate | None = None
     ) -> None:
-        self._audio = Lane(AUDIO, checked_rate("audio_rate", audio_rate))
-        self._video = Lane(VIDEO, None if video_rate is None else checked_rate("video_rate", video_rate))
+        self._audio = StreamPosition(AUDIO, checked_rate("audio_rate", audio_rate))
+        self._video = StreamPosition(VIDEO, None if video_rate is None else checked_rate("video_rate", video_rate))
         self.gate = EpochGate() if gate is None else gate
         self._open = self.gate.current  # the epoch of the units stamped last
         self._start_ns = 0
@@ -60,6 +70,7 @@ class AvSyncClock:
 
     @property
     def epoch(self) -> int:
+        """The newest epoch: what units get that do not say otherwise."""
         return self.gate.current
 
     @property
@@ -71,7 +82,7 @@ class AvSyncClock:
 
     def next_pts_ns(self, kind: Kind) -> int:
         """The next unstamped PTS."""
-        return self._lane(kind).next_ns
+        return self._stream(kind).next_ns
 
     def begin_turn(self) -> int:
         """A new epoch that queues behind the tail of the last. Stamp all of a turn before the next."""
@@ -110,14 +121,14 @@ class AvSyncClock:
         wanted = gate.current if epoch is None else epoch
         if (wanted != self._open or wanted < gate.oldest) and not self._enter(wanted):
             return None
-        lane = self._video
+        stream = self._video
         if duration_ns is None and pts_ns is None:
-            if not lane.max_ticks:
+            if not stream.max_ticks:
                 raise UsageError("without a video_rate every frame needs duration_ns or pts_ns")
-            return self._count(lane, 1, size_bytes, is_key, droppable, False, payload)
+            return self._count(stream, 1, size_bytes, is_key, droppable, False, payload)
         if pts_ns is not None and (pts_ns := self._from_start(pts_ns)) is None:
             return None
-        return self._place(lane, pts_ns, duration_ns, size_bytes, is_key, droppable, False, payload)
+        return self._place(stream, pts_ns, duration_ns, size_bytes, is_key, droppable, False, payload)
 
     def stamp_packet(
         self,
@@ -137,19 +148,19 @@ class AvSyncClock:
         """
         if not self._admit(epoch):
             return None
-        lane = self._lane(kind)
-        if lane is self._audio and duration_ns is None:
+        stream = self._stream(kind)
+        if stream is self._audio and duration_ns is None:
             try:
                 opus = parse_opus(packet)
             except InputError as error:
                 self._refuse(DropReason.BAD_PTS, str(error))
                 return None
             duration_ns, pause = opus.duration_ns, pause or opus.dtx
-        elif duration_ns is None and pts_ns is None and lane.max_ticks:
-            return self._count(lane, 1, len(packet), is_key, droppable, pause, packet)
+        elif duration_ns is None and pts_ns is None and stream.max_ticks:
+            return self._count(stream, 1, len(packet), is_key, droppable, pause, packet)
         if pts_ns is not None and (pts_ns := self._from_start(pts_ns)) is None:
             return None
-        return self._place(lane, pts_ns, duration_ns, len(packet), is_key, droppable, pause, packet)
+        return self._place(stream, pts_ns, duration_ns, len(packet), is_key, droppable, pause, packet)
 
     def stamp_rtp_ticks(
         self,
@@ -173,7 +184,7 @@ class AvSyncClock:
         """
         if not self._admit(epoch):
             return None
-        lane = self._lane(kind)
+        stream = self._stream(kind)
         raw = self._whole("ticks", ticks, 0, 1 << 63)
         if raw is None:
             return None
@@ -182,23 +193,23 @@ class AvSyncClock:
             length = self._whole("duration_ticks", duration_ticks, 1, 1 << 32)
             if length is None:
                 return None
-        rtp = lane.rtp
+        rtp = stream.rtp
         if rtp is None or rtp.rate != rate_hz:
-            rtp = self._rtp_anchor(lane, raw, rate_hz, base_ticks)
+            rtp = self._rtp_anchor(stream, raw, rate_hz, base_ticks)
             if rtp is None:
                 return None
-            lane.rtp = rtp
+            stream.rtp = rtp
         total = rtp.total + signed(raw - rtp.raw)
         pts_ns = rtp.base_ns + ticks_to_ns(total, rtp.rate)
-        far = abs(pts_ns - lane.next_ns) > (REBUILD_BEYOND_NS if pts_ns < lane.next_ns else MAX_STEP_NS)
+        far = abs(pts_ns - stream.next_ns) > (REBUILD_BEYOND_NS if pts_ns < stream.next_ns else MAX_STEP_NS)
         if far and began_again(rtp, raw):
-            lane.rtp = rtp = RtpTime(rtp.rate, lane.next_ns, raw)
-            total, pts_ns = 0, lane.next_ns
+            stream.rtp = rtp = RtpTime(rtp.rate, stream.next_ns, raw)
+            total, pts_ns = 0, stream.next_ns
             self.rtp_restarts += 1
         duration_ns = None
         if length is not None:
             duration_ns = rtp.base_ns + ticks_to_ns(total + length, rtp.rate) - pts_ns
-        unit = self._place(lane, pts_ns, duration_ns, size_bytes, is_key, droppable, pause, payload)
+        unit = self._place(stream, pts_ns, duration_ns, size_bytes, is_key, droppable, pause, payload)
         if unit is not None:
             rtp.total, rtp.raw, rtp.odd = total, raw, 0
         return unit
@@ -210,40 +221,40 @@ class AvSyncClock:
         """
         if not self._admit(epoch):
             return 0
-        lane = self._lane(kind)
-        target = self._whole("to_pts_ns", to_pts_ns, 0, min(MAX_PTS_NS, lane.next_ns + MAX_STEP_NS))
-        if target is None or target <= lane.next_ns:
+        stream = self._stream(kind)
+        target = self._whole("to_pts_ns", to_pts_ns, 0, min(MAX_PTS_NS, stream.next_ns + MAX_STEP_NS))
+        if target is None or target <= stream.next_ns:
             return 0
-        moved = target - lane.next_ns
-        lane.move_to(Fraction(target))
+        moved = target - stream.next_ns
+        stream.move_to(Fraction(target))
         return moved
 
     def skip_ticks(self, kind: Kind, ticks: int, *, epoch: int | None = None) -> int:
         """The source left out this many samples or frames. Exact; answers the ns left out."""
         if not self._admit(epoch):
             return 0
-        lane = self._lane(kind)
-        count = self._whole("ticks", ticks, 0, lane.max_ticks)
+        stream = self._stream(kind)
+        count = self._whole("ticks", ticks, 0, stream.max_ticks)
         if not count:
             return 0
-        before = lane.next_ns
-        whole, rem = divmod(lane.rem + count * lane.step, lane.den)
+        before = stream.next_ns
+        whole, rem = divmod(stream.rem + count * stream.step, stream.den)
         if before + whole > MAX_PTS_NS:
             self._refuse(DropReason.BAD_PTS, "ticks: beyond MAX_PTS_NS")
             return 0
-        lane.next_ns, lane.rem = before + whole, rem
-        lane.floor_ns = lane.next_ns
+        stream.next_ns, stream.rem = before + whole, rem
+        stream.floor_ns = stream.next_ns
         return whole
 
     def ticks_until(self, kind: Kind, pts_ns: int) -> int:
         """How many samples or frames to leave out so that the next one is the first not before ``pts_ns``."""
-        lane = self._lane(kind)
-        if lane.rate is None:
+        stream = self._stream(kind)
+        if stream.rate is None:
             raise UsageError("without a rate there are no ticks to count")
         if type(pts_ns) is not int:
             raise UsageError(f"pts_ns must be an int of nanoseconds, got {type(pts_ns).__name__}")
-        missing = (pts_ns - lane.next_ns) * lane.den - lane.rem
-        return max(0, -(-missing // lane.step))
+        missing = (pts_ns - stream.next_ns) * stream.den - stream.rem
+        return max(0, -(-missing // stream.step))
 
     def set_audio_rate(self, rate: Rate) -> None:
         """From the next sample on. The position goes on exactly where it is."""
@@ -265,7 +276,7 @@ class AvSyncClock:
 
     # Below: one way in (_admit), two ways to stamp (_count, _place), one way to refuse.
 
-    def _lane(self, kind: Kind) -> Lane:
+    def _stream(self, kind: Kind) -> StreamPosition:
         return self._audio if kind is AUDIO else self._video
 
     def _admit(self, epoch: int | None) -> bool:
@@ -291,34 +302,44 @@ class AvSyncClock:
         start = max(audio.position(), video.position())
         pts_ns = start.numerator // start.denominator
         self.last_seam = Seam(pts_ns, pts_ns - audio.next_ns, pts_ns - video.next_ns)
-        for lane in (audio, video):
-            lane.move_to(start)
-            lane.rtp = None
+        for stream in (audio, video):
+            stream.move_to(start)
+            stream.rtp = None
         self._start_ns = pts_ns
 
     def _count(
-        self, lane: Lane, ticks: int, size_bytes: int, is_key: bool, droppable: bool, pause: bool, payload: Any
+        self,
+        stream: StreamPosition,
+        ticks: int,
+        size_bytes: int,
+        is_key: bool,
+        droppable: bool,
+        pause: bool,
+        payload: Any,
     ) -> MediaUnit | None:
-        if type(ticks) is not int or not 0 < ticks <= lane.max_ticks:
-            whole_ticks = self._whole("count", ticks, 1, lane.max_ticks)
+        if type(ticks) is not int or not 0 < ticks <= stream.max_ticks:
+            whole_ticks = self._whole("count", ticks, 1, stream.max_ticks)
             if whole_ticks is None:
                 return None
             ticks = whole_ticks
-        pts_ns = lane.next_ns
-        duration_ns, rem = divmod(lane.rem + ticks * lane.step, lane.den)
+        pts_ns = stream.next_ns
+        duration_ns, rem = divmod(stream.rem + ticks * stream.step, stream.den)
         if pts_ns + duration_ns > MAX_PTS_NS:
             self._refuse(DropReason.BAD_PTS, "beyond MAX_PTS_NS")
             return None
-        seq = lane.seq
-        lane.seq = seq + 1
-        lane.rem = rem
-        lane.last_ns = pts_ns
-        lane.next_ns = lane.floor_ns = pts_ns + duration_ns
-        return MediaUnit(lane.kind, seq, self._open, pts_ns, duration_ns, size_bytes, is_key, droppable, pause, payload)
+        seq = stream.seq
+        stream.seq = seq + 1
+        stream.rem = rem
+        stream.last_ns = pts_ns
+        stream.next_ns = stream.floor_ns = pts_ns + duration_ns
+        return _new(
+            MediaUnit,
+            (stream.kind, seq, self._open, pts_ns, duration_ns, size_bytes, is_key, droppable, pause, payload),
+        )
 
     def _place(
         self,
-        lane: Lane,
+        stream: StreamPosition,
         at_ns: int | None,
         duration_ns: int | None,
         size_bytes: int,
@@ -328,36 +349,36 @@ class AvSyncClock:
         payload: Any,
     ) -> MediaUnit | None:
         """A unit that says where it is, how long it lasts, or both."""
-        pts_ns, rem = (lane.next_ns, lane.rem) if at_ns is None else (at_ns, 0)
-        if pts_ns < lane.floor_ns:
-            reason = DropReason.DUPLICATE if pts_ns == lane.last_ns else DropReason.STAMP_ORDER
+        pts_ns, rem = (stream.next_ns, stream.rem) if at_ns is None else (at_ns, 0)
+        if pts_ns < stream.floor_ns:
+            reason = DropReason.DUPLICATE if pts_ns == stream.last_ns else DropReason.STAMP_ORDER
             self._refuse(reason, "pts_ns: not after the last one")
             return None
         length = (
-            lane.usual_ns(pts_ns) if duration_ns is None else self._whole("duration_ns", duration_ns, 1, MAX_STEP_NS)
+            stream.usual_ns(pts_ns) if duration_ns is None else self._whole("duration_ns", duration_ns, 1, MAX_STEP_NS)
         )
         if length is None:
             return None
-        if pts_ns - lane.next_ns > MAX_STEP_NS or pts_ns + length > MAX_PTS_NS:
+        if pts_ns - stream.next_ns > MAX_STEP_NS or pts_ns + length > MAX_PTS_NS:
             self._refuse(DropReason.BAD_PTS, "pts_ns: absurdly far ahead")
             return None
-        seq = lane.seq
-        lane.seq = seq + 1
-        lane.last_ns = pts_ns
-        lane.next_ns, lane.rem = pts_ns + length, rem
-        lane.floor_ns = pts_ns + 1  # the length may be a guess: a later unit may begin before its end
-        return MediaUnit(lane.kind, seq, self._open, pts_ns, length, size_bytes, is_key, droppable, pause, payload)
+        seq = stream.seq
+        stream.seq = seq + 1
+        stream.last_ns = pts_ns
+        stream.next_ns, stream.rem = pts_ns + length, rem
+        stream.floor_ns = pts_ns + 1  # the length may be a guess: a later unit may begin before its end
+        return MediaUnit(stream.kind, seq, self._open, pts_ns, length, size_bytes, is_key, droppable, pause, payload)
 
-    def _rtp_anchor(self, lane: Lane, raw: int, rate_hz: int, base_ticks: int | None) -> RtpTime | None:
+    def _rtp_anchor(self, stream: StreamPosition, raw: int, rate_hz: int, base_ticks: int | None) -> RtpTime | None:
         """The first unit of a turn, or the first at a new RTP clock rate."""
         rate = checked_rate("rate_hz", rate_hz)
         if type(rate) is not int:
             raise UsageError("rate_hz must be a whole number: RTP clocks are")
-        old = lane.rtp
+        old = stream.rtp
         if old is not None:
             return RtpTime(rate, old.base_ns + ticks_to_ns(old.total, old.rate), old.raw)
         if base_ticks is None:
-            return RtpTime(rate, lane.next_ns, raw)
+            return RtpTime(rate, stream.next_ns, raw)
         base = self._whole("base_ticks", base_ticks, 0, 1 << 63)
         return None if base is None else RtpTime(rate, self._start_ns, base)
 

@@ -9,10 +9,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from typing import NamedTuple
 
-from avsync.units import NS_PER_S, seconds
-
-_FAR = 1 << 62
-"""Further than any time; an empty minimum."""
+from avsync.units import FAR_NS, NS_PER_S, seconds
 
 BIN_NS = NS_PER_S
 BIN_UNITS = 5
@@ -46,9 +43,9 @@ class DriftEstimator:
 
     def __init__(self) -> None:
         self._run = 0
-        self._bin_ns = self._bin_end_ns = -_FAR
+        self._bin_ns = self._bin_end_ns = -FAR_NS
         self._units = 0
-        self._low_ns, self._low_at_ns = _FAR, 0
+        self._low_ns, self._low_at_ns = FAR_NS, 0
         self._lows: deque[_Low] = deque()
         self._slopes: deque[tuple[int, int]] = deque()  # (when its later end was seen, ppb)
         self._sorted: list[int] = []
@@ -111,7 +108,7 @@ class DriftEstimator:
                     insort(self._sorted, ppb)
             self._lows.append(newest)
         self._units = 0
-        self._low_ns = _FAR
+        self._low_ns = FAR_NS
 
     def _forget(self, now_ns: int) -> None:
         oldest_ns = now_ns - HISTORY_NS

@@ -12,25 +12,25 @@ from typing import Any
 
 from avsync.policy import AvSyncPolicy, Pacing
 from avsync.timeline.drift import DriftEstimator
-from avsync.timeline.epoch import Quarantine
-from avsync.timeline.rtp_time import RtpNtpMap, Unwrapper
+from avsync.timeline.quarantine import Quarantine
+from avsync.timeline.rtp_wrap import Unwrapper
+from avsync.timeline.sender_report_mapping import RtpNtpMap
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
-from avsync.units import ms, ns_to_ticks, seconds, ticks_to_ns
+from avsync.units import NS_PER_S, PICTURE_HZ, SOUND_HZ, ms, ns_to_ticks, seconds
 
 ORIGIN_NS = seconds(1)  # pictures may be older than the first sound
 WINDOW_NS = seconds(2)  # arrival minima are taken over this long
 BELIEVE_AFTER = 3  # reports in a row that agree on a far-off placement
 AGREE_NS = ms(50)
-FAR_NS = ms(500)
+FAR_OFF_NS = ms(500)
 SETTLE_NS = seconds(2)  # before this a placement may still step: nobody has settled on it
 DEADBAND_NS = ms(1)
+_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 OUTAGE_NS = seconds(60)  # later than this nothing comes; more is a clock that runs slow, or a source that fell behind
 
 
 class _Track:
     """One stream's stamps: unwrapped, nominal ticks from its first one, and its reports."""
-
-    __slots__ = ("at_ns", "first", "hz", "last", "low_ns", "low_until_ns", "next_low_ns", "reports", "rtp", "shift_ns")
 
     def __init__(self, hz: int) -> None:
         self.hz = hz
@@ -47,7 +47,7 @@ class _Track:
 
     def follow(self, rtp: int, now_ns: int, limit_ns: int) -> None:
         """Stamps that jump are a source that began again (a new SSRC, a reconnect): its content goes on here."""
-        ahead_ns = ticks_to_ns(rtp - self.last, self.hz)
+        ahead_ns = (rtp - self.last) * NS_PER_S // self.hz
         elapsed_ns = now_ns - self.at_ns
         if ahead_ns < -limit_ns or ahead_ns > limit_ns + elapsed_ns:
             going_on = self.last - (self.first or 0) + ns_to_ticks(max(elapsed_ns, ms(1)), self.hz)
@@ -57,11 +57,14 @@ class _Track:
         elif rtp >= self.last:
             self.last = rtp
             # Not its arrival: after an outage one old unit comes late, and the fresh one behind it did not jump.
-            self.at_ns = max(min(now_ns, self.at_ns + ahead_ns), now_ns - OUTAGE_NS)
+            due_ns = self.at_ns + ahead_ns
+            if due_ns > now_ns:
+                due_ns = now_ns
+            self.at_ns = due_ns if due_ns > now_ns - OUTAGE_NS else now_ns - OUTAGE_NS
 
     def media_ns(self, rtp: int) -> int:
         """Nominal media time of an unwrapped stamp since the first."""
-        return ticks_to_ns(rtp - (self.first or 0), self.hz)
+        return (rtp - (self.first or 0)) * NS_PER_S // self.hz
 
     def observe(self, arrival_ns: int, media_ns: int) -> None:
         delay = arrival_ns - media_ns
@@ -79,24 +82,7 @@ class _Track:
 class Ingress:
     """``on_sound`` / ``on_picture`` per received unit -> a ``MediaUnit`` (or a ``Drop``); reports as they come."""
 
-    __slots__ = (
-        "_drift",
-        "_epoch",
-        "_far",
-        "_joined_ns",
-        "_picture",
-        "_policy",
-        "_quarantine",
-        "_rebased",
-        "_seq",
-        "_slewed_at_ns",
-        "_sound",
-        "_started_ns",
-        "_target_ns",
-        "synced",
-    )
-
-    def __init__(self, policy: AvSyncPolicy, *, sound_hz: int = 48_000, picture_hz: int = 90_000) -> None:
+    def __init__(self, policy: AvSyncPolicy, *, sound_hz: int = SOUND_HZ, picture_hz: int = PICTURE_HZ) -> None:
         self._policy = policy
         self._sound = _Track(sound_hz)
         self._picture = _Track(picture_hz)
@@ -138,8 +124,9 @@ class Ingress:
         else:
             self._drift.add(now_ns, pts)
         self._seq += 1
-        unit = MediaUnit(AUDIO, self._seq, self._epoch, pts, duration_ns, size_bytes, True, True, pause, payload)
-        return self._admitted(unit, now_ns, pause)
+        values = (AUDIO, self._seq, self._epoch, pts, duration_ns, size_bytes, True, True, pause, payload)
+        unit = _new(MediaUnit, values)
+        return self._admitted(unit, now_ns, pause) if self._quarantine.on else unit
 
     def on_picture(
         self,
@@ -164,19 +151,10 @@ class Ingress:
         if not self._rebased:
             self._slew(now_ns)
         self._seq += 1
-        unit = MediaUnit(
-            VIDEO,
-            self._seq,
-            self._epoch,
-            media + track.shift_ns,
-            duration_ns,
-            size_bytes,
-            is_key,
-            droppable,
-            False,
-            payload,
-        )
-        return self._admitted(unit, now_ns, False)
+        pts = media + track.shift_ns
+        values = (VIDEO, self._seq, self._epoch, pts, duration_ns, size_bytes, is_key, droppable, False, payload)
+        unit = _new(MediaUnit, values)
+        return self._admitted(unit, now_ns, False) if self._quarantine.on else unit
 
     def on_sender_report(self, kind: Kind, ntp_ns: int, rtp32: int, now_ns: int) -> None:
         """An SR: kept also before the first RTP; judged against the ones before it."""
@@ -234,11 +212,11 @@ class Ingress:
         sound_pts = sound.media_ns(sound.last) + sound.shift_ns
         target = sound_pts + (picture_ntp - sound_ntp) - picture.media_ns(picture.last)
         off = target - picture.shift_ns
-        if not self.synced and now_ns - self._joined_ns < SETTLE_NS and abs(off) < FAR_NS:
+        if not self.synced and now_ns - self._joined_ns < SETTLE_NS and abs(off) < FAR_OFF_NS:
             self._step(target)
-        elif abs(off) > FAR_NS and not self._persists(target):
+        elif abs(off) > FAR_OFF_NS and not self._persists(target):
             return
-        elif abs(off) > FAR_NS:
+        elif abs(off) > FAR_OFF_NS:
             self._step(target)
         else:
             self._far.clear()

@@ -3,7 +3,7 @@
 aiortc's RTCRtpSender pairs, in its sender reports, the time at which the last packet was *sent*
 with that packet's RTP time. A picture's encode time (20 ms at 720p, far more under load) so reaches
 the browser as lip-sync error. Here a report pairs *now* with the output clock of now, whatever was
-sent when. It also answers a viewer's wish for a key frame, and tells when a packet has left.
+sent when. It also answers a viewer's request for a key frame, and tells when a packet has left.
 
 Four methods of RTCRtpSender are wrapped, once, on the class; senders of other tracks are not
 touched. ``install`` refuses, by name, an aiortc whose insides look different.
@@ -198,6 +198,11 @@ def _check() -> None:
 
 def _wire_of(sender: RTCRtpSender) -> Wire | None:
     return getattr(sender, "_avsync_wire", None)
+
+
+def newest_rtp_time(sender: RTCRtpSender) -> int:
+    """RTP time of the last packet that this sender, of any track, has sent; 0: none has left, or it cannot be read."""
+    return getattr(sender, "_RTCRtpSender__rtp_timestamp", 0)
 
 
 def _get(sender: RTCRtpSender, field: str) -> int:

@@ -17,10 +17,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from avsync.errors import UsageError
+from avsync.units import PICTURE_HZ, SOUND_HZ
 
-SOUND_HZ = 48_000
-SLOT_SAMPLES = 960  # 20 ms
-PICTURE_HZ = 90_000
 SOUND_BASE, PICTURE_BASE = Fraction(1, SOUND_HZ), Fraction(1, PICTURE_HZ)
 SOUND_BPS = 64_000
 CODED_AHEAD = 312

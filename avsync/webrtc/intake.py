@@ -16,8 +16,8 @@ import numpy as np
 from av.error import FFmpegError
 
 from avsync.errors import UsageError
-from avsync.units import NS_PER_S
-from avsync.webrtc.encode import SLOT_SAMPLES, SOUND_HZ, Layout
+from avsync.units import NS_PER_S, SLOT_SAMPLES, SOUND_HZ
+from avsync.webrtc.encode import Layout
 
 MAX_SIDE = 4096
 MAX_CHANNELS = 8

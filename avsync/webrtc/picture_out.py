@@ -1,8 +1,8 @@
 """Pictures out: what the engine says is shown now is coded once, in a thread, and sent to every viewer.
 
 Between the engine's word and the wire lies the encoder: what an interrupt makes stale meanwhile is
-not sent. A viewer that needs a key frame gets one, also while nothing moves; many who ask at once
-get the same one.
+not sent. A viewer that needs a key frame gets one, also while nothing moves (who needs one:
+``key_frame_requests.py``).
 
 Pictures that a source encoded itself pass untouched, each once: they need each other, so none is
 overtaken or repeated, and after one that was not sent nothing is until the source's next key frame.
@@ -21,8 +21,9 @@ import av
 
 from avsync.timeline.epoch import EpochGate
 from avsync.types import VIDEO, Heard, MediaUnit, ObservedBy, Presented
-from avsync.units import NS_PER_S, ms, ns_to_ticks, ticks_to_ns
-from avsync.webrtc.encode import PICTURE_HZ, PictureEncoder, bits_per_s, picture_packet
+from avsync.units import FAR_NS, NS_PER_S, PICTURE_HZ, ms, ns_to_ticks, ticks_to_ns
+from avsync.webrtc.encode import PictureEncoder, bits_per_s, picture_packet
+from avsync.webrtc.key_frame_requests import KeyFrameRequests
 from avsync.webrtc.tracks import Coded, SyncTrack
 
 logger = logging.getLogger("avsync.webrtc")
@@ -33,11 +34,7 @@ REFRESH_NS = ms(200)
 """A still picture is sent again this often, for a few bytes: else a browser counts a freeze after 150 ms more than the
 average, and its timing forgets everything after 10 s (libwebrtc)."""
 KEY_QUIET_NS = ms(100)
-"""With no picture for this long, a wish for a key frame is answered with the one on screen; else with the next."""
-KEY_AGAIN_NS = ms(300)
-"""Two wishes for a key frame within this are one: it takes about a round trip until the first is answered."""
-
-
+"""With no picture for this long, a request for a key frame is answered with the one on screen; else with the next."""
 STEP_TICKS = PICTURE_HZ // 1000
 SLOW_NS = ms(100)
 """One encode that took longer says that the host was busy, not how long a picture takes."""
@@ -81,29 +78,42 @@ class PictureOut:
         ask_source: Callable[[], None],
     ) -> None:
         self.tracks: list[SyncTrack] = []
-        self.violations = self.overtaken = self.stale = self.key_frames = self.packets = 0
+        """Of all viewers who are connected."""
+        self.key_frames = KeyFrameRequests(now_ns, ask_source)
+        self.violations = self.overtaken = self.stale = self.packets = 0
         self.encode_ns = 0
         """How long a picture takes from the engine's word to the wire: smoothed over some 20 pictures."""
         self._gate, self._start_ns, self._now_ns = gate, start_ns, now_ns
         self._fps, self._bitrate_bps = fps, bitrate_bps
-        self._observed, self._ask_source = observed, ask_source
+        self._observed = observed
         self._jobs: deque[Job] = deque()
         self._news = asyncio.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="avsync-encode")
         self._encoders: dict[str, PictureEncoder] = {}
-        self._keys_wanted: set[str] = set()
-        self._key_sent_ns: dict[str, int] = {}
         self._key_epoch = 0
         self._source_codes = False  # the last picture that left was encoded by the source
         self._source_broken = False  # and only a key frame of it can be decoded
-        self._source_asked_ns = -(1 << 62)
         self._odd_mimes: set[str] = set()
         self._shown: Job | None = None
-        self._sent_ns = -(1 << 62)
-        self._last_ticks = -(1 << 62)
+        self._sent_ns = -FAR_NS
+        self._last_ticks = -FAR_NS
         self._last_floats = False
 
     # ---- in
+
+    def add(self, track: SyncTrack) -> None:
+        self.tracks.append(track)
+        self.want_key(track)
+
+    def remove(self, track: SyncTrack) -> None:
+        if track in self.tracks:
+            self.tracks.remove(track)
+
+    def want_key(self, track: SyncTrack) -> None:
+        """This viewer cannot go on without a key frame."""
+        if track.mime:
+            self.key_frames.want(track.mime)
+            self._news.set()
 
     def show(self, unit: MediaUnit, stamp_ns: int, what: Heard) -> None:
         if what is Heard.REPEAT and isinstance(unit.payload, bytes):
@@ -120,12 +130,6 @@ class PictureOut:
         now = self._now_ns()
         self._put(Job(image, now, None, turn, None, ms(40), Heard.IDLE, True, now, True))
 
-    def want_key(self, mime: str) -> None:
-        """A viewer cannot go on without a key frame. Soon after one it is taken for the wish that asked for that."""
-        if self._now_ns() - self._key_sent_ns.get(mime, -(1 << 62)) >= KEY_AGAIN_NS:
-            self._keys_wanted.add(mime)
-        self._news.set()
-
     def _put(self, job: Job) -> None:
         self._jobs.append(job)
         waiting = [each for each in self._jobs if not each.coded]
@@ -133,10 +137,6 @@ class PictureOut:
             self._jobs.remove(waiting[0])
             self.overtaken += 1
         self._news.set()
-
-    def _wanting(self) -> set[str]:
-        """The codecs in which somebody needs a key frame: it was asked for, or a reader can use nothing else."""
-        return self._keys_wanted | {track.mime for track in self.tracks if track.mime and track.starved}
 
     # ---- out
 
@@ -148,7 +148,7 @@ class PictureOut:
                 await self._send(job)
                 continue
             self._news.clear()
-            wait_ns = KEY_QUIET_NS if self._wanting() else REFRESH_NS
+            wait_ns = KEY_QUIET_NS if self.key_frames.wanted(self.tracks) else REFRESH_NS
             try:
                 # Not wait_for: on Python 3.11 it forgets a cancellation that comes together with the news.
                 async with asyncio.timeout(wait_ns / NS_PER_S):
@@ -167,10 +167,10 @@ class PictureOut:
                 return job
             self.stale += 1
         shown, now = self._shown, self._now_ns()
-        wanted = bool(self._wanting())
+        wanted = bool(self.key_frames.wanted(self.tracks))
         if self._source_codes:
             if wanted:
-                self._ask(now)
+                self.key_frames.ask_source()
             return None
         if shown is None or self._stale(shown):
             return None
@@ -180,13 +180,6 @@ class PictureOut:
             what = Heard.IDLE if shown.what is Heard.IDLE else Heard.REPEAT
             return shown._replace(stamp_ns=now, what=what, asked_ns=now, floats=True)
         return None
-
-    def _ask(self, now: int) -> None:
-        """Only the source can make a key frame of what it encodes; often enough to be heard, no oftener."""
-        self._keys_wanted.clear()
-        if now - self._source_asked_ns >= KEY_AGAIN_NS:
-            self._source_asked_ns = now
-            self._ask_source()
 
     def _stale(self, job: Job) -> bool:
         return job.epoch is not None and job.epoch < self._gate.oldest
@@ -204,7 +197,7 @@ class PictureOut:
             return
         if self._gate.oldest > self._key_epoch:  # a new epoch begins with a key frame
             self._key_epoch = self._gate.oldest
-            self._keys_wanted |= self._mimes()
+            self.key_frames.need(self._mimes())
             self._source_broken = True
         coded = self._passed(job, ticks) if isinstance(job.image, bytes) else await self._coded(job, ticks)
         if coded is None:
@@ -234,7 +227,7 @@ class PictureOut:
         self._source_broken |= not self._source_codes and self._shown is not None  # ours was between
         if self._source_broken and not job.is_key:
             self.stale += 1
-            self._ask(self._now_ns())
+            self.key_frames.ask_source()
             return None
         mime = picture_packet(job.image).mime
         for odd in self._mimes() - {mime} - self._odd_mimes:
@@ -242,25 +235,21 @@ class PictureOut:
             logger.warning("the source's pictures are %s: viewers who agreed on %s see none of them", mime, odd)
         if job.is_key:
             self._source_broken = False
-            self._keys_wanted.clear()
-            self._key_sent_ns[mime] = self._now_ns()
-            self.key_frames += 1
+            self.key_frames.note_source_sent(mime)
         return {mime: Coded.make(VIDEO, job.image, ticks, job.epoch, is_key=job.is_key)}
 
     async def _coded(self, job: Job, ticks: int) -> dict[str, Coded]:
         assert not isinstance(job.image, bytes)
         coded = {}
         loop = asyncio.get_running_loop()
-        wanting = self._mimes() if self._source_codes else self._wanting()
+        wanting = self._mimes() if self._source_codes else self.key_frames.wanted(self.tracks)
         for mime in self._mimes():
             key = mime in wanting
             data, is_key = await loop.run_in_executor(self._pool, self._encode, mime, job.image, ticks, key)
             if not data:
                 continue
             if is_key:
-                self._keys_wanted.discard(mime)
-                self._key_sent_ns[mime] = self._now_ns()
-                self.key_frames += 1
+                self.key_frames.note_sent(mime)
             coded[mime] = Coded.make(VIDEO, data, ticks, job.epoch, is_key=is_key)
         return coded
 

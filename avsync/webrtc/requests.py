@@ -1,4 +1,7 @@
-"""Asking: requests on their way to the source and alerts to whoever listens, whatever these do with them."""
+"""Requests: what the engine asks of the source, and alerts to whoever listens, whatever these do with them.
+
+A place in the content is told to the source as it counts itself: from the start of its turn.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,33 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from avsync.types import Alert, Request
+from avsync.types import Alert, Request, Want
+from avsync.webrtc.backlog import Backlog
 
 logger = logging.getLogger("avsync.webrtc")
 
 REQUESTS_KEPT = 64
 
 
-class Asking:
-    """``ask`` and ``tell`` call back at once, and never raise; ``requests`` gives what was asked, one reader each."""
+class Requests:
+    """``ask`` and ``alert`` call back at once, and never raise; ``each`` gives what was asked, one reader each."""
 
     def __init__(
-        self, name: str, on_request: Callable[[Request], object] | None, on_alert: Callable[[Alert], object] | None
+        self,
+        name: str,
+        backlog: Backlog,
+        on_request: Callable[[Request], object] | None,
+        on_alert: Callable[[Alert], object] | None,
     ) -> None:
-        self._name, self._on_request, self._on_alert = name, on_request, on_alert
+        self._name, self._backlog = name, backlog
+        self._on_request, self._on_alert = on_request, on_alert
         self._requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
         self._came = asyncio.Event()
         self._closed = False
 
     def ask(self, request: Request) -> None:
+        if request.want is Want.SKIP_TO_PTS:
+            request = request._replace(value=max(0, request.value - self._backlog.start_ns(request.epoch)))
         self._requests.append(request)
         self._came.set()
         if self._on_request is not None:
@@ -34,7 +45,7 @@ class Asking:
             except Exception:  # a source's callback must not stop the voice
                 logger.exception("%s: on_request raised", self._name)
 
-    def tell(self, alert: Alert) -> None:
+    def alert(self, alert: Alert) -> None:
         logger.info("%s: %s %s", self._name, alert.name, "began" if alert.active else "is over")
         if self._on_alert is not None:
             try:
@@ -42,7 +53,8 @@ class Asking:
             except Exception:  # nor must whoever listens to alerts
                 logger.exception("%s: on_alert raised", self._name)
 
-    async def requests(self) -> AsyncIterator[Request]:
+    async def each(self) -> AsyncIterator[Request]:
+        """As they come; ends with ``close``. Of more than ``REQUESTS_KEPT`` unread, the oldest are forgotten."""
         while not self._closed:
             while self._requests:
                 yield self._requests.popleft()

@@ -18,7 +18,6 @@ event loop that made the session.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import Self
@@ -27,23 +26,23 @@ from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
 from avsync.timeline.clock import AvSyncClock
-from avsync.types import AUDIO, VIDEO, Alert, InsertSilence, Kind, Present, Reason, Request, Want
-from avsync.units import NS_PER_S, Rate, ns_to_ticks, seconds, to_ms
+from avsync.types import AUDIO, VIDEO, Alert, Kind, Request, Want
+from avsync.units import SOUND_HZ, Rate, seconds, to_ms
 from avsync.webrtc import aiortc_sender
-from avsync.webrtc.encode import PICTURE_HZ, SOUND_HZ, Layout
+from avsync.webrtc.backlog import Backlog
+from avsync.webrtc.encode import Layout
 from avsync.webrtc.intake import Picture, Sound
-from avsync.webrtc.interrupt import Flushed, Flushing
+from avsync.webrtc.interrupt import InterruptResult, PendingInterrupt
+from avsync.webrtc.output_clock import OutputClock
 from avsync.webrtc.playing import Playing
-from avsync.webrtc.requests import Asking
+from avsync.webrtc.requests import Requests
 from avsync.webrtc.session_stats import SessionStats, ViewerStats
 from avsync.webrtc.tracks import SyncTrack
 from avsync.webrtc.turn import Turn
-from avsync.webrtc.viewers.trim import ViewerTrim
+from avsync.webrtc.viewers.observer import Recent
+from avsync.webrtc.viewers.trim import TrimLoop
 from avsync.webrtc.viewers.viewer import Viewer
 from avsync.webrtc.writing import SLOT_NS, Writing
-
-TRIM_EVERY_NS = seconds(1)
-NTP_1970 = 2_208_988_800
 
 
 class AvSyncSession:
@@ -83,26 +82,17 @@ class AvSyncSession:
         self._gate = self.clock.gate
         self._engine = AvSynchronizer(self.policy, levers=[Want(lever) for lever in levers])
         self._name = name
-        self._asking = Asking(name, on_request, on_alert)
-        # One anchor, read once: a step of the wall clock changes nothing.
-        self.start_ns = self.now_ns()
-        self._ntp_anchor = ((time.time_ns() + NTP_1970 * NS_PER_S) << 32) // NS_PER_S
+        self._output_clock = OutputClock()
+        limits_ns = {AUDIO: seconds(audio_queue_s), VIDEO: seconds(video_queue_s)}
+        self._backlog = Backlog(self._gate, self._engine, limits_ns=limits_ns)
+        self._writing = Writing(self.clock, self._backlog, layout=layout, idle=idle)
+        self._requests = Requests(name, self._backlog, on_request, on_alert)
         self._playing = Playing(
-            self._engine, self._gate, layout=layout, fps=float(video_rate), bitrate_bps=bitrate_bps,
-            start_ns=self.start_ns, now_ns=self.now_ns, left=lambda unit: self._writing.left(unit),
-            idle=lambda: self._writing.idle, ask=self._ask, tell=self._asking.tell, slot_left=self._trim_pictures,
+            self._engine, self._output_clock, self._backlog, self._requests, TrimLoop(self.policy, self._recent),
+            layout=layout, fps=float(video_rate), bitrate_bps=bitrate_bps, failed=self._end, name=name,
         )  # fmt: skip
         self.monitor, self.sent_log = self._playing.monitor, self._playing.sent_log
         self.lateness = self._playing.lateness
-        self._writing = Writing(
-            self.clock, layout=layout, idle=idle,
-            limits_ns={AUDIO: seconds(audio_queue_s), VIDEO: seconds(video_queue_s)},
-            push=self._playing.push, finish=self._playing.finish, playing=lambda: self._engine.epoch,
-        )  # fmt: skip
-        self._own_idle = idle is not None
-        self._trimming = ViewerTrim(self.policy)
-        self._trim_at_ns = 0
-        self._steady = True  # since the trim was looked at last, our own output had no stall
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
         self._viewers: list[Viewer] = []
@@ -126,41 +116,43 @@ class AvSyncSession:
 
     @property
     def viewers(self) -> tuple[Viewer, ...]:
+        self._viewers = [viewer for viewer in self._viewers if viewer.live]
         return tuple(self._viewers)
 
     def viewer(self) -> Viewer:
         """A pair of tracks for one more viewer; it gets what all get, encoded once."""
         if self._closed:
             raise UsageError("the session is closed")
-        viewer = Viewer(self)
-        self._viewers.append(viewer)
+        viewer = Viewer(self._playing, self._gate, self.sent_log, self._output_clock, policy=self.policy)
+        self._viewers = [*self.viewers, viewer]
         return viewer
+
+    def _recent(self, now_ns: int) -> list[Recent | None]:
+        """What may be corrected for the viewers who report."""
+        return [viewer.observer.recent(now_ns) for viewer in self.viewers if viewer.reports]
 
     # ---- turns
 
     def begin_turn(self) -> Turn:
         """The next thing that is said; it queues behind the tail of the last one."""
-        return Turn(self, self._writing.begin())
-
-    def admits(self, epoch: int) -> bool:
-        """Whether what is written for this turn can still be said."""
-        return self._writing.admits(epoch)
+        return Turn(self._writing, self._writing.begin())
 
     async def end_turn(self, epoch: int | None = None) -> None:
         """Nothing more comes in this turn (None: the newest); what was written is still said."""
         await self._writing.end(epoch)
 
-    def flush(self) -> Flushing:
+    def interrupt(self) -> PendingInterrupt:
         """Barge-in. The old turn is stale as soon as this is called; awaited, nothing of it is under way any more."""
         epoch = self._gate.interrupt()
         found = self._playing.interrupt(epoch)
-        place = self._writing.in_turn(found.played_pts_ns)
-        for viewer in self._viewers:
-            viewer.watch.interrupt(epoch)
+        place = self._backlog.place(found.played_pts_ns)
+        for viewer in self.viewers:
+            viewer.observer.interrupt(epoch)
         self._writing.interrupt()
-        return Flushing(Flushed.of(epoch, place, found.dropped_units), self._playing.tracks)
+        return PendingInterrupt(InterruptResult.of(epoch, place, found.dropped_units), self._playing.tracks)
 
-    interrupt = flush
+    flush = interrupt
+    """``interrupt`` under the name that it has in other SDKs' synchronizers."""
 
     # ---- writing
 
@@ -186,14 +178,8 @@ class AvSyncSession:
 
     async def requests(self) -> AsyncIterator[Request]:
         """What the source is asked for, as it comes; ends with the session. Of too many, the oldest are forgotten."""
-        async for request in self._asking.requests():
+        async for request in self._requests.each():
             yield request
-
-    def _ask(self, request: Request) -> None:
-        if request.want is Want.SKIP_TO_PTS:
-            # A source counts from its turn's start, as in its own ``pts_ns``.
-            request = request._replace(value=max(0, request.value - self._writing.start_ns(request.epoch)))
-        self._asking.ask(request)
 
     def note_skipped(self, kind: Kind, pts_ns: int, *, epoch: int | None = None) -> None:
         """A source that obeys ``skip_to_pts``: its next unit of this kind is at ``pts_ns`` from the turn's start."""
@@ -215,13 +201,13 @@ class AvSyncSession:
             running=playing.driver is not None and not self._closed,
             epoch=self._engine.epoch,
             output=self.monitor.report(now),
-            viewers=tuple(ViewerStats.of(viewer, now) for viewer in self._viewers if viewer.connected),
+            viewers=tuple(ViewerStats.of(viewer, now) for viewer in self.viewers if viewer.connected),
             buffered_ms=self.buffered * 1000,
             pictures_queued=self._engine.queued_pictures,
             lateness_p50_ms=self.lateness.percentile_ms(50),
             lateness_p95_ms=self.lateness.percentile_ms(95),
             encode_ms=pictures.encode_ns / 1e6,
-            key_frames=pictures.key_frames,
+            key_frames=pictures.key_frames.sent,
             refused_writes=self._writing.refused,
             suppressed_pictures=pictures.stale + pictures.overtaken,
             pts_violations=sound.violations + pictures.violations,
@@ -231,51 +217,14 @@ class AvSyncSession:
             trim_ms=to_ms(self._engine.trim_ns),
         )
 
-    # ---- running
+    @property
+    def start_ns(self) -> int:
+        """When output time was 0, on the session's clock."""
+        return self._output_clock.start_ns
 
     def now_ns(self) -> int:
-        """The session's clock: the loop's own, monotonic. Output time is 0 at ``start_ns``."""
-        return round(self._loop.time() * NS_PER_S)
-
-    def report_now(self, kind: Kind) -> tuple[int, int]:
-        """(NTP, ticks from the session's start) of now: what a sender report says."""
-        since_ns = self.now_ns() - self.start_ns
-        ticks = ns_to_ticks(since_ns, SOUND_HZ if kind is AUDIO else PICTURE_HZ)
-        return self._ntp_anchor + (since_ns << 32) // NS_PER_S, ticks
-
-    def track_connected(self, track: SyncTrack) -> None:
-        """A viewer's connection is up: the first one starts the clock."""
-        self._out(track).append(track)
-        if track.kind != AUDIO.value and track.mime:
-            self._playing.pictures.want_key(track.mime)
-        self._playing.start(self._name, show_idle=self._own_idle, failed=self._end)
-
-    def track_stopped(self, track: SyncTrack) -> None:
-        out = self._out(track)
-        if track in out:
-            out.remove(track)
-        self._viewers = [viewer for viewer in self._viewers if viewer.live]
-
-    def key_wanted(self, track: SyncTrack) -> None:
-        if track.mime and track.kind != AUDIO.value:
-            self._playing.pictures.want_key(track.mime)
-
-    def _out(self, track: SyncTrack) -> list[SyncTrack]:
-        playing = self._playing
-        return playing.sound.tracks if track.kind == AUDIO.value else playing.pictures.tracks
-
-    def _trim_pictures(self, sound: Present | InsertSilence, now_ns: int) -> None:
-        """What viewers report, once a second: a constant error that is left of the way to them is taken up, slowly."""
-        stands = isinstance(sound, InsertSilence) and sound.reason in (Reason.UNDERRUN, Reason.HOLD)
-        self._steady &= not (stands or self._playing.stalled)
-        driver = self._playing.driver
-        if driver is None or now_ns < self._trim_at_ns:
-            return
-        self._trim_at_ns, steady, self._steady = now_ns + TRIM_EVERY_NS, self._steady, True
-        recent = [viewer.watch.recent(now_ns) for viewer in self._viewers if viewer.reports]
-        goal_ns = self._trimming.update(recent, trim_ns=self._engine.trim_ns, now_ns=now_ns, steady=steady)
-        if goal_ns is not None:
-            driver.trim(goal_ns)
+        """The session's clock: the loop's own, monotonic."""
+        return self._output_clock.now_ns()
 
     # ---- the end
 
@@ -288,9 +237,9 @@ class AvSyncSession:
             self._closed = True
             self._writing.close()
             self._playing.stop()
-            for viewer in tuple(self._viewers):
+            for viewer in self.viewers:
                 viewer.close()
-            self._asking.close()
+            self._requests.close()
             self._closing = self._loop.create_task(self._playing.ended(), name=f"{self._name} close")
         return self._closing
 

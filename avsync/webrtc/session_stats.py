@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from avsync.monitor.monitor import SyncReport
 from avsync.units import to_ms
-
-if TYPE_CHECKING:
-    from avsync.webrtc.viewers.viewer import Viewer
+from avsync.webrtc.viewers.viewer import Viewer
 
 
 @dataclass(frozen=True, slots=True)
 class ViewerStats:
-    """One viewer. ``report``: what its own observations say; None: it has sent none. ``watch``: all that it told."""
+    """One viewer. ``report``: what its own observations say; None: it has sent none. ``observed``: all that it told."""
 
     report: SyncReport | None
-    watch: dict[str, Any]
+    observed: dict[str, Any]
 
     @classmethod
     def of(cls, viewer: Viewer, now_ns: int) -> ViewerStats:
-        return cls(viewer.report(now_ns), viewer.watch.as_dict(now_ns))
+        return cls(viewer.report(now_ns), viewer.observer.as_dict(now_ns))
 
     def as_dict(self) -> dict[str, Any]:
-        return {**self.watch, "offset": None if self.report is None else offsets(self.report)}
+        return {**self.observed, "offset": None if self.report is None else offsets(self.report)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from avsync.timeline.epoch import EpochGate
 from avsync.types import AUDIO, Heard, InsertSilence, ObservedBy, Present, Presented, Reason
-from avsync.units import ms, ns_to_ticks
-from avsync.webrtc.encode import OPUS_SILENCE, SOUND_HZ, Layout, SoundEncoder
+from avsync.units import FAR_NS, SOUND_HZ, ms, ns_to_ticks
+from avsync.webrtc.encode import OPUS_SILENCE, Layout, SoundEncoder
 from avsync.webrtc.intake import silence
 from avsync.webrtc.tracks import Coded, SyncTrack
 
@@ -27,6 +27,7 @@ class SoundOut:
         self, gate: EpochGate, layout: Layout, *, start_ns: int, observed: Callable[[Presented, int], None]
     ) -> None:
         self.tracks: list[SyncTrack] = []
+        """Of all viewers who are connected."""
         self.violations = 0
         self.packets = 0
         self._gate, self._layout, self._start_ns, self._observed = gate, layout, start_ns, observed
@@ -34,7 +35,14 @@ class SoundOut:
         self._silence = silence(layout)
         self._coded = False  # the source encodes its sound itself
         self._epoch = 0
-        self._last_ticks = -(1 << 62)
+        self._last_ticks = -FAR_NS
+
+    def add(self, track: SyncTrack) -> None:
+        self.tracks.append(track)
+
+    def remove(self, track: SyncTrack) -> None:
+        if track in self.tracks:
+            self.tracks.remove(track)
 
     def play(self, answer: Present | InsertSilence, now_ns: int) -> None:
         """One slot. A silence of more than a slot is one that was missed whole: nothing is sent for it."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from aiortc.mediastreams import MediaStreamError
 from av import Packet as make_packet
@@ -43,6 +42,21 @@ class Coded(NamedTuple):
         return cls(epoch, ticks, packet, is_key)
 
 
+class TrackOwner(Protocol):
+    """Who puts packets into tracks and is told what becomes of these: a session's playing side."""
+
+    def report_now(self, kind: Kind) -> tuple[int, int]:
+        """(NTP, ticks of this kind's RTP clock) of one same instant: now."""
+
+    def track_connected(self, track: SyncTrack) -> None:
+        """Its viewer's connection is up, and ``track.mime`` is agreed."""
+
+    def key_frame_wanted(self, track: SyncTrack) -> None:
+        """Its viewer cannot go on without one."""
+
+    def track_stopped(self, track: SyncTrack) -> None: ...
+
+
 class SyncTrack(PacketTrack):
     """One viewer's sound or pictures. ``recv`` gives ``av.Packet``s; nothing is encoded twice.
 
@@ -50,23 +64,13 @@ class SyncTrack(PacketTrack):
     the reader waits for one, ``starved`` says so.
     """
 
-    def __init__(
-        self,
-        kind: Kind,
-        gate: EpochGate,
-        *,
-        report_now: Callable[[], tuple[int, int]],
-        connected: Callable[[SyncTrack], None],
-        want_key: Callable[[SyncTrack], None],
-        stopped: Callable[[SyncTrack], None],
-    ) -> None:
+    def __init__(self, kind: Kind, gate: EpochGate, owner: TrackOwner) -> None:
         super().__init__()
         self.kind = kind.value
+        self.media = kind
         self.mime: str | None = None
         self.overflowed = 0
-        self._gate = gate
-        self._report_now, self._connected = report_now, connected
-        self._want_key, self._stopped = want_key, stopped
+        self._gate, self._owner = gate, owner
         self._held: deque[Coded] = deque()
         self._news = asyncio.Event()
         self._codecs = SENT_AS[kind]
@@ -131,7 +135,7 @@ class SyncTrack(PacketTrack):
             if mime not in self._codecs:
                 raise UsageError(f"{self.kind} is sent as {' or '.join(self._codecs)}, this viewer agreed on {mime}")
             self.mime = mime
-            self._connected(self)
+            self._owner.track_connected(self)
         while True:
             while not self._held:
                 self._news.clear()
@@ -147,17 +151,17 @@ class SyncTrack(PacketTrack):
     async def _wait(self) -> None:
         self._reading = True
         if self._needs_key:
-            self._want_key(self)
+            self._owner.key_frame_wanted(self)
         try:
             await self._news.wait()
         finally:
             self._reading = False
 
     def report_now(self) -> tuple[int, int]:
-        return self._report_now()
+        return self._owner.report_now(self.media)
 
     def want_key_frame(self) -> None:
-        self._want_key(self)
+        self._owner.key_frame_wanted(self)
 
     def stop(self) -> None:
         if self.readyState == "live":
@@ -166,7 +170,7 @@ class SyncTrack(PacketTrack):
             self._news.set()
             if self.wire is not None:
                 self.wire.close()
-            self._stopped(self)
+            self._owner.track_stopped(self)
 
     async def drained(self) -> None:
         """Until nothing that aiortc took is still on its way out of this process."""

@@ -8,18 +8,18 @@ is stamped then, and that turn is over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from operator import index
-from typing import NamedTuple
 
 import av
 
 from avsync.errors import UsageError
 from avsync.timeline.clock import AvSyncClock
 from avsync.types import AUDIO, VIDEO, Kind, MediaUnit
-from avsync.units import NS_PER_S, ms, ns_to_ticks, ticks_to_ns
-from avsync.webrtc.encode import SLOT_SAMPLES, SOUND_HZ, Layout, picture_packet
+from avsync.units import NS_PER_S, SLOT_SAMPLES, SOUND_HZ, ms, ns_to_ticks, ticks_to_ns
+from avsync.webrtc.backlog import Backlog
+from avsync.webrtc.encode import Layout, picture_packet
 from avsync.webrtc.intake import Picture, Sound, SoundIntake, audio_frame, blurred, even, size_of, video_frame
 
 SLOT_NS = ticks_to_ns(SLOT_SAMPLES, SOUND_HZ)
@@ -27,50 +27,26 @@ ROUNDED_NS = ms(1)
 """A stamp this much after the end of what came before is a rounded one, not a hole."""
 
 
-class InTurn(NamedTuple):
-    """A place in what was said: which turn, how far into it."""
-
-    turn: int
-    at_ns: int
-
-
 class Writing:
-    """One session's write side. ``push`` and ``finish`` take what comes out, in order; both answer at once.
+    """One session's write side: units go into ``backlog``, in order.
 
-    ``playing``: the turn whose voice is heard. ``limits_ns``: how much of each kind may be queued.
+    ``idle``: what stands in for a picture of nobody speaking; the first one written, blurred, if none was given.
     """
 
-    def __init__(
-        self,
-        clock: AvSyncClock,
-        *,
-        layout: Layout,
-        idle: Picture | None,
-        limits_ns: dict[Kind, int],
-        push: Callable[[MediaUnit], None],
-        finish: Callable[[Kind, int], None],
-        playing: Callable[[], int],
-    ) -> None:
+    def __init__(self, clock: AvSyncClock, backlog: Backlog, *, layout: Layout, idle: Picture | None) -> None:
         self.refused = 0
-        self.idle: av.VideoFrame | None = None
-        """What stands in for a picture; the first one written, blurred, if none was given."""
+        self._backlog = backlog
         self._size: tuple[int, int] | None = None
         if idle is not None:
             size = size_of(idle)
             if size is None:
                 raise UsageError("the idle picture is empty")
             self._size = even(size)
-            self.idle = video_frame(idle, self._size)
+            backlog.idle = video_frame(idle, self._size)
         self._clock, self._gate, self._layout = clock, clock.gate, layout
-        self._limits_ns = limits_ns
-        self._push, self._finish, self._playing = push, finish, playing
-        self._waiting_ns = {AUDIO: 0, VIDEO: 0}
-        self._room = asyncio.Event()
-        self._closed = False
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="avsync-convert")
         self._converting = asyncio.Lock()
         self._intakes: dict[int, SoundIntake] = {}
-        self._starts_ns: dict[int, int] = {}  # of the turns that are played or queued
         self._begun: int | None = None  # the last turn that a caller began
         self._free: int | None = self._gate.current  # an epoch that no turn has yet
 
@@ -84,7 +60,7 @@ class Writing:
 
     def admits(self, epoch: int) -> bool:
         """Whether what is written for this turn can still be said."""
-        return not self._closed and self._gate.admits(epoch)
+        return self._backlog.admits(epoch)
 
     async def end(self, epoch: int | None) -> None:
         """Nothing more comes; what waits for a whole slot is said. Never waits for room: it is less than a slot."""
@@ -94,21 +70,18 @@ class Writing:
         self._end_sound(epoch)
         async with self._converting:  # behind the picture that is being converted
             if self.admits(epoch):
-                self._finish(VIDEO, epoch)
+                self._backlog.finish(VIDEO, epoch)
 
     def interrupt(self) -> None:
         """The gate has a new epoch. A resampler's tail belongs to what was interrupted, and who waits need not."""
         self._free = self._gate.current
         self._intakes.clear()
-        self._starts_ns.clear()
-        self._waiting_ns = {AUDIO: 0, VIDEO: 0}
-        self._room.set()
+        self._backlog.clear()
 
     def close(self) -> None:
         """Whoever waits is released."""
-        self._closed = True
+        self._backlog.close()
         self._intakes.clear()
-        self._room.set()
         self._pool.shutdown(wait=False)
 
     def _epoch(self, epoch: int | None) -> int:
@@ -121,19 +94,14 @@ class Writing:
 
     def _enter(self, epoch: int) -> bool:
         """The turn is the one that is written now; False: it is over, another was written since."""
-        if epoch in self._starts_ns:
+        if self._backlog.knows(epoch):
             return True
         for older in [each for each in self._intakes if each < epoch]:
             self._end_sound(older)
         seam = self._clock.loop_seam(epoch=epoch)
         if seam is None:
             return False
-        for older in [each for each in self._starts_ns if each < epoch]:
-            self._finish(AUDIO, older)  # also where its source did not say so
-            self._finish(VIDEO, older)
-            if older < self._playing():
-                del self._starts_ns[older]
-        self._starts_ns[epoch] = seam.pts_ns
+        self._backlog.enter(epoch, seam.pts_ns)
         if epoch == self._free:
             self._free = None
         return True
@@ -142,21 +110,9 @@ class Writing:
         intake = self._intakes.pop(epoch, None)
         if intake is not None:
             self._put(intake.finish(), epoch)
-        self._finish(AUDIO, epoch)
+        self._backlog.finish(AUDIO, epoch)
 
     # ---- places
-
-    def start_ns(self, epoch: int) -> int:
-        """Where a turn begins in the content; 0: not known."""
-        return self._starts_ns.get(epoch, 0)
-
-    def in_turn(self, pts_ns: int | None) -> InTurn | None:
-        """Which turn this content belongs to. None: to none that is remembered (an interrupt forgets them)."""
-        starts = [(start, epoch) for epoch, start in self._starts_ns.items() if pts_ns is not None and start <= pts_ns]
-        if pts_ns is None or not starts:
-            return None
-        start, turn = max(starts)
-        return InTurn(turn, pts_ns - start)
 
     def skip(self, kind: Kind, pts_ns: int, epoch: int | None) -> bool:
         """The source's next unit of this kind is at ``pts_ns`` from the turn's start."""
@@ -165,7 +121,7 @@ class Writing:
             return False
         if kind is AUDIO:
             return self._fill_to(pts_ns, epoch)
-        self._clock.skip(kind, self._starts_ns[epoch] + pts_ns, epoch=epoch)
+        self._clock.skip(kind, self._backlog.start_ns(epoch) + pts_ns, epoch=epoch)
         return True
 
     def _fill_to(self, pts_ns: int, epoch: int) -> bool:
@@ -174,7 +130,7 @@ class Writing:
         Less than a slot of it is put in as samples; of more, the whole slots are left out of the
         content, so that the sound stays on its 20 ms and nothing has to be kept for a long pause.
         """
-        clock, target_ns = self._clock, self._starts_ns[epoch] + pts_ns
+        clock, target_ns = self._clock, self._backlog.start_ns(epoch) + pts_ns
         intake = self._intakes.get(epoch)
         ahead_ns = target_ns - clock.next_pts_ns(AUDIO) - (0 if intake is None else intake.held_ns)
         if pts_ns < 0 or ahead_ns < -SLOT_NS:
@@ -219,7 +175,7 @@ class Writing:
                 return self._refuse()
             if not await self._take_and_wait(unit):
                 return False
-        return await self._wait_for_room(AUDIO, epoch)
+        return await self._backlog.room(AUDIO, epoch)
 
     async def video(self, picture: Picture, pts_ns: int | None, epoch: int | None) -> bool:
         epoch, pts_ns = self._epoch(epoch), None if pts_ns is None else _whole(pts_ns)
@@ -248,8 +204,8 @@ class Writing:
             unit = self._clock.stamp_frame(epoch=epoch, size_bytes=size_bytes, payload=frame, pts_ns=pts_ns)
             if unit is None:
                 return self._refuse()
-            self._take(unit)
-        return await self._wait_for_room(VIDEO, epoch)
+            self._backlog.add(unit)
+        return await self._backlog.room(VIDEO, epoch)
 
     async def _converted(self, picture: Picture, size: tuple[int, int], epoch: int) -> av.VideoFrame | None:
         """In a thread, so that the sound goes on. None: interrupted (or closed) before, or meanwhile."""
@@ -257,17 +213,13 @@ class Writing:
             return None
         loop = asyncio.get_running_loop()
         frame = await loop.run_in_executor(self._pool, video_frame, picture, size)
-        if self.idle is None and self.admits(epoch):
-            self.idle = await loop.run_in_executor(self._pool, blurred, frame)
+        if self._backlog.idle is None and self.admits(epoch):
+            self._backlog.idle = await loop.run_in_executor(self._pool, blurred, frame)
         return frame if self.admits(epoch) else None
 
-    def _take(self, unit: MediaUnit) -> None:
-        self._waiting_ns[unit.kind] += unit.duration_ns
-        self._push(unit)
-
     async def _take_and_wait(self, unit: MediaUnit) -> bool:
-        self._take(unit)
-        return await self._wait_for_room(unit.kind, unit.epoch)
+        self._backlog.add(unit)
+        return await self._backlog.room(unit.kind, unit.epoch)
 
     def _refuse(self) -> bool:
         self.refused += 1
@@ -278,30 +230,13 @@ class Writing:
         for frame in frames:
             unit = self._clock.stamp_audio(frame.samples, epoch=epoch, payload=frame)
             if unit is not None:
-                self._take(unit)
-
-    # ---- room
+                self._backlog.add(unit)
 
     @property
     def buffered_s(self) -> float:
         """Seconds of sound that were written and have not left."""
         held_ns = sum(intake.held_ns for intake in self._intakes.values())
-        return (self._waiting_ns[AUDIO] + held_ns) / NS_PER_S
-
-    def left(self, unit: MediaUnit) -> None:
-        """A queued unit is on its way, or never will be: there is room for another."""
-        if unit.epoch >= self._gate.oldest:
-            self._waiting_ns[unit.kind] = max(0, self._waiting_ns[unit.kind] - unit.duration_ns)
-        self._room.set()
-
-    async def _wait_for_room(self, kind: Kind, epoch: int) -> bool:
-        """Back-pressure: until the queue is below its bound, or nobody waits for this turn any more."""
-        while self._waiting_ns[kind] > self._limits_ns[kind]:
-            if not self.admits(epoch):
-                return False
-            self._room.clear()
-            await self._room.wait()
-        return self.admits(epoch)
+        return (self._backlog.sound_ns + held_ns) / NS_PER_S
 
 
 def _whole(pts_ns: int) -> int:

@@ -14,13 +14,13 @@ import numpy as np
 
 from avsync.scorer.backends.load import load_backend
 from avsync.scorer.calibration import curve_of
-from avsync.scorer.matching.lags import search_offsets
-from avsync.scorer.score.answer import answer_of
-from avsync.scorer.score.clip import judge_of
+from avsync.scorer.matching.lag_search import search_offsets
+from avsync.scorer.score.clip_answer import answer_of
 from avsync.scorer.score.face_run import FaceRun
 from avsync.scorer.score.plot import plot
-from avsync.scorer.score.report import Face, Media, Report, Settings
-from avsync.scorer.tracking.placing import Sound
+from avsync.scorer.score.report import ClipMedia, ClipReport, FaceReport, ScoreSettings
+from avsync.scorer.score.score_clip import judge_of
+from avsync.scorer.tracking.sound_placing import SoundPiece
 from avsync.units import ms
 from sim.payload.speech import Speech
 
@@ -44,13 +44,13 @@ def main(backend_name: str) -> None:
     for at, landmarks, crop in zip(times_ns.tolist(), seen.landmarks, seen.rois, strict=True):
         covered = COVERED_S[0] <= at / 1e9 < COVERED_S[1]
         if at % ms(1000) == 0:
-            run.hear(Sound(at, samples[at * 2 // 125_000 : at * 2 // 125_000 + 16_000]))
-        run.see(at, landmarks, BEFORE_THE_MOUTH if covered else crop)
+            run.add_sound(SoundPiece(at, samples[at * 2 // 125_000 : at * 2 // 125_000 + 16_000]))
+        run.add_picture(at, landmarks, BEFORE_THE_MOUTH if covered else crop)
     run.finish()
     answer = answer_of(run.evidence, offsets_ms, judge_of(curve))
-    face = Face(1, 100.0, *run.place, answer, tuple(run.windows), tuple(run.blocks), tuple(run.evidence))
-    media = Media(1000.0 * SECONDS, 1280, 720, PICTURES, 25.0, False, 16_000)
-    report = Report("synthetic.mp4", media, Settings(backend.method, 200.0, 20.0, 40.0), (face,), 1, "", 0.0)
+    face = FaceReport(1, 100.0, *run.place, answer, tuple(run.windows), tuple(run.blocks), tuple(run.evidence))
+    media = ClipMedia(1000.0 * SECONDS, 1280, 720, PICTURES, 25.0, False, 16_000)
+    report = ClipReport("synthetic.mp4", media, ScoreSettings(backend.method, 200.0, 20.0, 40.0), (face,), 1, "", 0.0)
     print(plot(Path(__file__).with_suffix(".png"), report), report.verdict)
 
 

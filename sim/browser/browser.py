@@ -1,6 +1,6 @@
 """A browser that watches: Chromium's two receive buffers and its lip sync, as a model in virtual time.
 
-Packets and reports go in with the client's own time; ``glass`` is told what really left, and
+Packets and reports go in with the client's own time; ``presented`` is told what really left, and
 ``observe`` what a page could see of it. The model is read off libwebrtc's published code
 (docs/browser_model.md lists every constant) and was compared with Chromium's, second by second.
 
@@ -15,12 +15,10 @@ from typing import NamedTuple
 from avsync.types import VIDEO
 from avsync.units import ms
 from sim.browser.lip_sync import SYNC_INTERVAL_NS, ReportMap, StreamSync, relative_delay_ms
-from sim.browser.neteq import Glass, Observe, SoundBuffer
+from sim.browser.neteq import SoundBuffer
 from sim.browser.picture import Ask, PictureBuffer
+from sim.browser.presentation import Observe, PresentationWriter
 from sim.packets import SOUND_RTP_HZ, PictureFrame, SenderReport, SoundPacket
-
-__all__ = ["BrowserCounters", "BrowserViewer", "Glass"]
-
 
 SOUND_DEVICE_NS = ms(32)
 """From NetEq to the ear. The loop knows it (``playout_delay_ms``): it waits with the pictures for it. Fitted: what
@@ -57,7 +55,7 @@ class BrowserViewer:
 
     def __init__(
         self,
-        glass: Glass,
+        presented: PresentationWriter,
         observe: Observe | None,
         ask: Ask | None = None,
         *,
@@ -69,9 +67,9 @@ class BrowserViewer:
         rtt_ns: int = 0,
         lip_sync: bool = True,
     ) -> None:
-        self._sound = SoundBuffer(glass, observe, target_ns=sound_target_ns, device_ns=sound_device_ns)
+        self._sound = SoundBuffer(presented, observe, target_ns=sound_target_ns, device_ns=sound_device_ns)
         self._picture = PictureBuffer(
-            glass,
+            presented,
             observe,
             ask,
             target_ns=picture_target_ns,
@@ -121,8 +119,9 @@ class BrowserViewer:
                 self._correct()
             self._sync_ns = at_ns + SYNC_INTERVAL_NS
         self._sound.advance(now_ns)
-        self._picture.advance(now_ns)
-        self._due_ns = self._earliest_ns()
+        if now_ns >= self._due_ns:
+            self._picture.advance(now_ns)
+            self._due_ns = self._earliest_ns()
 
     def next_wakeup_ns(self) -> int | None:
         """None before anything has arrived."""

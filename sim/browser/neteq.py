@@ -1,6 +1,6 @@
 """The browser's sound buffer: NetEq's decisions, one per 10 ms, on a lab clock.
 
-Packets go in, ``Glass.heard`` says which content left when, ``observe`` says it as the browser
+Packets go in, ``PresentationWriter.heard`` says which content left when, ``observe`` says it as the browser
 knows it. Decided as libwebrtc does: a target from the p95 of relative delay, content played
 faster above it and slower below it, one packet concealed for one packet lost, silence that lasts
 as long as the sender's pause. What is simplified stands in docs/browser_model.md.
@@ -12,12 +12,11 @@ is counted in samples of 48 kHz (480 = one tick); a tick happens at a multiple o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
 
 from avsync.types import AUDIO, Heard, ObservedBy, Presented
 from avsync.units import NS_PER_MS, NS_PER_S, ms
 from sim.browser.neteq_delay import PER_MS, Arrivals
+from sim.browser.presentation import Observe, PresentationWriter
 from sim.packets import SOUND_RTP_HZ, SoundPacket
 
 # Origin of the numbers: libwebrtc, modules/audio_coding/neteq, the file named beside each.
@@ -50,25 +49,16 @@ _NORMAL, _NOISE, _EXPAND = 0, 1, 2  # what left last: a packet, comfort noise, c
 _NS_PER_TICK, _SAMPLE_GRID = NS_PER_S // 16_000, SOUND_RTP_HZ // 16_000  # samples * 62500 // 3 is exact ns
 
 
-class Glass(Protocol):
-    """Where what left is logged (``sim.truth.logs.PresentationLog``)."""
-
-    def heard(self, at_ns: int, duration_ns: int, ref: int, from_ns: int, span_ns: int) -> None: ...
-
-    def shown(self, at_ns: int, ref: int) -> None: ...
-
-
-Observe = Callable[[Presented], None]
-
-
 class SoundBuffer:
     """``insert`` packets in any order, ``advance`` to have everything due played out.
 
     ``target_ns`` is ``RTCRtpReceiver.jitterBufferTarget``. ``device_ns`` comes between NetEq and the ear.
     """
 
-    def __init__(self, glass: Glass, observe: Observe | None, *, target_ns: int = 0, device_ns: int = 0) -> None:
-        self._heard, self._observe, self._device_ns = glass.heard, observe, device_ns
+    def __init__(
+        self, presented: PresentationWriter, observe: Observe | None, *, target_ns: int = 0, device_ns: int = 0
+    ) -> None:
+        self._heard, self._observe, self._device_ns = presented.heard, observe, device_ns
         self._base_ms, self._minimum_ms = target_ns // ms(1), 0
         self._queue: deque[tuple[int, int, int, SoundPacket]] = deque()  # stamp, samples, tick of arrival, packet
         self._tick = -1  # the next one to happen; -1: no packet yet

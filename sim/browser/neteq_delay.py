@@ -48,21 +48,21 @@ class _Reordered:
     """What waiting for reordered packets is worth: 20 ms for each 1 % of them. Empty while all are in order."""
 
     def __init__(self) -> None:
-        self._late: dict[int, float] = {}  # bucket -> share; bucket 0 holds the rest
-        self._entries, self._forget = 0, 0.0
+        self.late: dict[int, float] = {}  # bucket -> share; bucket 0 holds the rest
+        self.entries = 0
 
     def optimum_ms(self, bucket: int, base_ms: int) -> int:
-        late, forget = self._late, self._forget
+        late = self.late
         if late or bucket:
+            forget = 1 - START_FORGET_WEIGHT / (self.entries + 1)  # 0 at first, then growing
+            forget = 0.0 if forget < 0.0 else forget if forget < REORDER_FORGET else REORDER_FORGET
             for key in list(late):
                 late[key] *= forget
                 if late[key] < 1e-4:
                     del late[key]
             if bucket:
                 late[bucket] = late.get(bucket, 0.0) + 1 - forget
-        self._entries += 1
-        forget = 1 - START_FORGET_WEIGHT / (self._entries + 1)  # 0 at first, then growing
-        self._forget = forget if forget < REORDER_FORGET else REORDER_FORGET
+        self.entries += 1
         if not late:
             return BUCKET_MS
         best, best_cost, lost = 0, 0.0, sum(late.values())
@@ -106,6 +106,10 @@ class Arrivals:
         if not reordered:
             self._resample(late, arrived)
         base_ms = START_TARGET_MS if self._underrun_ms is None else self._underrun_ms
+        if not reordered and not self._reordered.late:
+            self._reordered.entries += 1
+            self.target_ms = base_ms if base_ms > BUCKET_MS else BUCKET_MS
+            return
         bucket = late // (BUCKET_MS * PER_MS) if reordered else 0
         reorder_ms = self._reordered.optimum_ms(bucket, base_ms) if bucket < BUCKETS else BUCKET_MS
         self.target_ms = base_ms if base_ms > reorder_ms else reorder_ms

@@ -1,6 +1,6 @@
 """The browser's picture buffer: which frame is decoded, when it is on screen, when a key frame is asked for.
 
-Whole frames go in; ``Glass.shown`` says which picture came on screen when. A frame waits for what
+Whole frames go in; ``PresentationWriter.shown`` says which picture came on screen when. A frame waits for what
 it depends on, then for its render time: the usual completion time of its stamp plus a delay that
 only grows by observed lateness. A frame whose time is over is skipped if a newer one can be decoded
 without it; in a plain chain that is only a key frame, so late frames are shown late, one after
@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable
 
 from avsync.types import VIDEO, Heard, ObservedBy, Presented
-from avsync.units import NS_PER_S, ms, seconds
-from sim.browser.neteq import Glass, Observe
+from avsync.units import FAR_NS, NS_PER_S, ms, seconds
+from sim.browser.presentation import Observe, PresentationWriter
 from sim.browser.render_time import PictureClock, PictureJitter, variation_ms
 from sim.packets import PictureFrame
 
@@ -34,7 +34,6 @@ DECODE_NS = ms(1)
 FREEZE_FACTOR, FREEZE_MIN_NS, FREEZE_FRAMES = 3, ms(150), 30
 """A freeze: no new picture for max(3 x average, average + 150 ms); webrtc-stats, freezeCount."""
 
-FAR = 1 << 62
 Ask = Callable[[str, tuple[int, ...], int], None]
 
 
@@ -47,7 +46,7 @@ class PictureBuffer:
 
     def __init__(
         self,
-        glass: Glass,
+        presented: PresentationWriter,
         observe: Observe | None,
         ask: Ask | None,
         *,
@@ -56,7 +55,7 @@ class PictureBuffer:
         screen_ns: int = 0,
         rtt_ns: int = 0,
     ) -> None:
-        self._glass, self._observe, self._ask = glass, observe, ask
+        self._shown, self._observe, self._ask = presented.shown, observe, ask
         self._base_ns, self._sync_ns = target_ns, 0
         self._display_hz, self._screen_ns = display_hz, screen_ns
         self._clock, self._jitter = PictureClock(), PictureJitter(rtt_ns)
@@ -75,10 +74,10 @@ class PictureBuffer:
         # What is under way.
         self._chosen: int | None = None
         self._render_ns = 0
-        self._act_ns = FAR  # when the chosen frame is decoded, or the decoder is free again
+        self._act_ns = FAR_NS  # when the chosen frame is decoded, or the decoder is free again
         self._free_ns = 0
-        self._deadline_ns = FAR
-        self._asked_ns = -FAR
+        self._deadline_ns = FAR_NS
+        self._asked_ns = -FAR_NS
         self._shows: deque[tuple[int, int, PictureFrame]] = deque()  # (on screen, due, frame)
         self._average_ns = 0
         self._shown_ns: int | None = None
@@ -107,7 +106,7 @@ class PictureBuffer:
             at_ns = self._act_ns + DECODE_NS
             at_ns = self._on_screen_ns(at_ns if at_ns > self._render_ns else self._render_ns)
         else:
-            at_ns = self._act_ns if self._frames else FAR
+            at_ns = self._act_ns if self._frames else FAR_NS
         return at_ns if at_ns < self._deadline_ns else self._deadline_ns
 
     def set_minimum_ms(self, minimum_ms: int) -> None:
@@ -127,7 +126,7 @@ class PictureBuffer:
             self.received = (rtp, now_ns)
         if last is None and not frame.is_key:
             self._request_key(now_ns)  # the first frame cannot be decoded
-        if self._deadline_ns == FAR:
+        if self._deadline_ns == FAR_NS:
             self._deadline_ns = now_ns + (KEY_WAIT_NS if self._key_required else FRAME_WAIT_NS)
         if number <= self._past or number in self._frames:
             self.dropped += 1
@@ -175,7 +174,7 @@ class PictureBuffer:
             if number is None or number not in frames:
                 number = self._keys[0] if self._keys else None
             if number is None:
-                self._chosen, self._act_ns = None, FAR
+                self._chosen, self._act_ns = None, FAR_NS
                 return
             if number == self._chosen:
                 return
@@ -224,7 +223,7 @@ class PictureBuffer:
             self._decode_ns = DECODE_NS
         self._free_ns = now_ns + DECODE_NS
         self._deadline_ns = now_ns + FRAME_WAIT_NS
-        self._chosen, self._act_ns = None, self._free_ns if self._frames else FAR
+        self._chosen, self._act_ns = None, self._free_ns if self._frames else FAR_NS
         self._put_on_screen(frame, max(render_ns, self._free_ns))
 
     def _learn(self, stamp: int, received_ns: int, size: int, render_ns: int, now_ns: int) -> None:
@@ -272,7 +271,7 @@ class PictureBuffer:
     def _time_out(self, now_ns: int) -> None:
         """Nothing could be decoded for too long."""
         if self.received is None or now_ns - self.received[1] >= ACTIVE_NS:
-            self._deadline_ns = FAR
+            self._deadline_ns = FAR_NS
             return
         self._request_key(now_ns)
         self._deadline_ns = now_ns + (KEY_WAIT_NS if self._key_required else FRAME_WAIT_NS)
@@ -301,7 +300,7 @@ class PictureBuffer:
     def _show(self, at_ns: int, due_ns: int, frame: PictureFrame) -> None:
         self._count_freeze(at_ns)
         self.showing = (frame.rtp, due_ns)
-        self._glass.shown(at_ns, frame.ref)
+        self._shown(at_ns, frame.ref)
         if self._observe is not None:
             _, _, _, _, epoch, pts_ns, duration_ns, _, _, _, _, repeat, _ = frame
             if pts_ns is None:

@@ -24,12 +24,13 @@ from avsync.errors import InputError
 from avsync.glass.calibrate import Calibration, NotCalibrated, calibrate, load, store
 from avsync.glass.chromium import open_chromium
 from avsync.glass.host_health import HostTooBusy
+from avsync.server.modes import MODES
 from sim.glass.impair import parse_impair
 from sim.glass.lab import compare, predict
 from sim.glass.lab import table as lab_table
 from sim.glass.real_scenario import check_real
-from sim.glass.run import LATE_LIMIT_MS, MODES, GlassRun, run_real
-from sim.glass.verdict import DEFAULT_SET, Verdict, judge
+from sim.glass.run import LATE_LIMIT_MS, GlassRun, run_real
+from sim.glass.verdict import DEFAULT_SET, GlassVerdict, judge
 from sim.scenario.files import resolve
 from sim.scenario.scenario import Scenario, load_scenario, loads
 
@@ -69,7 +70,7 @@ expect:
 @dataclass(frozen=True, slots=True)
 class Judged:
     run: GlassRun
-    verdict: Verdict
+    verdict: GlassVerdict
     predicted: list[dict[str, float | None]]
 
 
@@ -199,7 +200,7 @@ def as_dict(one: Judged) -> dict[str, Any]:
         "glass": run.columns,
         "settle_ms": one.verdict.settle_ms,
         "lab": one.predicted,
-        "reading": run.glass.as_dict(),
+        "reading": run.result.as_dict(),
         "wire": {"packets": run.wire_packets, "pts_violations": run.wire_violations},
         "interrupts": list(run.interrupts),
         "believed": run.believed,
@@ -215,11 +216,11 @@ def _draw(judged: Sequence[Judged], folder: Path) -> None:
         run = one.run
         plot(
             folder / f"{run.scenario}-{run.mode}.png",
-            run.glass.reading,
+            run.result.reading,
             title=f"{run.scenario}, {run.mode}",
-            marker_free=run.glass.free,
-            claims=run.glass.claims,
-            actions=run.glass.recording.actions,
+            marker_free=run.result.free,
+            claims=run.result.claims,
+            actions=run.result.recording.actions,
         )
 
 
@@ -233,7 +234,7 @@ def _tell(judged: Sequence[Judged], console: Console, folder: Path, *, lab: bool
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for one in judged:
         run, columns = one.run, one.run.columns
-        about = run.glass.as_dict()
+        about = run.result.as_dict()
         believed = None if run.believed is None else run.believed["abs_p95_ms"]
         table.add_row(
             run.scenario,

@@ -35,7 +35,7 @@ class Impairment:
     only: Mapping[Kind, Mapping[str, Any]] = field(default_factory=dict)
 
     def link(self, *, seed: int, name: str = "to_viewer") -> Link:
-        """A link like that, with the weather of this seed and name."""
+        """A link like that, with the impairments of this seed and name."""
         link = Link(self.spec, seed=seed, name=name)
         for kind, changes in self.only.items():
             link.set_only(kind, **changes)

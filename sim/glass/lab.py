@@ -14,18 +14,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from avsync.glass.reading import F64, STEP_MS, GlassReading, Pictures, State
-from avsync.glass.reading import pictures as pictures_of
+from avsync.glass.reading import F64, STEP_MS, GlassReading, ReadingState, ShownPictures, shown_pictures
 from avsync.glass.recording import Recording
 from avsync.policy import AvSyncPolicy
 from avsync.units import ms, seconds
-from sim.judge.row import WINDOWS, key
+from sim.judge.row import key
 from sim.run.world import simulate
+from sim.scenario.metric_names import SAMPLED
 from sim.scenario.scenario import Scenario
 from sim.truth import measures
-from sim.truth.logs import I64, Bool
-from sim.truth.truth import Offsets, PresentationLog, SourceLog, offsets
-from sim.truth.truth import State as Truth
+from sim.truth.columns import I64, Bool
+from sim.truth.truth import Offsets, OffsetState, PresentationLog, SourceLog, offsets
 from sim.truth.windows import Faults, Measure, percentile_ms, share_pct, within
 
 Columns = dict[str, Measure]
@@ -38,7 +37,7 @@ SAME_NS = ms(1)
 """A picture's number is its millisecond, rounded."""
 
 
-class Line(NamedTuple):
+class Comparison(NamedTuple):
     """One figure: the lab's median over its seeds and their range, the glass, and how far they are apart."""
 
     name: str
@@ -66,7 +65,7 @@ def predict(
     each = []
     for seed in seeds or scenario.seeds:
         run = simulate(scenario, policy=policy or scenario.engine_policy, viewer="browser", seed=seed)
-        samples = offsets(run.source, run.viewer_glass)
+        samples = offsets(run.source, run.at_viewer.presented)
         each.append(columns(samples, faults_of(scenario), run.end_ns))
     return each
 
@@ -83,7 +82,7 @@ def measured(
     def scenario_ns(at_ms: F64) -> I64:
         return recorded.host_ns(0.0) - begun_ns + np.round(at_ms * 1e6).astype(np.int64)
 
-    lips = pictures_of(recorded.frames, STEP_MS)  # how long they last says the generator's log
+    lips = shown_pictures(recorded.frames, STEP_MS)  # how long they last says the generator's log
     glass = presented_at_the_glass(source, lips, reading, scenario_ns)
     samples = offsets(source, glass)
     known = _known(reading, scenario_ns, samples.at_ns)
@@ -93,7 +92,7 @@ def measured(
 
 
 def presented_at_the_glass(
-    source: SourceLog, lips: Pictures, reading: GlassReading, scenario_ns: Callable[[F64], I64]
+    source: SourceLog, lips: ShownPictures, reading: GlassReading, scenario_ns: Callable[[F64], I64]
 ) -> PresentationLog:
     """What the real glass showed and played, as the lab would have written it. What was never made is left out.
 
@@ -127,9 +126,9 @@ def columns(samples: Offsets, faults: Faults, end_ns: int, known: Bool | None = 
     """Every figure of e(t), over each window; ``known``: which samples count (all)."""
     found: Columns = {}
     use = np.ones(len(samples.at_ns), np.bool_) if known is None else known
-    for window in WINDOWS:
+    for window in SAMPLED:
         mask = use & within(window, faults, 0)(samples.at_ns)
-        e = samples.e_ns[mask & (samples.state == Truth.MEASURED)]
+        e = samples.e_ns[mask & (samples.state == OffsetState.MEASURED)]
         of_window = measures.offset_measures(samples, mask)
         of_window["offset_p50_ms"] = percentile_ms(e, 50)
         of_window["freeze_longest_ms"] = measures.freeze_longest_ms(samples, mask)
@@ -138,20 +137,20 @@ def columns(samples: Offsets, faults: Faults, end_ns: int, known: Bool | None = 
     return found
 
 
-def compare(lab: Sequence[Columns], glass: Columns, names: Sequence[str] | None = None) -> list[Line]:
+def compare(lab: Sequence[Columns], glass: Columns, names: Sequence[str] | None = None) -> list[Comparison]:
     """The lab's seeds against one reading; by default the figures of ``SHOWN`` over all, clear and after faults."""
-    wanted = names or [key(name, window) for window in WINDOWS for name in SHOWN] + ["recovery_ms"]
+    wanted = names or [key(name, window) for window in SAMPLED for name in SHOWN] + ["recovery_ms"]
     lines = []
     for name in wanted:
         values = sorted(value for value in (one.get(name) for one in lab) if value is not None)
         middle, low, high = (values[len(values) // 2], values[0], values[-1]) if values else (None, None, None)
-        line = Line(name, middle, low, high, glass.get(name))
+        line = Comparison(name, middle, low, high, glass.get(name))
         if line.lab is not None or line.glass is not None:
             lines.append(line)
     return lines
 
 
-def table(lines: Sequence[Line]) -> str:
+def table(lines: Sequence[Comparison]) -> str:
     """Markdown: for the README and the terminal alike."""
     out = ["| figure | lab | lab's seeds | glass | apart |", "| --- | ---: | ---: | ---: | ---: |"]
     for line in lines:
@@ -187,7 +186,7 @@ def _known(reading: GlassReading, scenario_ns: Callable[[F64], I64], at_ns: I64)
     row = np.searchsorted(rows_ns, at_ns)
     near = np.clip(row, 0, len(rows_ns) - 1)
     inside = np.abs(rows_ns[near] - at_ns) <= ms(STEP_MS)
-    known: Bool = inside & (reading.state[near] != State.UNKNOWN)
+    known: Bool = inside & (reading.state[near] != ReadingState.UNKNOWN)
     return known
 
 

@@ -1,7 +1,7 @@
 """RealScenario: the generator and the steps of a scenario for real, in front of a real stream.
 
-The lab's own ``Speaker`` and ``Stage`` run in real time. What they make is marked media (every picture and every
-stretch of sound says which position of the content it is) and is written to a ``Stream``: a session or a baseline.
+The lab's own ``Speaker`` and ``StepRunner`` run in real time. What they make is marked media (every picture and every
+stretch of sound says which position of the content it is), written to a ``TurnStream``: a session or a baseline.
 The truth is written as in the lab (``source``); what the network does is done by a relay. What cannot be done for
 real (clocks that run at another pace, hosts that sleep) is refused at construction: see ``check_real``.
 """
@@ -9,38 +9,37 @@ real (clocks that run at another pace, hosts that sleep) is refused at construct
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from avsync.errors import InputError
 from avsync.glass import marks
-from avsync.server.stream_protocol import Stream
-from avsync.server.stream_protocol import Turn as StreamTurn
+from avsync.server.stream_protocol import StreamInterrupted, StreamTurn, TurnStream
 from avsync.types import AUDIO, Kind, Request, Want
-from avsync.units import ms, ns_to_ticks, seconds
+from avsync.units import SOUND_HZ, ms, ns_to_ticks, seconds
 from sim.glass.realtime import Lateness, RealTime
 from sim.glass.relay import Relay
 from sim.network.link import Link
-from sim.run.leg import Leg, RtpSender
+from sim.run.host import Host
 from sim.run.link_of import link_of
-from sim.run.senders import HandOver, LocalSender
-from sim.run.steps import Stage
+from sim.run.senders import HandOver
+from sim.run.step_runner import Actors, StepRunner
 from sim.scenario.network import DELAY_MS, RtpStart
 from sim.scenario.scenario import Scenario
 from sim.scenario.steps import ClockStep, HoldOnce, Impair, Reports, RouteStep, Sleep
 from sim.source.generator import DTX_EVERY_NS, Made, Speaker
 from sim.truth.truth import SourceLog
-from sim.virtual_time import Host, VirtualTime
+from sim.virtual_time import VirtualTime
 
 MAX_WAITING = 2_000
 """Units made and not yet written, per kind: 40 s of sound. A stream that takes none for so long is broken."""
 
 
-class Media(Protocol):
+class ContentMedia(Protocol):
     """What is written: pure functions of the content position. ``avsync.glass.marks`` in earnest."""
 
     def picture(self, content_ns: int) -> npt.NDArray[np.uint8]: ...
@@ -48,7 +47,7 @@ class Media(Protocol):
     def sound(self, from_sample: int, count: int) -> npt.NDArray[np.int16]: ...
 
 
-class Marked:
+class MarkedMedia:
     """The glass probe's media in one size."""
 
     def __init__(self, width: int = 640, height: int = 360) -> None:
@@ -61,14 +60,14 @@ class Marked:
         return marks.sound(from_sample, count)
 
 
-class Wire(Protocol):
+class NetworkPath(Protocol):
     """The way to the viewer; a ``Relay``."""
 
     def begin(self, link: Link) -> None: ...
 
 
 class Interruption(NamedTuple):
-    """Times since the scenario began. ``returned_ns``: when ``flush`` came back; None: not before the end.
+    """Times since the scenario began. ``returned_ns``: when ``interrupt`` came back; None: not before the end.
 
     ``played_content_ns``: the content that was leaving our output at the call; None where the stream does not say.
     """
@@ -80,7 +79,7 @@ class Interruption(NamedTuple):
 
 
 @dataclass(slots=True)
-class Done:
+class RealOutcome:
     """What became of the hand-over."""
 
     written: dict[str, int] = field(default_factory=lambda: {"audio": 0, "video": 0})
@@ -100,46 +99,50 @@ class _Unit(NamedTuple):
 
 
 class RealScenario:
-    """``await run()`` plays the scenario once; its time begins there, so call it when the viewer is connected."""
+    """``await run(stream)`` plays the scenario once; its time begins there, so call it when the viewer is connected."""
 
     def __init__(
-        self, scenario: Scenario, stream: Stream, *, seed: int, wire: Wire | None = None, media: Media | None = None
+        self,
+        scenario: Scenario,
+        *,
+        seed: int,
+        wire: NetworkPath | None = None,
+        media: ContentMedia | None = None,
     ) -> None:
         """``InputError`` for what cannot be done for real, or needs a ``wire`` and has none."""
         check_real(scenario, wired=wire is not None)
         self.scenario, self.seed = scenario, seed
-        self.source, self.done = SourceLog(), Done()
+        self.source, self.done = SourceLog(), RealOutcome()
         self.handed_late = Lateness()
-        self._stream, self._wire, self._media = stream, wire, media or Marked()
+        self._wire, self._media = wire, media or MarkedMedia()
         env = VirtualTime(0)
         self.time = RealTime(env)
         self._link, self.network_about = link_of(scenario.network.to_viewer, seed, "to_viewer", scenario, None)
-        self._stage = Stage(env, scenario, seed)
+        self._steps = StepRunner(env, scenario, seed)
         self.hand_over = HandOver(env, scenario, seed, self._push)
         self.speaker = Speaker(
             env, scenario.source, seed, self.source,
             hand_over=self.hand_over, on_turn=self._on_turn, on_done=self._on_done,
         )  # fmt: skip
         host = Host(env)
-        # The stage asks of an origin only what this class has, and of an RTP sender only what check_real refuses.
-        self._stage.direct(
-            speaker=self.speaker, origin=cast(LocalSender, self), us=host, client=host,
-            to_viewer=Leg(env, self._link), sender=cast(RtpSender, None),
-        )  # fmt: skip
+        hosts = {"sender": host, "viewer": host}
+        # No RTP sender of ours: check_real refuses the steps that would act on one.
+        self._steps.direct(Actors(self.speaker, self, hosts, links={"to_viewer": self._link}, senders={}))
         self._turns: dict[int, StreamTurn] = {}
         self._starts: dict[int, int] = {}  # epoch -> content at which its turn begins
         self._streams_done: dict[int, int] = {}
         self._said_ns: dict[int, int] = {}
         self._queues: dict[Kind, asyncio.Queue[_Unit]] = {kind: asyncio.Queue() for kind in Kind}
-        self._flushes: set[asyncio.Task[None]] = set()
+        self._interrupts: set[asyncio.Task[None]] = set()
 
     @property
     def faults_ns(self) -> list[tuple[int, int]]:
         """(start, end) of each fault in the scenario's time, for ``sim.truth.windows.within``."""
         return [(seconds(start), seconds(end)) for start, end in self.scenario.faults]
 
-    async def run(self) -> None:
+    async def run(self, stream: TurnStream) -> None:
         """To the scenario's end. What the stream or the generator raises comes out here; no task is left behind."""
+        self._stream = stream
         if self._wire is not None:
             self._wire.begin(self._link)
         try:
@@ -147,20 +150,20 @@ class RealScenario:
                 runner = self._tasks.create_task(self.time.run(seconds(self.scenario.duration_s)), name="scenario")
                 others = [self._tasks.create_task(self._write_all(kind), name=f"write {kind.value}") for kind in Kind]
                 await runner
-                for task in (*others, *self._flushes):
+                for task in (*others, *self._interrupts):
                     task.cancel()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
     def on_request(self, request: Request) -> None:
-        """What the session asks of its source. The stage obeys it as late as the scenario says."""
+        """What the session asks of its source. The step runner obeys it as late as the scenario says."""
         self.done.requests.append((self.time.now_ns(), request))
         if request.want is Want.SKIP_TO_PTS:
             start_ns = self._starts.get(request.epoch)
             if start_ns is None:
                 return
             request = request._replace(value=start_ns + request.value)
-        self.time.call(lambda: self._stage.on_request(request))
+        self.time.call(lambda: self._steps.on_request(request))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: what was done, and how late."""
@@ -172,28 +175,27 @@ class RealScenario:
             "generator_late": self.time.late.as_dict(), "handed_late": self.handed_late.as_dict(),
         }  # fmt: skip
 
-    # ---- what the stage asks of an origin
+    # ---- what steps ask of an origin
 
     def interrupt(self) -> None:
-        """The listener broke in: the stream is flushed, and the generator goes on writing to the old turn."""
+        """The listener broke in: the stream is interrupted, and the generator goes on writing to the old turn."""
         called_ns = self.time.now_ns()
         index = len(self.done.interruptions)
         self.done.interruptions.append(Interruption(called_ns, None, None))
-        flushing = self._stream.flush()
+        pending = self._stream.interrupt()
 
-        async def flush(flushing: Awaitable[Any]) -> None:
-            flushed = await flushing
-            played = self._content_played(flushed)
-            self.done.interruptions[index] = Interruption(called_ns, self.time.now_ns(), flushed.epoch, played)
+        async def returns(pending: Awaitable[StreamInterrupted]) -> None:
+            found = await pending
+            played = self._content_played(found)
+            self.done.interruptions[index] = Interruption(called_ns, self.time.now_ns(), found.epoch, played)
 
-        task = self._tasks.create_task(flush(flushing), name="flush")
-        self._flushes.add(task)
-        task.add_done_callback(self._flushes.discard)
+        task = self._tasks.create_task(returns(pending), name="interrupt")
+        self._interrupts.add(task)
+        task.add_done_callback(self._interrupts.discard)
 
-    def _content_played(self, flushed: Any) -> int | None:
-        played_ms, turn = getattr(flushed, "played_ms", None), getattr(flushed, "turn", None)
-        start_ns = self._starts.get(turn) if turn is not None else None
-        return None if played_ms is None or start_ns is None else start_ns + ms(played_ms)
+    def _content_played(self, found: StreamInterrupted) -> int | None:
+        start_ns = self._starts.get(found.turn) if found.turn is not None else None
+        return None if found.played_ms is None or start_ns is None else start_ns + ms(found.played_ms)
 
     def content_of(self, content_ns: int) -> int:
         """``on_request`` has made a content position of it already."""
@@ -270,19 +272,22 @@ class RealScenario:
 
     def _sound(self, content_ns: int, count: int, rate_hz: int) -> npt.NDArray[np.int16]:
         """(count,) int16 at ``rate_hz`` from there on; linear between the samples of 48 kHz."""
-        first = ns_to_ticks(content_ns, marks.RATE_HZ)
-        if rate_hz == marks.RATE_HZ:
+        first = ns_to_ticks(content_ns, SOUND_HZ)
+        if rate_hz == SOUND_HZ:
             return self._media.sound(first, count)
-        at = np.arange(count) * marks.RATE_HZ / rate_hz
+        at = np.arange(count) * SOUND_HZ / rate_hz
         whole = self._media.sound(first, int(at[-1]) + 2)
         return np.round(np.interp(at, np.arange(len(whole)), whole)).astype(np.int16)
 
 
-def relay_for(scenario: Scenario, seed: int, *, host: str = "127.0.0.1") -> Relay:
-    """A relay that is what the scenario's leg to the viewer is; ``RealScenario`` begins its weather anew."""
+def relay_for(
+    scenario: Scenario, seed: int, *, host: str = "127.0.0.1", on_packet: Callable[[bytes], None] | None = None
+) -> Relay:
+    """A relay that is what the scenario's leg to the viewer is; ``RealScenario`` begins its impairments anew."""
     leg = scenario.network.to_viewer
     link, _ = link_of(leg, seed, "to_viewer", scenario, None)
-    return Relay(link, back_delay_ns=ms(DELAY_MS if leg.delay_ms is None else leg.delay_ms), host=host)
+    back_delay_ns = ms(DELAY_MS if leg.delay_ms is None else leg.delay_ms)
+    return Relay(link, back_delay_ns=back_delay_ns, host=host, on_packet=on_packet)
 
 
 def levers_of(scenario: Scenario) -> tuple[Want, ...]:

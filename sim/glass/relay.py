@@ -47,12 +47,22 @@ class _Flow:
 class Relay:
     """One call at a time; a new ``offer`` ends the one before. Use it with ``async with`` in a running event loop."""
 
-    def __init__(self, to_viewer: Link, *, back_delay_ns: int = 0, host: str = "127.0.0.1") -> None:
-        """``back_delay_ns``: of the way from the viewer, and of STUN and DTLS that the link would have lost."""
+    def __init__(
+        self,
+        to_viewer: Link,
+        *,
+        back_delay_ns: int = 0,
+        host: str = "127.0.0.1",
+        on_packet: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """``back_delay_ns``: of the way from the viewer, and of STUN and DTLS that the link would have lost.
+
+        ``on_packet`` is called with each packet of the sender's, before the network touches it.
+        """
         self._loop = asyncio.get_running_loop()
         self._start_s = self._loop.time()
         self._host = host
-        self.to_viewer = Pipe(to_viewer, handshake_delay_ns=back_delay_ns)
+        self.to_viewer = Pipe(to_viewer, handshake_delay_ns=back_delay_ns, on_packet=on_packet)
         back = Link(LinkSpec(delay_ns=back_delay_ns), seed=0, name="from_viewer")
         self.from_viewer = Pipe(back, handshake_delay_ns=back_delay_ns)
         self._timers: dict[Pipe, asyncio.TimerHandle] = {}
@@ -63,9 +73,17 @@ class Relay:
         self._closed = False
 
     @classmethod
-    def of(cls, network: Impairment, *, seed: int = 1, host: str = "127.0.0.1") -> Self:
+    def of(
+        cls,
+        network: Impairment,
+        *,
+        seed: int = 1,
+        host: str = "127.0.0.1",
+        on_packet: Callable[[bytes], None] | None = None,
+    ) -> Self:
         """A relay that does what ``--impair`` says; the way back has the same plain delay."""
-        return cls(network.link(seed=seed), back_delay_ns=network.spec.delay_ns, host=host)
+        link = network.link(seed=seed)
+        return cls(link, back_delay_ns=network.spec.delay_ns, host=host, on_packet=on_packet)
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,7 +127,7 @@ class Relay:
     # ------------------------------------------------------------------------------- live changes
 
     def begin(self, link: Link) -> None:
-        """From now on this link is the way to the viewer, and its time 0 is now: the weather of a scenario's run."""
+        """From now on this link is the way to the viewer, and its time 0 is now: a scenario begins."""
         self.to_viewer.begin(link, self.now_ns())
 
     def now_ns(self) -> int:

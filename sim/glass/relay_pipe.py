@@ -8,6 +8,7 @@ the SSRC that sent RTP before; all else travels with the sound, whose order it k
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ _HANDSHAKE, _RTP, _RTCP = range(3)
 
 
 @dataclass(slots=True)
-class Counts:
+class PipeCounts:
     """Of RTP, RTCP and handshake packets together; by kind where it says so."""
 
     accepted: int = 0
@@ -51,11 +52,17 @@ class Under(NamedTuple):
 
 
 class Pipe:
-    """Times in ns since the relay's start, never going back. ``payloads``: RTP payload type -> kind."""
+    """Times in ns since the relay's start, never going back. ``payloads``: RTP payload type -> kind.
 
-    def __init__(self, link: Link, *, handshake_delay_ns: int) -> None:
+    ``on_packet`` is called with each packet as it comes in, before the link touches it.
+    """
+
+    def __init__(
+        self, link: Link, *, handshake_delay_ns: int, on_packet: Callable[[bytes], None] | None = None
+    ) -> None:
         self.link = link
-        self.counts = Counts()
+        self._on_packet = on_packet
+        self.counts = PipeCounts()
         self.payloads: dict[int, Kind] = {}
         self._begun_ns = 0  # the link's time 0
         self._handshake_delay_ns = handshake_delay_ns
@@ -75,6 +82,8 @@ class Pipe:
 
     def put(self, data: bytes, way: Any, now_ns: int) -> None:
         """A packet came in; ``way`` comes back with it."""
+        if self._on_packet is not None:
+            self._on_packet(data)
         counts = self.counts
         counts.accepted += 1
         what, kind = self._sort(data)
@@ -128,7 +137,7 @@ class Pipe:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         counts = self.counts
-        plain = {name: getattr(counts, name) for name in Counts.__slots__ if name not in ("media", "lost")}
+        plain = {name: getattr(counts, name) for name in PipeCounts.__slots__ if name not in ("media", "lost")}
         by_kind = {
             f"{name}_{kind.value}": number
             for name, numbers in (("media", counts.media), ("lost", counts.lost))

@@ -7,32 +7,29 @@ and what our monitor believed.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from aiohttp import web
 
-from avsync.errors import InputError
 from avsync.glass.calibrate import Calibration
 from avsync.glass.figures import interrupt_to_silence_ms
 from avsync.glass.host_health import LATE_P95_LIMIT_NS
 from avsync.glass.marks import idle_picture
-from avsync.glass.probe import Target, measure
-from avsync.glass.result import Glass, glass
-from avsync.server.naive import VALVE_LEAD, NaiveStream
+from avsync.glass.probe import BufferTarget, measure
+from avsync.glass.recording import Recording
+from avsync.glass.result import GlassResult, read_result
+from avsync.server.modes import check_voice_ahead, make_stream
 from avsync.server.peers import OfferRefused, Peers
-from avsync.server.room import Room, Settings
-from avsync.server.stream_protocol import Stream, ViewerTracks
-from avsync.types import Request
+from avsync.server.stream_protocol import AvatarStream, StreamViewer
 from avsync.units import NS_PER_MS, NS_PER_S, seconds, to_ms
-from avsync.webrtc.session import AvSyncSession
 from avsync.webrtc.session_stats import offsets
-from avsync.webrtc.viewers.reports import VIEWER_JS
+from avsync.webrtc.viewers.report_parser import VIEWER_JS
 from sim.glass.impair import Impairment
 from sim.glass.lab import Columns, measured
 from sim.glass.real_scenario import Interruption, RealScenario, levers_of, relay_for
@@ -43,7 +40,6 @@ from sim.scenario.scenario import Scenario
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-MODES = ("avsync", "naive-valve", "naive")
 CONNECT_WITHIN_S = 15
 AFTER_S = 1.0
 SAMPLES_PER_MS = 48
@@ -67,7 +63,7 @@ class GlassRun:
     scenario: str
     mode: str
     columns: Columns
-    glass: Glass
+    result: GlassResult
     late_p95_ms: float | None
     wire_violations: int
     wire_packets: int
@@ -81,27 +77,47 @@ class GlassRun:
     def healthy(self) -> bool:
         stood_ms = self.about["generator_late"]["max_ms"]
         in_time = self.late_p95_ms is not None and self.late_p95_ms < LATE_LIMIT_MS
-        return in_time and stood_ms < STOOD_LIMIT_MS and sound_lost_ms(self.glass.recording.stats) < SOUND_LOST_LIMIT_MS
+        return (
+            in_time and stood_ms < STOOD_LIMIT_MS and sound_lost_ms(self.result.recording.stats) < SOUND_LOST_LIMIT_MS
+        )
 
     def page_ms(self, at_s: float) -> float:
         """A time of the scenario on the page's clock."""
-        return (self.begun_ns + seconds(at_s) - self.glass.recording.host_ns(0.0)) / NS_PER_MS
+        return (self.begun_ns + seconds(at_s) - self.result.recording.host_ns(0.0)) / NS_PER_MS
 
 
-class _OneStream:
-    """What ``Peers`` needs of a room."""
+class _OneViewerRoom:
+    """The one stream of a run, and the one viewer that comes."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: AvatarStream) -> None:
         self._stream = stream
-        self.settings = Settings(max_viewers=1)
-        self.viewer: ViewerTracks | None = None
+        self.viewer: StreamViewer | None = None
 
-    async def join(self) -> ViewerTracks:
+    async def join(self) -> StreamViewer:
         self.viewer = self._stream.viewer()
         return self.viewer
 
-    async def leave(self, viewer: ViewerTracks) -> None:
+    async def leave(self, viewer: StreamViewer) -> None:
         viewer.close()
+
+    def believed(self) -> dict[str, Any] | None:
+        """What our monitor believes of the viewer; None where it has no reports."""
+        now_ns = round(asyncio.get_running_loop().time() * NS_PER_S)
+        report = self.viewer.report(now_ns) if self.viewer is not None else None
+        return None if report is None else offsets(report)
+
+
+class _Played(NamedTuple):
+    """What is left of a run, unread. ``origins``: RTP times of output time 0, (sound, pictures).
+
+    ``about``: what was done, and how late.
+    """
+
+    recorded: Recording
+    stats: dict[str, Any]
+    believed: dict[str, Any] | None
+    origins: tuple[int | None, int | None]
+    about: dict[str, Any]
 
 
 async def run_real(
@@ -119,60 +135,87 @@ async def run_real(
 
     ``InputError`` for what cannot be run for real.
     """
-    real: RealScenario | None = None
-
-    def on_request(request: Request) -> None:
-        if real is not None:
-            real.on_request(request)
-
     fps = Fraction(scenario.source.video.fps)
-    stream = _stream(mode, scenario, fps, on_request)
     stamps = WireStamps()
-    relay = relay_for(scenario, seed) if impair is None else Relay.of(impair, seed=seed)
-    async with relay:
-        _watch(relay, stamps)
-        real = RealScenario(scenario, stream, seed=seed, wire=relay if impair is None else None)
-        room = _OneStream(stream)
-        peers = Peers(cast(Room, room))
-        try:
-            async with _server(peers, relay, stamps) as (url, connected):
-                playing = asyncio.create_task(_play(real, connected))
-                try:
-                    recorded = await measure(
-                        url,
-                        seconds=scenario.duration_s + AFTER_S,
-                        chromium=chromium,
-                        jitter_buffer_target_ms=_target(scenario, buffer_ms),
-                        on_second=None if on_second is None else lambda _taken: on_second(),
-                        viewer_module="/viewer.js" if mode == "avsync" and VIEWER_JS.exists() else None,
-                    )
-                    stats = stream.stats().as_dict()
-                    believed = _believed(room.viewer)
-                    await asyncio.wait_for(playing, CONNECT_WITHIN_S)
-                finally:
-                    playing.cancel()
-                    await asyncio.gather(playing, return_exceptions=True)
-                origins = getattr(room.viewer, "rtp_origins", (None, None))
-                about = {**real.as_dict(), "relay": relay.stats()}
-        finally:
-            await peers.close()
-            await stream.close()
-    begun_ns = round(real.time.begun_s * NS_PER_S)
-    seen = await asyncio.to_thread(
-        glass, recorded, calibration=calibration, origins=origins, frame_ms=float(1000 / fps)
+    if impair is None:
+        relay = relay_for(scenario, seed, on_packet=stamps.see)
+    else:
+        relay = Relay.of(impair, seed=seed, on_packet=stamps.see)
+    real = RealScenario(scenario, seed=seed, wire=relay if impair is None else None)
+    stream = make_stream(
+        mode, fps=fps, voice_ahead_frames=check_voice_ahead(mode, None), idle=idle_picture(),
+        policy=scenario.engine_policy, levers=levers_of(scenario), on_request=real.on_request,
+    )  # fmt: skip
+    record = partial(
+        measure,
+        seconds=scenario.duration_s + AFTER_S,
+        chromium=chromium,
+        jitter_buffer_target_ms=_target(scenario, buffer_ms),
+        on_second=None if on_second is None else lambda _taken: on_second(),
+        viewer_module="/viewer.js" if mode == "avsync" and VIEWER_JS.exists() else None,
     )
+    async with relay:
+        played = await _play(real, stream, relay, stamps, record)
+    return await asyncio.to_thread(_read, scenario, mode, real, played, stamps, calibration=calibration)
+
+
+async def _play(
+    real: RealScenario,
+    stream: AvatarStream,
+    relay: Relay,
+    stamps: WireStamps,
+    record: Callable[[str], Awaitable[Recording]],
+) -> _Played:
+    """The scenario into the stream, from when the page that ``record`` opens is connected; all is closed at the end."""
+    room = _OneViewerRoom(stream)
+    peers = Peers(room, max_viewers=1)
+    try:
+        async with _server(peers, relay, stamps) as (url, connected):
+            playing = asyncio.create_task(_when_connected(real, stream, connected))
+            try:
+                recorded = await record(url)
+                stats, believed = stream.stats().as_dict(), room.believed()
+                await asyncio.wait_for(playing, CONNECT_WITHIN_S)
+            finally:
+                playing.cancel()
+                await asyncio.gather(playing, return_exceptions=True)
+            origins = (None, None) if room.viewer is None else room.viewer.rtp_origins
+            return _Played(recorded, stats, believed, origins, {**real.as_dict(), "relay": relay.stats()})
+    finally:
+        await peers.close()
+        await stream.close()
+
+
+async def _when_connected(real: RealScenario, stream: AvatarStream, connected: asyncio.Event) -> None:
+    await asyncio.wait_for(connected.wait(), CONNECT_WITHIN_S)
+    await real.run(stream)
+
+
+def _read(
+    scenario: Scenario,
+    mode: str,
+    real: RealScenario,
+    played: _Played,
+    stamps: WireStamps,
+    *,
+    calibration: Calibration | None,
+) -> GlassRun:
+    """Everything that can be said of a run that is over. Takes seconds."""
+    begun_ns = round(real.time.begun_s * NS_PER_S)
+    frame_ms = 1000 / float(scenario.source.video.fps)
+    seen = read_result(played.recorded, calibration=calibration, origins=played.origins, frame_ms=frame_ms)
     return GlassRun(
         scenario=scenario.name,
         mode=mode,
-        columns=measured(scenario, real.source, recorded, seen.reading, begun_ns=begun_ns),
-        glass=seen,
-        late_p95_ms=stats.get("lateness_p95_ms"),
+        columns=measured(scenario, real.source, played.recorded, seen.reading, begun_ns=begun_ns),
+        result=seen,
+        late_p95_ms=played.stats.get("lateness_p95_ms"),
         wire_violations=stamps.violations,
         wire_packets=stamps.packets,
         interrupts=tuple(_interrupt(each, seen, begun_ns) for each in real.done.interruptions),
-        believed=believed,
-        stats=stats,
-        about=about,
+        believed=played.believed,
+        stats=played.stats,
+        about=played.about,
         begun_ns=begun_ns,
     )
 
@@ -190,36 +233,12 @@ def sound_lost_ms(stats: Sequence[Mapping[str, Any]]) -> float:
     return (pulled[-1][0] - pulled[0][0]) - (pulled[-1][1] - pulled[0][1])
 
 
-def _target(scenario: Scenario, buffer_ms: float | None) -> Target:
+def _target(scenario: Scenario, buffer_ms: float | None) -> BufferTarget:
     """What the page asks its receivers for: as said, else the scenario's own levers."""
     if buffer_ms is not None:
-        return Target(buffer_ms, buffer_ms)
+        return BufferTarget(buffer_ms, buffer_ms)
     levers = scenario.browser
-    return Target(float(levers.sound_target_ms) or None, float(levers.picture_target_ms) or None)
-
-
-def _stream(mode: str, scenario: Scenario, fps: Fraction, on_request: Any) -> Stream:
-    if mode == "naive":
-        return cast(Stream, NaiveStream(fps=fps))
-    if mode == "naive-valve":
-        return cast(Stream, NaiveStream(fps=fps, lead=VALVE_LEAD))
-    if mode != "avsync":
-        raise InputError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-    return cast(
-        Stream,
-        AvSyncSession(
-            policy=scenario.engine_policy,
-            video_rate=fps,
-            idle=idle_picture(),
-            levers=levers_of(scenario),
-            on_request=on_request,
-        ),
-    )
-
-
-async def _play(real: RealScenario, connected: asyncio.Event) -> None:
-    await asyncio.wait_for(connected.wait(), CONNECT_WITHIN_S)
-    await real.run()
+    return BufferTarget(float(levers.sound_target_ms) or None, float(levers.picture_target_ms) or None)
 
 
 @asynccontextmanager
@@ -260,25 +279,7 @@ async def _server(peers: Peers, relay: Relay, stamps: WireStamps) -> AsyncIterat
         await runner.cleanup()
 
 
-def _watch(relay: Relay, stamps: WireStamps) -> None:
-    """Read every stamp as it comes out of our sender, before the network touches it."""
-    put = relay.to_viewer.put
-
-    def watched(data: bytes, way: Any, now_ns: int) -> None:
-        stamps.see(data)
-        put(data, way, now_ns)
-
-    relay.to_viewer.put = watched  # type: ignore[method-assign]
-
-
-def _believed(viewer: ViewerTracks | None) -> dict[str, Any] | None:
-    """What our monitor believes of the viewer; None where it has no reports."""
-    report = getattr(viewer, "report", None)
-    told = report(time.monotonic_ns()) if report is not None else None
-    return None if told is None else offsets(told)
-
-
-def _interrupt(each: Interruption, seen: Glass, begun_ns: int) -> dict[str, float | None]:
+def _interrupt(each: Interruption, seen: GlassResult, begun_ns: int) -> dict[str, float | None]:
     """``way_ms``: how far what was heard at the call lay behind what was sent then: the way to the ear, all of it."""
     at_ms = (begun_ns + each.called_ns - seen.recording.host_ns(0.0)) / NS_PER_MS
     took_ms = None if each.returned_ns is None else (each.returned_ns - each.called_ns) / NS_PER_MS
@@ -290,4 +291,4 @@ def _interrupt(each: Interruption, seen: Glass, begun_ns: int) -> dict[str, floa
             heard_ms = seen.reading.a_ms[row] + at_ms - seen.reading.at_ms[row]
             way_ms = float(each.played_content_ns / NS_PER_MS - heard_ms)
     silence_ms = interrupt_to_silence_ms(seen.reading, at_ms)
-    return {"flush_ms": took_ms, "glass_to_silence_ms": silence_ms, "way_ms": way_ms}
+    return {"returned_after_ms": took_ms, "glass_to_silence_ms": silence_ms, "way_ms": way_ms}

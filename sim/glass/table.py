@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from avsync.server.modes import MODES
+
 FOLDER = Path("results") / "glass"
 KEPT = ("scenario", "mode", "met", "misses", "healthy", "sender_late_p95_ms", "settle_ms", "wire", "interrupts")
 COLUMNS = (
@@ -24,7 +26,6 @@ COLUMNS = (
     "unknown_pct",
 )
 LAB = "lab_abs_p95_ms@clear"
-MODES = ("avsync", "naive-valve", "naive")
 
 
 def row(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ DEFAULT_SET = (
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GlassVerdict:
     """``misses``: in words. Nothing is judged where the sender was late. ``settle_ms`` inf: never."""
 
     judged: bool
@@ -42,15 +42,15 @@ class Verdict:
         return "met" if self.met else "missed"
 
 
-def judge(run: GlassRun) -> Verdict:
-    settled = settle_ms(run.glass.reading)
+def judge(run: GlassRun) -> GlassVerdict:
+    settled = settle_ms(run.result.reading)
     if not run.healthy:
-        return Verdict(False, (), settled)
+        return GlassVerdict(False, (), settled)
     found = []
     columns = run.columns
     p95 = columns.get("offset_abs_p95_ms@clear")
     if run.scenario in LATE_FOR_GOOD:
-        reading = run.glass.reading
+        reading = run.result.reading
         late = figures(reading.where(reading.at_ms >= run.page_ms(WORKED_OFF_S)))
         found.append(_above("p95 from 20 s on", late.abs_p95_ms, P95_CLEAR_MS))
     else:
@@ -67,7 +67,7 @@ def judge(run: GlassRun) -> Verdict:
         if each["way_ms"] is not None:
             limit = each["way_ms"] + SILENT_WITHIN_MS
             found.append(_above(f"interrupt {number}: the old turn was heard on", each["glass_to_silence_ms"], limit))
-    return Verdict(True, tuple(miss for miss in found if miss), settled)
+    return GlassVerdict(True, tuple(miss for miss in found if miss), settled)
 
 
 def _above(what: str, value: float | None, limit: float) -> str:

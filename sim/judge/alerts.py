@@ -1,7 +1,7 @@
-"""Troubles: what the monitor should have told somebody about, by the truth, and what it told for nothing.
+"""Alerts: which the monitor should have raised, by the truth, and which it raised for nothing.
 
-A trouble is a stretch in which a person would have complained: for longer than the policy's dwell
-most samples of every second were beyond a warning level. An alert is held against the truth of
+One was due where a person would have complained: for longer than the policy's dwell most samples
+of every second were beyond a warning level. An alert is held against the truth of
 the window that it looked at, with the tolerance that a percentile over 10 s needs.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from avsync.policy import AvSyncPolicy
 from avsync.types import Alert
 from avsync.units import NS_PER_S, seconds
-from sim.truth.truth import Offsets, State
+from sim.truth.truth import Offsets, OffsetState
 
 LOOKED_BACK_NS = seconds(16)  # the monitor's window, its dwell and its settling
 TOLERANCE_PCT = 80
@@ -28,14 +28,14 @@ def alert_measures(samples: Offsets, alerts: Sequence[Alert], policy: AvSyncPoli
     raised = [alert for alert in alerts if alert.active and alert.name.startswith("offset_")]
     missed = sum(
         not any(start <= alert.at_ns <= end + ANSWER_WITHIN_NS for alert in raised)
-        for start, end in _troubles(samples, policy)
+        for start, end in _due(samples, policy)
     )
     return {"alerts_missed": missed, "alerts_false": sum(not _deserved(alert, samples, policy) for alert in raised)}
 
 
-def _troubles(samples: Offsets, policy: AvSyncPolicy) -> list[tuple[int, int]]:
-    """(start, end) of stretches beyond a warning level for longer than twice the dwell."""
-    measured = samples.state == State.MEASURED
+def _due(samples: Offsets, policy: AvSyncPolicy) -> list[tuple[int, int]]:
+    """(start, end) of the times beyond a warning level for longer than twice the dwell."""
+    measured = samples.state == OffsetState.MEASURED
     beyond = measured & ((samples.e_ns > policy.warn_lead_ns) | (samples.e_ns < -policy.warn_lag_ns))
     second = samples.at_ns // NS_PER_S
     first = int(second[0])
@@ -50,7 +50,7 @@ def _troubles(samples: Offsets, policy: AvSyncPolicy) -> list[tuple[int, int]]:
 
 def _deserved(alert: Alert, samples: Offsets, policy: AvSyncPolicy) -> bool:
     inside = (samples.at_ns > alert.at_ns - LOOKED_BACK_NS) & (samples.at_ns <= alert.at_ns)
-    e = samples.e_ns[inside & (samples.state == State.MEASURED)]
+    e = samples.e_ns[inside & (samples.state == OffsetState.MEASURED)]
     if not len(e):
         return False
     lead, lag = policy.warn_lead_ns * TOLERANCE_PCT // 100, policy.warn_lag_ns * TOLERANCE_PCT // 100

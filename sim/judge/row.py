@@ -7,22 +7,22 @@ None, never 0.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from avsync.monitor.monitor import SyncReport
 from avsync.units import seconds, to_ms
 from sim.judge.alerts import alert_measures
+from sim.run.point import Point
 from sim.run.world import Run
-from sim.scenario.metric_names import METRICS, OUTPUT, Window
-from sim.truth import measures
-from sim.truth.beliefs import Told
-from sim.truth.truth import Offsets, PresentationLog, offsets
-from sim.truth.windows import Faults, within
+from sim.scenario.metric_names import METRICS, OUTPUT, SAMPLED, Window
+from sim.truth import measures, unit_measures
+from sim.truth.beliefs import Beliefs
+from sim.truth.truth import Offsets, offsets
+from sim.truth.windows import Measure, Within, within
 
-Measure = float | None
 Row = dict[str, Measure]
-
-WINDOWS: tuple[Window, ...] = ("all", "clear", "after_fault")
 
 
 def key(metric: str, window: Window = "all") -> str:
@@ -37,66 +37,59 @@ def faults_ns(run: Run) -> list[tuple[int, int]]:
 def measure(run: Run) -> Row:
     """All columns of one run. Nothing here is rounded."""
     row: Row = {}
-    faults = faults_ns(run)
-    at_output = offsets(run.source, run.output_glass)
-    at_viewer = offsets(run.source, run.viewer_glass)
-    _point(row, OUTPUT, run, run.output_glass, at_output, run.output_beliefs, faults, None)
-    _point(row, "", run, run.viewer_glass, at_viewer, run.viewer_beliefs, faults, 0)
-    _beliefs(row, OUTPUT, run.output_report)
-    _beliefs(row, "", run.viewer_report)
-    _counters(row, run)
-    row["settle_ms"] = measures.settle_ms(at_viewer, run.first_decodable_ns)
+    at_output = offsets(run.source, run.at_output.presented)
+    at_viewer = offsets(run.source, run.at_viewer.presented)
+    _point(row, OUTPUT, run, run.at_output, at_output, None)
+    _point(row, "", run, run.at_viewer, at_viewer, 0)
+    row["settle_ms"] = measures.settle_ms(at_viewer, run.at_viewer.first_decodable_ns)
     row[OUTPUT + "settle_ms"] = measures.settle_ms(at_output, _first_shown(at_output))
-    for prefix, samples, alerts in (
-        (OUTPUT, at_output, run.output_alerts),
-        ("", at_viewer, run.viewer_alerts),
-    ):
-        row.update({prefix + name: value for name, value in alert_measures(samples, alerts, run.policy).items()})
     missing = [name for name in METRICS if name not in row and OUTPUT + name not in row]
     if missing:
         raise AssertionError(f"metrics without a column: {missing}")
     return row
 
 
-def _point(
-    row: Row,
-    prefix: str,
-    run: Run,
-    glass: PresentationLog,
-    samples: Offsets,
-    told: Told,
-    faults: Faults,
-    joined_ns: int | None,
-) -> None:
-    source = run.source
-    beliefs = told.columns()
-    errors = measures.belief_errors(beliefs, source, glass)
-    for window in WINDOWS:
-        inside = within(window, faults, joined_ns)
+def _point(row: Row, prefix: str, run: Run, point: Point, samples: Offsets, joined_ns: int | None) -> None:
+    """What is true at a point, what was believed there, and what was counted."""
+    faults = faults_ns(run)
+    _windows(row, prefix, run, point, samples, {window: within(window, faults, joined_ns) for window in SAMPLED})
+    source, left, end_ns = run.source, point.presented, run.end_ns
+    found: Row = {
+        "recovery_ms": measures.recovery_ms(samples, faults, end_ns),
+        "recovery_counted_ms": measures.recovery_counted_ms(samples, faults, end_ns),
+        "content_heard_pct": unit_measures.content_heard_pct(source, left, run_end_ns=end_ns),
+        "frames_dropped_pct": unit_measures.frames_dropped_pct(source, left, run_end_ns=end_ns),
+        "frames_repeated_pct": unit_measures.frames_repeated_pct(source, left),
+        "silence_inserted_ms": unit_measures.silence_inserted_ms(source, left),
+        "interrupt_to_silence_ms": unit_measures.interrupt_to_silence_ms(source, left),
+        "stale_units_leaked": unit_measures.stale_units_leaked(source, left),
+    }
+    latency = unit_measures.added_latency(source, left, run.arrivals)
+    found |= unit_measures.latency_measures(latency)
+    found["latency_growth_ms_per_min"] = unit_measures.latency_growth_ms_per_min(latency, end_ns)
+    found |= _counters(point)
+    found |= alert_measures(samples, point.alerts, run.policy)
+    row.update({prefix + name: value for name, value in found.items()})
+    row.update({f"believed_{prefix}{name}": value for name, value in _believed(point.report).items()})
+
+
+def _windows(row: Row, prefix: str, run: Run, point: Point, samples: Offsets, windows: Mapping[Window, Within]) -> None:
+    """What is limited over windows: over each of them."""
+    beliefs = point.beliefs.columns()
+    errors = measures.belief_errors(beliefs, run.source, point.presented)
+    observed_ns = int(samples.at_ns[0]) if len(samples.at_ns) else None
+    for window, inside in windows.items():
         mask = None if window == "all" else inside(samples.at_ns)
         columns = measures.offset_measures(samples, mask)
         shares = (columns["measured_pct"], columns["degraded_pct"])
         columns["measured_or_degraded_pct"] = None if None in shares else sum(share or 0.0 for share in shares)
         columns["freeze_longest_ms"] = measures.freeze_longest_ms(samples, mask)
         columns["monitor_error_p95_ms"] = measures.monitor_error_p95_ms(errors, inside)
-        columns["monitor_known_pct"] = measures.monitor_known_pct(
-            beliefs, samples, int(samples.at_ns[0]) if len(samples.at_ns) else None, inside=inside
-        )
+        columns["monitor_known_pct"] = measures.monitor_known_pct(beliefs, samples, observed_ns, inside=inside)
         row.update({key(prefix + name, window): value for name, value in columns.items()})
-    row[prefix + "recovery_ms"] = measures.recovery_ms(samples, faults, run.end_ns)
-    row[prefix + "recovery_counted_ms"] = measures.recovery_counted_ms(samples, faults, run.end_ns)
-    row[prefix + "content_heard_pct"] = measures.content_heard_pct(source, glass, run_end_ns=run.end_ns)
-    row[prefix + "frames_dropped_pct"] = measures.frames_dropped_pct(source, glass, run_end_ns=run.end_ns)
-    row[prefix + "frames_repeated_pct"] = measures.frames_repeated_pct(source, glass)
-    row[prefix + "silence_inserted_ms"] = measures.silence_inserted_ms(source, glass)
-    row[prefix + "interrupt_to_silence_ms"] = measures.interrupt_to_silence_ms(source, glass)
-    row[prefix + "stale_units_leaked"] = measures.stale_units_leaked(source, glass)
-    latency = measures.added_latency(source, glass, run.arrivals)
-    row.update({prefix + name: value for name, value in measures.latency_measures(latency).items()})
-    row[prefix + "latency_growth_ms_per_min"] = measures.latency_growth_ms_per_min(latency, run.end_ns)
 
 
-def _beliefs(row: Row, prefix: str, report: SyncReport | None) -> None:
+def _believed(report: SyncReport | None) -> Row:
     """What the SDK would have said, under names of their own."""
     assert report is not None
     names = {
@@ -107,26 +100,21 @@ def _beliefs(row: Row, prefix: str, report: SyncReport | None) -> None:
         "offset_lead_p95_ms": report.lead_p95_ns,
         "offset_lag_p95_ms": report.lag_p95_ns,
     }
-    for name, value in names.items():
-        row[f"believed_{prefix}{name}"] = None if value is None else to_ms(value)
+    return {name: None if value is None else to_ms(value) for name, value in names.items()}
 
 
-def _counters(row: Row, run: Run) -> None:
-    output, viewer = run.output_answers, run.viewer_answers
-    assert output is not None
-    row[OUTPUT + "pts_violations"] = output.violations + run.rtp_violations
-    row["pts_violations"] = viewer.violations if viewer is not None else 0
-    row[OUTPUT + "late_packets"] = run.late_packets
-    row["late_packets"] = run.viewer_late_packets
-    row[OUTPUT + "queue_peak_units"] = run.queue_peak_units
-    row["queue_peak_units"] = run.viewer_queue_peak_units if viewer is not None else None
-    row[OUTPUT + "jitter_buffer_p50_ms"] = _median_ms(run.output_buffer_ns)
-    row["jitter_buffer_p50_ms"] = _median_ms(run.viewer_buffer_ns)
-    row[OUTPUT + "drift_error_ppm"] = run.drift_error_ppm
-    row["drift_error_ppm"] = run.viewer_drift_error_ppm
+def _counters(point: Point) -> Row:
+    """Without an engine of ours at the point there are no answers whose stamps could be wrong."""
+    return {
+        "pts_violations": point.rtp_violations + (point.answers.violations if point.answers is not None else 0),
+        "late_packets": point.late_packets,
+        "queue_peak_units": point.queue_peak_units,
+        "jitter_buffer_p50_ms": _median_ms(point.buffer_ns),
+        "drift_error_ppm": point.drift_error_ppm,
+    }
 
 
-def _median_ms(samples: Told) -> Measure:
+def _median_ms(samples: Beliefs) -> Measure:
     if len(samples) < 20:
         return None
     return to_ms(int(np.sort(samples.columns().value_ns)[len(samples) // 2]))

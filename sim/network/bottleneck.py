@@ -1,7 +1,7 @@
 """When does a packet leave a bottleneck whose rate changes with time? By arithmetic, in O(log n).
 
 Both bottlenecks look up the trace's own endless time (``from_ns`` on, looping) and never
-search step by step, so a stretch without any bandwidth costs nothing and ends by itself.
+search step by step, so a time without any bandwidth costs nothing and ends by itself.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 ``Link.send`` answers at once and by arithmetic when a packet will arrive: (), it is lost; one
 time; or two, it was duplicated. Sound and pictures share one bottleneck (first in, first out,
 drop-tail). Packets keep their order unless reordering is asked for; jitter alone never reorders.
-The weather (loss, jitter, holds) belongs to the seed: see ``sim/network/impairments.py``.
+Its impairments (loss, jitter, holds) belong to the seed: see ``sim/network/impairments.py``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from avsync.errors import UsageError, check_now
 from avsync.types import AUDIO, VIDEO, Kind
-from avsync.units import seconds
+from avsync.units import FAR_NS, seconds
 from sim.network.bottleneck import Opportunities, RateSchedule
 from sim.network.impairments import HALF_NORMAL_MILLIONTHS, SLOT_NS, JitterLevel, Loss, Recurring, end_of, recurring
 from sim.network.link_spec import PATH_FIELDS, LinkSpec, changed
-from sim.network.traces.playback import TraceWeather
+from sim.network.traces.playback import TracePlayback
 from sim.network.traces.trace import NetworkTrace
 from sim.rng import Draws, substream
 
@@ -28,7 +28,6 @@ MAX_WAIT_NS = seconds(10)
 what is under way bounded when a bandwidth trace falls silent for minutes."""
 
 _BYTE_NS = 8_000_000_000
-_NEVER = 1 << 62
 
 
 class FrameFate(NamedTuple):
@@ -90,7 +89,7 @@ class Link:
         self._shared_last_ns = 0
         self._level = JitterLevel(substream(seed, f"{name}.jitter"))
         self._slot_end_ns = 0
-        self._weather: TraceWeather | None = None
+        self._playback: TracePlayback | None = None
         self._server: RateSchedule | Opportunities | None = None
         self._trace: NetworkTrace | None = None
         self._trace_from_ns: int | None = None
@@ -163,12 +162,12 @@ class Link:
 
     def _send_rough(self, lane: _Lane, size_bytes: int, now_ns: int, kind: Kind) -> tuple[int, ...]:
         """``send`` with everything. Chance is drawn first, so that a full queue changes no draw."""
-        spec, weather = lane.spec, self._weather
+        spec, playback = lane.spec, self._playback
         lost = lane.loss.lost() if spec.loss_ppm else False
         reordered = lane.reorders.chance(spec.reorder_ppm) if spec.reorder_ppm else False
         duplicated = lane.duplicates.chance(spec.duplicate_ppm) if spec.duplicate_ppm else False
-        if weather is not None and weather.loses:
-            lost = lane.trace_loss.chance(weather.loss_ppm(now_ns)) or lost
+        if playback is not None and playback.loses:
+            lost = lane.trace_loss.chance(playback.loss_ppm(now_ns)) or lost
         if lane.outage is not None and lane.outage.end_of(now_ns, now_ns) != now_ns:
             lost = True
         jitter_ns = lane.jitter_ns
@@ -178,8 +177,8 @@ class Link:
         if departure < 0 or lost:
             return ()
         arrival = departure + lane.static_ns + jitter_ns
-        if weather is not None:
-            arrival += weather.delay_ns(now_ns)
+        if playback is not None:
+            arrival += playback.delay_ns(now_ns)
         if reordered:  # overtaken by those behind: it does not hold them up
             arrival = self._release(lane, arrival + spec.reorder_by_ns, now_ns)
         else:
@@ -327,7 +326,7 @@ class Link:
         trace = spec.trace
         if trace is not self._trace or spec.trace_from_ns != self._trace_from_ns:
             self._trace, self._trace_from_ns = trace, spec.trace_from_ns
-            self._server = self._weather = None
+            self._server = self._playback = None
             if trace is not None:
                 from_ns = spec.trace_from_ns
                 if from_ns is None:
@@ -336,7 +335,7 @@ class Link:
                     self._server = RateSchedule(trace, from_ns)
                 elif trace.opportunities_ns:
                     self._server = Opportunities(trace, from_ns)
-                self._weather = TraceWeather(trace, from_ns)
+                self._playback = TracePlayback(trace, from_ns)
         self._spec_rate_bps = spec.rate_bps or 0
         mean_bps = trace.mean_bps if trace is not None and trace.limits_rate else self._spec_rate_bps
         self._limit_packets = (spec.queue_packets or 0) if mean_bps else 0  # without a rate nothing waits
@@ -360,8 +359,8 @@ class Link:
         # Both are functions of the seed and of time since 0: making them anew changes nothing.
         lane.recurring = recurring(self._seed, f"{self.name}.hold", *spec.hold)
         lane.outage = recurring(self._seed, f"{self.name}.outage", spec.outage_every_ns, spec.outage_for_ns, 0, 0)
-        weather = self._weather
-        traced = weather is not None and (weather.delays or weather.loses)
+        playback = self._playback
+        traced = playback is not None and (playback.delays or playback.loses)
         moody = spec.loss_ppm or spec.reorder_ppm or spec.duplicate_ppm or spec.allow_reorder
         lane.plain = not (moody or traced or lane.holds or lane.recurring or lane.outage)
 
@@ -369,10 +368,12 @@ class Link:
 
     def _turn_slot(self, now_ns: int) -> None:
         """A new slot of 10 ms: the jitter of both lanes for its length."""
-        weather = self._weather
-        if not (self._audio.spec.jitter_ns or self._video.spec.jitter_ns or (weather is not None and weather.jitters)):
+        playback = self._playback
+        if not (
+            self._audio.spec.jitter_ns or self._video.spec.jitter_ns or (playback is not None and playback.jitters)
+        ):
             self._audio.jitter_ns = self._video.jitter_ns = 0
-            self._slot_end_ns = _NEVER
+            self._slot_end_ns = FAR_NS
             return
         slot = now_ns // SLOT_NS
         level = self._level.at(slot)
@@ -386,8 +387,8 @@ class Link:
         jitter_ns = HALF_NORMAL_MILLIONTHS[level] * lane.spec.jitter_ns // 1_000_000
         if jitter_ns > lane.jitter_cap_ns:
             jitter_ns = lane.jitter_cap_ns
-        if self._weather is not None and self._weather.jitters:
-            jitter_ns += self._weather.jitter_ns(level, now_ns)
+        if self._playback is not None and self._playback.jitters:
+            jitter_ns += self._playback.jitter_ns(level, now_ns)
         return jitter_ns
 
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from avsync.scorer.features.geometry import LANDMARKS
 from avsync.scorer.synthetic.mouths import COLUMNS
-from avsync.scorer.tracking.crops import CROP_SPAN
-from sim.payload.payload import F32, ROI_PX, U8, Pictures
+from avsync.scorer.tracking.mouth_crops import CROP_SPAN
+from sim.payload.payload import F32, ROI_PX, U8, PictureBatch
 
 EYE_PX = 100.0
 MIDDLE_PX = (640.0, 300.0)
@@ -35,8 +35,8 @@ AT_ONCE = 25
 F64 = npt.NDArray[np.float64]
 
 
-class Face(Protocol):
-    def pictures(self, mouth: F32) -> Pictures:
+class SpeakerFace(Protocol):
+    def pictures(self, mouth: F32) -> PictureBatch:
         """(T, len(COLUMNS)) -> T pictures."""
         ...
 
@@ -49,8 +49,8 @@ class DrawnFace:
         self.lips = self.skin * np.array([0.80, 0.55, 0.55])
         self.inside = np.array([45.0, 15.0, 15.0])
 
-    def pictures(self, mouth: F32) -> Pictures:
-        return Pictures(self._crops(mouth), landmarks(mouth))
+    def pictures(self, mouth: F32) -> PictureBatch:
+        return PictureBatch(self._crops(mouth), landmarks(mouth))
 
     def _crops(self, mouth: F32) -> U8:
         line = ((np.arange(ROI_PX) + 0.5) / ROI_PX - 0.5) * CROP_SPAN
@@ -80,7 +80,7 @@ class RenderedFace:
         rest = rest_of(torch.from_numpy(usual[None]))
         self._look = draw_look(np.random.default_rng(seed), 1, colour=True, mouth=rest)
 
-    def pictures(self, mouth: F32) -> Pictures:
+    def pictures(self, mouth: F32) -> PictureBatch:
         import torch
 
         from avsync.scorer.synthetic.render_motion import show
@@ -98,7 +98,7 @@ class RenderedFace:
                 motion = motion._replace(right=torch.zeros_like(motion.right), down=torch.zeros_like(motion.down))
                 shown = show(self._look, motion, pixels=ROI_PX, span=CROP_SPAN)[0].clamp(0, 1)
                 parts.append((shown * 255).round().to(torch.uint8).permute(1, 2, 3, 0).numpy())
-        return Pictures(np.concatenate(parts), landmarks(mouth))
+        return PictureBatch(np.concatenate(parts), landmarks(mouth))
 
 
 def column(mouth: F32, name: str) -> F64:

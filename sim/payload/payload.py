@@ -1,8 +1,8 @@
 """Payload: what a viewer saw and heard, made again from the truth's logs, as pixels and as sound.
 
 A run carries no media: its logs say which content position was heard and shown at which of the viewer's times. A
-``Payload`` says how that content sounds and looks, as a function of the position alone, so both can be joined after
-the run: ``heard`` gives the sound that came out of the loudspeaker (stretched where the player stretched it, silent
+``ContentRenderer`` says how that content sounds and looks, as a function of the position alone, so both can be joined
+after the run: ``heard`` gives the sound that came out of the loudspeaker (slower or faster where the player was, silent
 where no content left), ``shown`` every change of picture. Nothing here knows a stamp, a PTS or an epoch.
 
 Concealment is silence here: it says nothing new, and fades within 80 ms.
@@ -15,7 +15,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sim.truth.logs import I64, GlassTable, SourceTable, position
+from sim.truth.columns import I64
+from sim.truth.tables import PresentationTable, SourceTable, position
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -27,14 +28,14 @@ ROI_PX = 96
 LANDMARKS = 468
 
 
-class Pictures(NamedTuple):
+class PictureBatch(NamedTuple):
     """T pictures. ``rois``: uint8 RGB (T, 96, 96, 3), the mouth. ``landmarks``: (T, 468, 2), px of the full picture."""
 
     rois: U8
     landmarks: F32 | None
 
 
-class Payload(Protocol):
+class ContentRenderer(Protocol):
     """How content looks and sounds, by turn (its index in the ``SourceTable``) and position inside it.
 
     The same position always gives the same, in whichever order it is asked for.
@@ -44,19 +45,19 @@ class Payload(Protocol):
         """(n,) positions in ns since the turn's start -> (n,) samples in [-1, 1]; 0 where nothing is said."""
         ...
 
-    def pictures(self, turn: int, since_ns: I64) -> Pictures:
+    def pictures(self, turn: int, since_ns: I64) -> PictureBatch:
         """The frames whose content begins at (T,) positions in ns since the turn's start."""
         ...
 
-    def idle(self) -> Pictures:
+    def idle(self) -> PictureBatch:
         """One picture, without lips that speak: shown before, between and instead of turns."""
         ...
 
 
-def heard(made: SourceTable, left: GlassTable, payload: Payload, from_ns: int, samples: int) -> F32:
+def heard(made: SourceTable, left: PresentationTable, payload: ContentRenderer, from_ns: int, samples: int) -> F32:
     """(samples,) float32 at 16 kHz: what was heard from ``from_ns`` on, in the viewer's time.
 
-    Of a stretch at its own pace the samples are copied, shifted by whole ones (an error below 63 us); what was
+    Where content leaves at its own pace the samples are copied, shifted by whole ones (an error below 63 us); what was
     played faster or slower is resampled, its pitch with it.
     """
     pcm = np.zeros(samples, np.float32)
@@ -78,8 +79,8 @@ def heard(made: SourceTable, left: GlassTable, payload: Payload, from_ns: int, s
 
 
 def shown(
-    made: SourceTable, left: GlassTable, payload: Payload, from_ns: int, to_ns: int
-) -> tuple[I64, Pictures] | None:
+    made: SourceTable, left: PresentationTable, payload: ContentRenderer, from_ns: int, to_ns: int
+) -> tuple[I64, PictureBatch] | None:
     """When each change of picture in [from, to) came on screen, in the viewer's time, and what was seen then.
 
     None where there was no change. Landmarks are there if all of the pictures have them.
@@ -89,7 +90,7 @@ def shown(
         return None
     ref = left.shown_ref[low:high]
     turn = np.where(ref < 0, IDLE_TURN, made.pictures.turn[np.maximum(ref, 0)])
-    parts: list[tuple[I64, Pictures]] = []
+    parts: list[tuple[I64, PictureBatch]] = []
     for one in np.unique(turn).tolist():
         rows = np.flatnonzero(turn == one)
         if one == IDLE_TURN:
@@ -100,20 +101,20 @@ def shown(
     return left.shown_ns[low:high], _joined(parts)
 
 
-def _again(one: Pictures, times: int) -> Pictures:
+def _again(one: PictureBatch, times: int) -> PictureBatch:
     landmarks = None if one.landmarks is None else np.repeat(one.landmarks, times, axis=0)
-    return Pictures(np.repeat(one.rois, times, axis=0), landmarks)
+    return PictureBatch(np.repeat(one.rois, times, axis=0), landmarks)
 
 
-def _joined(parts: list[tuple[I64, Pictures]]) -> Pictures:
+def _joined(parts: list[tuple[I64, PictureBatch]]) -> PictureBatch:
     """Pictures of several turns, back in the order of their rows."""
     order = np.argsort(np.concatenate([rows for rows, _ in parts]))
     rois = np.concatenate([pictures.rois for _, pictures in parts])[order]
     landmarks = [pictures.landmarks for _, pictures in parts if pictures.landmarks is not None]
-    return Pictures(rois, np.concatenate(landmarks)[order] if len(landmarks) == len(parts) else None)
+    return PictureBatch(rois, np.concatenate(landmarks)[order] if len(landmarks) == len(parts) else None)
 
 
-def times(left: GlassTable) -> tuple[int, int] | None:
+def times(left: PresentationTable) -> tuple[int, int] | None:
     """(from, to): when the first content was heard or shown, and when the last sound ended; None without any."""
     firsts = [int(column[0]) for column in (left.at_ns, left.shown_ns) if len(column)]
     lasts = [int(column[-1]) for column in (left.end_ns, left.shown_ns) if len(column)]

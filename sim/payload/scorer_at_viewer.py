@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from avsync.units import NS_PER_MS, ms, to_ms
 from sim.judge.row import Row, faults_ns, key
-from sim.payload.payload import F32, SAMPLE_NS, U8, Payload, heard, shown, times
+from sim.payload.payload import F32, SAMPLE_NS, U8, ContentRenderer, heard, shown, times
 from sim.run.world import Run
 from sim.scenario.metric_names import SAMPLED, Window
 from sim.scenario.scenario import Scenario
-from sim.truth.truth import Offsets, State, offsets
+from sim.truth.truth import Offsets, OffsetState, offsets
 from sim.truth.windows import ENOUGH, Measure, Within, share_pct, within
 
 CHUNK_NS = ms(2000)
@@ -34,7 +34,7 @@ SURE = 0.8
 """Confidence above this is an answer to act on."""
 
 
-class Answer(Protocol):
+class ScorerSignal(Protocol):
     """What is read of a ``LipSyncSignal``."""
 
     @property
@@ -51,19 +51,19 @@ class Answer(Protocol):
     def duration_ns(self) -> int: ...
 
 
-class Scorer(Protocol):
+class WindowScorer(Protocol):
     """What is used of a ``LipSyncScorer``: every call returns the answers that became known."""
 
-    def push_audio(self, pcm: F32, pts_ns: int, epoch: int) -> Iterable[Answer]: ...
+    def push_audio(self, pcm: F32, pts_ns: int, epoch: int) -> Iterable[ScorerSignal]: ...
 
     def push_video(
         self, rois: U8, pts_ns: npt.NDArray[np.int64], epoch: int, landmarks: F32 | None = None
-    ) -> Iterable[Answer]: ...
+    ) -> Iterable[ScorerSignal]: ...
 
-    def flush(self) -> Iterable[Answer]: ...
+    def flush(self) -> Iterable[ScorerSignal]: ...
 
 
-class Scored(NamedTuple):
+class ScoredWindow(NamedTuple):
     """One window in the viewer's time. ``truth_ns``: the median of e(t) in it, None where it has no truth.
 
     ``spread_ns``: how far e(t) moved meanwhile. ``offset_ms``: what the scorer said, None where it said nothing.
@@ -88,9 +88,9 @@ class Scored(NamedTuple):
         return round(self.offset_ms - to_ms(self.truth_ns), 1) + 0.0  # no minus before a zero
 
 
-def score(run: Run, payload: Payload, scorer: Scorer) -> list[Scored]:
+def score(run: Run, payload: ContentRenderer, scorer: WindowScorer) -> list[ScoredWindow]:
     """Every window that the scorer answered, in order of time."""
-    truth = offsets(run.source, run.viewer_glass)
+    truth = offsets(run.source, run.at_viewer.presented)
     faults = faults_ns(run)
     windows = {window: within(window, faults, 0) for window in SAMPLED}
     return [
@@ -100,9 +100,9 @@ def score(run: Run, payload: Payload, scorer: Scorer) -> list[Scored]:
     ]
 
 
-def _answers(run: Run, payload: Payload, scorer: Scorer) -> Iterable[Answer]:
+def _answers(run: Run, payload: ContentRenderer, scorer: WindowScorer) -> Iterable[ScorerSignal]:
     made = run.source.table()
-    left = run.viewer_glass.table(made)
+    left = run.at_viewer.presented.table(made)
     span = times(left)
     if span is None:
         return
@@ -115,16 +115,16 @@ def _answers(run: Run, payload: Payload, scorer: Scorer) -> Iterable[Answer]:
     yield from scorer.flush()
 
 
-def _beside(truth: Offsets, answer: Answer, windows: Mapping[Window, Within]) -> Scored:
+def _beside(truth: Offsets, answer: ScorerSignal, windows: Mapping[Window, Within]) -> ScoredWindow:
     from_ns, to_ns = answer.pts_ns, answer.pts_ns + answer.duration_ns
     low, high = np.searchsorted(truth.at_ns, [from_ns, to_ns], "left")
     rows = slice(int(low), int(high))
-    measured = truth.e_ns[rows][truth.state[rows] == State.MEASURED]
+    measured = truth.e_ns[rows][truth.state[rows] == OffsetState.MEASURED]
     turns = truth.turn[rows]
     known = len(turns) > 0 and turns[0] == turns[-1]
     known = known and len(measured) * truth.step_ns >= TRUTH_SHARE * answer.duration_ns
     at = np.arange(from_ns, to_ns, truth.step_ns, dtype=np.int64)
-    return Scored(
+    return ScoredWindow(
         from_ns, to_ns, int(np.median(measured)) if known else None, int(np.ptp(measured)) if known else None,
         answer.offset_ms, answer.confidence, answer.label, answer.method,
         tuple(name for name, inside in windows.items() if inside(at).all()),
@@ -134,7 +134,7 @@ def _beside(truth: Offsets, answer: Answer, windows: Mapping[Window, Within]) ->
 # ---- columns
 
 
-def columns(scored: Sequence[Scored], run: Run) -> Row:
+def columns(scored: Sequence[ScoredWindow], run: Run) -> Row:
     """What a row says: ``scorer_...`` is belief, or its error; ``scorer_truth_...`` is the truth beside it."""
     row: Row = {}
     for window in SAMPLED:
@@ -148,7 +148,7 @@ def frame_ms(scenario: Scenario) -> float:
     return float(1000 / scenario.source.video.fps)
 
 
-def measures(scored: Sequence[Scored], window: Window, frame: float) -> dict[str, Measure]:
+def measures(scored: Sequence[ScoredWindow], window: Window, frame: float) -> dict[str, Measure]:
     """Over the windows that lie in ``window`` as a whole; of one run or of several. ``frame`` in ms."""
     judged = [one for one in scored if window in one.inside and one.truth_ns is not None]
     both = [one for one in judged if one.offset_ms is not None]
@@ -176,7 +176,7 @@ def _quantile(values: npt.NDArray[np.float64], percent: int) -> Measure:
     return float(np.sort(values)[max(math.ceil(percent * len(values) / 100), 1) - 1])
 
 
-def as_record(one: Scored) -> dict[str, float | str | bool | None]:
+def as_record(one: ScoredWindow) -> dict[str, float | str | bool | None]:
     """One line of ``scorer.jsonl``: ms and s, belief and truth apart."""
     return {
         "from_s": one.from_ns / 1e9,

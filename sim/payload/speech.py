@@ -22,14 +22,14 @@ from avsync.scorer.synthetic.speech import level_per_hop
 from avsync.scorer.synthetic.texts import sentence
 from avsync.scorer.threads import keep_to_one_thread
 from avsync.units import ms, ticks_to_ns
-from sim.payload.face import DrawnFace, Face, RenderedFace
-from sim.payload.payload import F32, SAMPLE_NS, SAMPLE_RATE_HZ, Pictures
-from sim.payload.scorer_at_viewer import Scored, Scorer, score
-from sim.payload.talk import Wish, talk
+from sim.payload.face import DrawnFace, RenderedFace, SpeakerFace
+from sim.payload.payload import F32, SAMPLE_NS, SAMPLE_RATE_HZ, PictureBatch
+from sim.payload.scorer_at_viewer import ScoredWindow, WindowScorer, score
+from sim.payload.talk import TalkRequest, talk
 from sim.rng import substream
 from sim.run.world import Run
 from sim.scenario import source as scenario_source
-from sim.truth.logs import I64
+from sim.truth.columns import I64
 
 SCENE_S = 20.0
 SENTENCES = 30
@@ -55,7 +55,7 @@ TAPER_S = 1.0
 """So long before and after a scene's end the head is on its way to and from its usual pose."""
 
 
-class Scene(NamedTuple):
+class SpokenScene(NamedTuple):
     """``first``: its first sample, counted from the turn's start. pcm: (n,); mouth: (n / 160, columns)."""
 
     first: int
@@ -80,7 +80,7 @@ class Speech:
         self.pose = [*who.normal(0.0, POSE_DEG).tolist(), 0.0, 0.0, 1.0]
         self.rate, self.pitch = int(who.integers(140, 190)), int(who.integers(30, 70))
         self._starts: dict[int, list[int]] = {0: [0]}
-        self._kept: OrderedDict[tuple[int, int], Scene] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int], SpokenScene] = OrderedDict()
         # What is missing on this machine is said now, not after a minute of simulation.
         self.face = face_of(self._random("face", self.speaker), self._made(0, 0).mouth)
 
@@ -95,7 +95,7 @@ class Speech:
             out[mine] = scene.pcm[low] * (1 - part) + scene.pcm[high] * part
         return out
 
-    def pictures(self, turn: int, since_ns: I64) -> Pictures:
+    def pictures(self, turn: int, since_ns: I64) -> PictureBatch:
         """A frame shows the mouth as it was on average during the frame's own time."""
         mouth = np.zeros((len(since_ns), len(COLUMNS)), np.float32)
         for part in range(EXPOSED_PARTS):
@@ -108,14 +108,14 @@ class Speech:
                 mouth[mine] += (now / EXPOSED_PARTS).astype(np.float32)
         return self.face.pictures(mouth)
 
-    def idle(self) -> Pictures:
+    def idle(self) -> PictureBatch:
         still = mouth_track([], 0.02, self._random("idle", self.speaker), style=self.style).values[:1].copy()
         still[:, HEAD] = self.pose
         return self.face.pictures(still)
 
-    def _scenes(self, turn: int, at: npt.NDArray[np.float64]) -> list[tuple[Scene, npt.NDArray[np.bool_]]]:
+    def _scenes(self, turn: int, at: npt.NDArray[np.float64]) -> list[tuple[SpokenScene, npt.NDArray[np.bool_]]]:
         """Each scene that these positions (samples) fall into, and which of them do."""
-        found: list[tuple[Scene, npt.NDArray[np.bool_]]] = []
+        found: list[tuple[SpokenScene, npt.NDArray[np.bool_]]] = []
         if not len(at):
             return found
         last = float(at.max())
@@ -127,7 +127,7 @@ class Speech:
             found.append((scene, (at >= scene.first) & (at < scene.end)))
         return found
 
-    def _scene(self, turn: int, index: int) -> Scene:
+    def _scene(self, turn: int, index: int) -> SpokenScene:
         key = (turn, index)
         if key not in self._kept:
             self._kept[key] = self._made(turn, index)
@@ -136,10 +136,10 @@ class Speech:
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    def _made(self, turn: int, index: int) -> Scene:
+    def _made(self, turn: int, index: int) -> SpokenScene:
         random = self._random(f"turn.{turn}.{index}", self.seed)
         pauses_s = PAUSE_S * random.uniform(0.5, 1.5, SENTENCES)
-        said = talk(Wish(
+        said = talk(TalkRequest(
             texts=tuple(sentence(self.voice, random) for _ in range(SENTENCES)),
             pauses_s=(FIRST_S, *pauses_s.tolist()), voice=self.voice, words_per_minute=self.rate, pitch=self.pitch,
             at_least_s=SCENE_S,
@@ -150,7 +150,7 @@ class Speech:
         track = mouth_track(
             said.phonemes, len(pcm) / SAMPLE_RATE_HZ, random, style=self.style, level_db=level_per_hop(pcm)
         )
-        return Scene(self._starts[turn][index], pcm.astype(np.float32), self._posed(track.values))
+        return SpokenScene(self._starts[turn][index], pcm.astype(np.float32), self._posed(track.values))
 
     def _posed(self, mouth: F32) -> F32:
         """The head moves about this speaker's pose, and is there where scenes meet: no jump between them."""
@@ -169,10 +169,10 @@ def clear(drawn: Style) -> Style:
     """The same speaker, but clearly: nothing swallowed, and the mouth neither ahead of the sound nor behind it."""
     least = {name: max(getattr(drawn, name), bound) for name, bound in CLEARLY_LEAST.items()}
     most = {name: min(getattr(drawn, name), bound) for name, bound in CLEARLY_MOST.items()}
-    return replace(drawn, lead_s=dict.fromkeys(drawn.lead_s, LEAD_S), **least, **most)
+    return replace(drawn, anticipation_s=dict.fromkeys(drawn.anticipation_s, LEAD_S), **least, **most)
 
 
-def face_of(random: np.random.Generator, usual: F32) -> Face:
+def face_of(random: np.random.Generator, usual: F32) -> SpeakerFace:
     """Rendered where torch is installed, else drawn."""
     seed = int(random.integers(1 << 31))
     try:
@@ -191,7 +191,7 @@ def check_installed(part: scenario_source.PayloadSpec) -> None:
     scorer_of(part.scorer)
 
 
-def scored_run(run: Run, part: scenario_source.PayloadSpec) -> list[Scored]:
+def scored_run(run: Run, part: scenario_source.PayloadSpec) -> list[ScoredWindow]:
     """The run's payload as it was seen and heard, and the scorer's windows beside the truth."""
     keep_to_one_thread(load=True)  # runs stand side by side, a process for each core
     frame_ns = ticks_to_ns(1, run.scenario.source.video.fps)
@@ -199,9 +199,9 @@ def scored_run(run: Run, part: scenario_source.PayloadSpec) -> list[Scored]:
     return score(run, speech, scorer_of(part.scorer))
 
 
-def scorer_of(name: str) -> Scorer:
+def scorer_of(name: str) -> WindowScorer:
     """The SDK's own streaming scorer. Each window answers by itself: the truth beside it is of that second alone."""
     from avsync.scorer.scorer import LipSyncScorer
 
-    scorer: Scorer = LipSyncScorer(name, gather_s=0.0, block_ms=None)
+    scorer: WindowScorer = LipSyncScorer(name, gather_s=0.0, block_ms=None)
     return scorer

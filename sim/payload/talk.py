@@ -26,14 +26,14 @@ from sim.payload.payload import F32, SAMPLE_RATE_HZ
 TIMEOUT_S = 120
 
 
-class Talk(NamedTuple):
+class SpokenTalk(NamedTuple):
     """pcm: (n,) float32 at 16 kHz, as loud as espeak-ng makes it; ``phonemes`` of all sentences, in order."""
 
     pcm: F32
     phonemes: tuple[Phoneme, ...]
 
 
-class Wish(NamedTuple):
+class TalkRequest(NamedTuple):
     """``pauses_s``: silence before the first sentence and after each one; one more than there are ``texts``."""
 
     texts: tuple[str, ...]
@@ -46,7 +46,7 @@ class Wish(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def talk(wish: Wish) -> Talk:
+def talk(wish: TalkRequest) -> SpokenTalk:
     """What was wished for; the last few are kept, for the other viewer and the other policy.
 
     ``InputError`` where espeak-ng or the voice is missing, or says nothing.
@@ -63,10 +63,10 @@ def talk(wish: Wish) -> Talk:
         raise InputError(f"espeak-ng did not speak: {last[0]}")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as said:
         starts, names = said["starts_s"].tolist(), said["ipa"].tolist()
-        return Talk(said["pcm"], tuple(Phoneme(name, at) for name, at in zip(names, starts, strict=True)))
+        return SpokenTalk(said["pcm"], tuple(Phoneme(name, at) for name, at in zip(names, starts, strict=True)))
 
 
-def spoken(wish: Wish) -> Talk:
+def spoken(wish: TalkRequest) -> SpokenTalk:
     """The same in this process: reproducible only as the first thing that it says."""
     pieces = [np.zeros(int(wish.pauses_s[0] * SAMPLE_RATE_HZ))]
     phonemes: list[Phoneme] = []
@@ -81,11 +81,11 @@ def spoken(wish: Wish) -> Talk:
         length += len(pieces[-2]) + len(pieces[-1])
     if not phonemes:
         raise InputError(f"espeak-ng's voice {wish.voice!r} says nothing", remedy="take another voice")
-    return Talk(np.concatenate(pieces).astype(np.float32), tuple(phonemes))
+    return SpokenTalk(np.concatenate(pieces).astype(np.float32), tuple(phonemes))
 
 
 def main() -> int:
-    wish = Wish(**json.load(sys.stdin))
+    wish = TalkRequest(**json.load(sys.stdin))
     try:
         said = spoken(wish)
     except InputError as error:

@@ -27,7 +27,7 @@ from sim.report.report import manifest
 from sim.report.summary import BROWSER_NOTE, Group, groups_of
 from sim.report.table import print_results
 from sim.scenario.files import NAMED, shipped
-from sim.sweep.sweep import Plan, Result, plan, run_all
+from sim.sweep.sweep import Result, RunPlan, plan, run_all
 
 OTHERS = ("pass_through", "fps_paced", "arrival_delay")
 PICTURE = "video_stall"
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(result.passed for result in results if result.spec.role == "main") else 1
 
 
-def planned(names: Sequence[str], seeds: Sequence[int] | None) -> Plan:
+def planned(names: Sequence[str], seeds: Sequence[int] | None) -> RunPlan:
     """Those of the scenarios that are shipped; only the picture's keeps a series."""
     files = [path for name in names if (path := shipped() / f"{name}.yaml").is_file()]
     if not files:
@@ -73,7 +73,7 @@ def planned(names: Sequence[str], seeds: Sequence[int] | None) -> Plan:
     return wanted._replace(specs=tuple(specs))
 
 
-def write(folder: Path, wanted: Plan, results: Sequence[Result], command: Sequence[str]) -> None:
+def write(folder: Path, wanted: RunPlan, results: Sequence[Result], command: Sequence[str]) -> None:
     """Everything aside, then each file into its place."""
     groups = groups_of(wanted, results)
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sim.judge.row import Measure
 from sim.report.html_scenario import badge, card
 from sim.report.markup import Html, page, tag
 from sim.report.summary import BROWSER_NOTE, Group, baseline_words, cell, worst
+from sim.truth.windows import Measure
 
 _COLUMNS: tuple[tuple[str, str], ...] = (
     ("truth", "output_offset_abs_p95_ms"),

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from avsync.errors import InputError
-from avsync.scorer.nets.weights import HASHES
+from avsync.scorer.nets.weight_files import HASHES
 from sim.payload.scorer_at_viewer import frame_ms
 from sim.payload.speech import check_installed
 from sim.report.markdown import fenced, table
@@ -26,7 +26,7 @@ from sim.report.report import manifest
 from sim.report.summary import BROWSER_NOTE, number
 from sim.scenario.files import NAMED, shipped
 from sim.scenario.source import PayloadSpec
-from sim.sweep.sweep import Plan, Result, plan, run_all
+from sim.sweep.sweep import Result, RunPlan, plan, run_all
 
 SEEDS = (1, 2, 3)
 HEADS = ("scenario", "viewer", "seed", "scorer", "windows", "truth p50", "scorer p50", "error p50", "error p95",
@@ -69,13 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(agrees(wanted, one) for one in results) else 1
 
 
-def agrees(wanted: Plan, result: Result) -> bool:
+def agrees(wanted: RunPlan, result: Result) -> bool:
     """Within one frame, p95 over ``clear``. UNKNOWN is no agreement."""
     error_ms = result.row.get("scorer_error_p95_ms@clear")
     return error_ms is not None and error_ms <= round(frame_ms(wanted.scenarios[result.spec.file]), 1)
 
 
-def report(wanted: Plan, results: Sequence[Result], command: Sequence[str]) -> str:
+def report(wanted: RunPlan, results: Sequence[Result], command: Sequence[str]) -> str:
     """Markdown: a row for every run, in the plan's order, and what made them."""
     about = manifest(wanted, results, command)
     good = sum(agrees(wanted, one) for one in results)

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from sim.judge.judge import limits_of
-from sim.judge.series import Curve, Point, Series
+from sim.judge.series import PlotCurve, PointSeries, RunSeries
 from sim.report.summary import Group
 from sim.scenario.metric_names import OUTPUT
 from sim.scenario.scenario import Scenario
@@ -53,7 +53,7 @@ class Line:
 
     label: str
     colour: str
-    point: Point
+    point: PointSeries
     believed: bool
     strong: bool
     style: Any = SOLID
@@ -75,7 +75,7 @@ class Buffer:
     label: str
     colour: str
     style: Any
-    curve: Curve
+    curve: PlotCurve
 
 
 def draw(groups: Sequence[Group], file: Path) -> bool:
@@ -121,7 +121,7 @@ def _save(figure: Figure, file: Path) -> None:
 # ----------------------------------------------------------------------------- what is drawn
 
 
-def _shown(results: Sequence[Result]) -> tuple[Result, Series] | None:
+def _shown(results: Sequence[Result]) -> tuple[Result, RunSeries] | None:
     return next(((result, result.series) for result in results if result.series is not None), None)
 
 

@@ -25,11 +25,11 @@ from sim.report import scorer_table
 from sim.report.markdown import summary
 from sim.report.summary import BROWSER_NOTE, Group, groups_of, labels_of
 from sim.scenario.words import shell_line
-from sim.sweep.sweep import SCHEMA, Plan, Result
+from sim.sweep.sweep import SCHEMA, Result, RunPlan
 
 
 def write_report(
-    folder: Path, plan: Plan, results: Sequence[Result], *, command: Sequence[str], plots: bool, console: Console
+    folder: Path, plan: RunPlan, results: Sequence[Result], *, command: Sequence[str], plots: bool, console: Console
 ) -> None:
     """Write everything into ``folder``, which exists. ``console`` shows the bar while pictures are drawn."""
     groups = groups_of(plan, results)
@@ -78,7 +78,7 @@ def file_word(name: str, taken: Sequence[str]) -> str:
     return next(one for one in (word, *(f"{word}-{n}" for n in range(2, len(taken) + 3))) if one not in taken)
 
 
-def manifest(plan: Plan, results: Sequence[Result], command: Sequence[str]) -> dict[str, Any]:
+def manifest(plan: RunPlan, results: Sequence[Result], command: Sequence[str]) -> dict[str, Any]:
     """What is needed to run this again: command, versions, scenarios with their digests."""
     labels = labels_of(plan)
     return {

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sim.judge.judge import MISS_FACTOR, Check, Limit, limits_of, value_of
-from sim.judge.row import Measure, key
+from sim.judge.row import key
 from sim.policy_option import is_file
 from sim.report.hints import hint
 from sim.scenario.files import shipped
 from sim.scenario.metric_names import BELIEVED, base_name, metric
 from sim.scenario.scenario import Scenario
 from sim.scenario.words import shell_line, visible
-from sim.sweep.sweep import Plan, Result, Spec
+from sim.sweep.sweep import Result, RunPlan, Spec
+from sim.truth.windows import Measure
 
 BROWSER_NOTE = "browser: a model, checked against Chromium: docs/browser_model.md"
 CONTESTED = ("output_offset_abs_p95_ms", "offset_abs_p95_ms", "output_recovery_ms", "recovery_ms")
@@ -89,7 +90,7 @@ class Missed(NamedTuple):
     again: tuple[str, ...]
 
 
-def groups_of(plan: Plan, results: Sequence[Result]) -> list[Group]:
+def groups_of(plan: RunPlan, results: Sequence[Result]) -> list[Group]:
     """In the order of the plan."""
     labels = labels_of(plan)
     found: dict[tuple[str, str], Group] = {}
@@ -101,7 +102,7 @@ def groups_of(plan: Plan, results: Sequence[Result]) -> list[Group]:
     return list(found.values())
 
 
-def labels_of(plan: Plan) -> dict[str, str]:
+def labels_of(plan: RunPlan) -> dict[str, str]:
     """A name for each file; two files of one name are told apart by their path."""
     names = [scenario.name for scenario in plan.scenarios.values()]
     return {

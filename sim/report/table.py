@@ -30,7 +30,7 @@ from sim.report.summary import (
     missed,
     seed_words,
 )
-from sim.sweep.sweep import Plan, Result
+from sim.sweep.sweep import Result, RunPlan
 
 SHOWN = 40
 """So many scenarios' misses are printed; the rest is in the summary."""
@@ -94,7 +94,7 @@ TIGHT_TITLE = "p95 of |offset| (truth/belief) and recovery: ms, worst of all see
 _COLOURS = {"pass": "green", "FAIL": "bold red", "NO MISS": "red"}
 
 
-def print_results(out: Console, plan: Plan, results: Sequence[Result]) -> None:
+def print_results(out: Console, plan: RunPlan, results: Sequence[Result]) -> None:
     """Truth next to belief, worst seed of each; then what was missed and how to see it again."""
     for line in sorted({line for result in results for line in result.network_about}):
         out.print(Text(line, style="dim"), soft_wrap=True)
@@ -112,7 +112,7 @@ def print_results(out: Console, plan: Plan, results: Sequence[Result]) -> None:
     out.print(Text(f"{good} of {len(groups)} passed (a scenario at a viewer each)", style=style), soft_wrap=True)
 
 
-def verdict_line(plan: Plan, results: Sequence[Result]) -> Text:
+def verdict_line(plan: RunPlan, results: Sequence[Result]) -> Text:
     """One scenario as soon as all of it has run: its verdict, the seeds that passed, and its baseline."""
     groups = groups_of(plan, results)
     verdict = "pass" if all(group.passed for group in groups) else "FAIL"

@@ -1,7 +1,7 @@
-"""Leg: one direction of one connection: RTP out of one host, over a link, into the next.
+"""RtpLeg: one direction of one connection: RTP out of one host, over a link, into the next.
 
 ``RtpSender`` does the header arithmetic (16-bit sequence, 32-bit stamps, both wrap) and sends a
-report a second, each naming the sender's clock and RTP time of the same instant. ``Leg`` carries
+report a second, each naming the sender's clock and RTP time of the same instant. ``RtpLeg`` carries
 packets over a ``Link``; lost packets of a picture are asked for again (NACK), lost sound is lost.
 """
 
@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import simpy
-
 from avsync.types import AUDIO, VIDEO, Kind
-from avsync.units import ms, ns_to_ticks, seconds
+from avsync.units import NS_PER_S, ms, ns_to_ticks, seconds
 from sim.network.link import Link
 from sim.packets import MTU_BYTES, PICTURE_RTP_HZ, SOUND_RTP_HZ, PictureFrame, SenderReport, SoundPacket
 from sim.rng import substream
+from sim.run.host import Host
 from sim.scenario.network import RtpStart
-from sim.virtual_time import Call, Host, VirtualTime
+from sim.virtual_time import VirtualTime
 
 REPORT_EVERY_NS = seconds(1)
 REPORT_BYTES = 80
@@ -38,20 +37,19 @@ class Receiver(Protocol):
     def on_report(self, report: SenderReport) -> None: ...
 
 
-class Leg:
-    """Carries what an ``RtpSender`` sends to a ``Receiver``, through one bottleneck for all of it."""
+class RtpLeg:
+    """Carries what an ``RtpSender`` sends to a ``Receiver`` (``to``), through one bottleneck for all of it."""
 
-    __slots__ = ("_env", "_on_picture", "_on_sound", "_receiver", "link", "lost_sounds", "resent_packets")
+    __slots__ = ("_env", "_on_picture", "_on_report", "_on_sound", "link", "lost_sounds", "resent_packets")
 
     def __init__(self, env: VirtualTime, link: Link) -> None:
         self._env, self.link = env, link
-        self._receiver: Receiver | None = None
-        self._on_sound, self._on_picture = (self._sound_arrives,), (self._picture_arrives,)
         self.lost_sounds = 0
         self.resent_packets = 0
 
     def to(self, receiver: Receiver) -> None:
-        self._receiver = receiver
+        self._on_sound, self._on_picture = receiver.on_sound, receiver.on_picture
+        self._on_report = receiver.on_report
 
     def sound(self, packet: SoundPacket) -> None:
         env = self._env
@@ -75,13 +73,13 @@ class Leg:
     def report(self, report: SenderReport, later_ns: int = 0) -> None:
         now = self._env.now
         for at in self.link.send(REPORT_BYTES, now, report.kind):
-            self._env.timeout(at - now + later_ns, report).callbacks.append(self._report_arrives)
+            self._env.after(at - now + later_ns, self._on_report, report)
 
     def _ask_again(self, frame: PictureFrame, lost: int, last_ns: int, rtt_ns: int, tries: int) -> None:
         """The receiver misses packets: its NACK reaches us an RTT after they were sent."""
         wait = rtt_ns + RESEND_WAIT_NS
 
-        def resend(_event: simpy.Event) -> None:
+        def resend(_nothing: None) -> None:
             now = self._env.now
             self.resent_packets += lost
             size = min(MTU_BYTES, frame.size_bytes) + HEADER_BYTES
@@ -94,16 +92,7 @@ class Leg:
             elif tries > 1:
                 self._ask_again(frame, still, latest, rtt_ns, tries - 1)
 
-        self._env.timeout(wait).callbacks.append(resend)
-
-    def _sound_arrives(self, event: Call) -> None:
-        self._receiver.on_sound(event.item)  # type: ignore[union-attr]
-
-    def _picture_arrives(self, event: Call) -> None:
-        self._receiver.on_picture(event.item)  # type: ignore[union-attr]
-
-    def _report_arrives(self, event: simpy.Event) -> None:
-        self._receiver.on_report(event.value)  # type: ignore[union-attr, arg-type]
+        self._env.after(wait, resend)
 
 
 class RtpSender:
@@ -116,7 +105,7 @@ class RtpSender:
     def __init__(
         self,
         host: Host,
-        leg: Leg,
+        leg: RtpLeg,
         *,
         seed: int,
         name: str,
@@ -139,7 +128,7 @@ class RtpSender:
         self.report_fault: dict[Kind, tuple[str, int]] = {}
         self.started = False
         if reports:
-            host.env.timeout(draws.between_ns(ms(100), ms(900))).callbacks.append(self._reports)
+            host.env.after(draws.between_ns(ms(100), ms(900)), self._reports)
 
     def sound(
         self,
@@ -149,12 +138,12 @@ class RtpSender:
         epoch: int,
         pts_ns: int | None,
         ref: int,
-        *,
         pause: bool = False,
         from_ns: int = 0,
     ) -> None:
         rtp = self._stamp(0, stamp_ns, SOUND_RTP_HZ)
-        seq = self._next_seq(0, 1)
+        seq = self._seq[0]
+        self._seq[0] = (seq + 1) & 0xFFFF
         self._leg.sound(
             _new(SoundPacket, (seq, rtp, duration_ns, size_bytes, epoch, pts_ns, ref, pause, False, from_ns))
         )
@@ -173,17 +162,19 @@ class RtpSender:
         repeat: bool = False,
     ) -> None:
         rtp = self._stamp(1, stamp_ns, PICTURE_RTP_HZ)
-        packets = max(1, -(-size_bytes // MTU_BYTES))
-        seq = self._next_seq(1, packets)
-        self._number += 1
-        self._leg.picture(
-            PictureFrame(
-                seq, rtp, packets, size_bytes, epoch, pts_ns, duration_ns, ref, is_key, droppable, self._number, repeat
-            )
-        )
+        packets = -(-size_bytes // MTU_BYTES) or 1
+        seq = self._seq[1]
+        self._seq[1] = (seq + packets) & 0xFFFF
+        self._number = number = self._number + 1
+        self._leg.picture(_new(PictureFrame, (
+            seq, rtp, packets, size_bytes, epoch, pts_ns, duration_ns, ref, is_key, droppable, number, repeat, False,
+        )))  # fmt: skip
 
     def _stamp(self, kind: int, stamp_ns: int, hz: int) -> int:
-        ticks = self._ticks(kind, stamp_ns, hz) if self._label_ppm[kind] else ns_to_ticks(stamp_ns, hz)
+        if self._label_ppm[kind]:
+            ticks = self._ticks(kind, stamp_ns, hz)
+        else:
+            ticks = (2 * stamp_ns * hz + NS_PER_S) // (2 * NS_PER_S)  # ``ns_to_ticks``
         if ticks <= self._last_ticks[kind]:
             self.violations += 1
         self._last_ticks[kind] = ticks
@@ -194,14 +185,9 @@ class RtpSender:
         ppm = self._label_ppm[kind]
         return ns_to_ticks(at_ns + at_ns * ppm // 1_000_000 if ppm else at_ns, hz)
 
-    def _next_seq(self, kind: int, packets: int) -> int:
-        seq = self._seq[kind]
-        self._seq[kind] = (seq + packets) & 0xFFFF
-        return seq
-
-    def _reports(self, _event: simpy.Event) -> None:
+    def _reports(self, _nothing: None) -> None:
         host = self._host
-        host.env.timeout(REPORT_EVERY_NS).callbacks.append(self._reports)
+        host.env.after(REPORT_EVERY_NS, self._reports)
         if not self.started or host.env.now < host.asleep_until_ns:
             return
         now = host.now_ns()

@@ -1,4 +1,4 @@
-"""Legs: from what people wrote about a leg to the ``Link`` that behaves like it."""
+"""The link of a leg: from what people wrote about it to the ``Link`` that behaves like it."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ about it (``sim.run.sinks``).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from avsync.monitor.monitor import AvSyncMonitor
@@ -27,13 +28,13 @@ from avsync.types import (
     Repeat,
     Request,
 )
-from avsync.units import ms
+from avsync.units import ms, stretched_ns
 from sim.packets import IDLE, PictureFrame, SoundPacket
+from sim.run.host import Host
 from sim.run.leg import RtpSender, idle_picture_bytes
 from sim.run.sinks import Sink
 from sim.source.generator import Made
 from sim.truth.truth import PresentationLog
-from sim.virtual_time import Host
 
 SILENCE_BYTES = 12  # Opus codes digital silence in a handful of bytes
 FRAME_NS = ms(40)
@@ -41,11 +42,11 @@ _Shown = TypeVar("_Shown", Present, InsertSilence, Repeat, Degrade)
 ALERTS_KEPT = 10_000
 _TRUTHFUL = (Made, SoundPacket, PictureFrame)
 # Looking a member up in its Enum takes 50 ns, a NamedTuple's own constructor 120 ns more than this.
-_CONTENT, _LATE, _SIM = Heard.CONTENT, Reason.LATE, ObservedBy.SIM
+_CONTENT, _PASSING, _LATE, _SIM = Heard.CONTENT, Heard.PASSING, Reason.LATE, ObservedBy.SIM
 _new = tuple.__new__
 
 
-class Answers:
+class AnswerCounts:
     """What every output counts, whatever it does with it."""
 
     def __init__(self, monitor: AvSyncMonitor) -> None:
@@ -81,43 +82,42 @@ class Cutter:
     long as something is sent, and begin anew where nothing was.
     """
 
-    __slots__ = ("_next_ns", "slot_ns")
+    __slots__ = ("next_ns", "slot_ns")
 
     def __init__(self, slot_ns: int = ms(20)) -> None:
         self.slot_ns = slot_ns
-        self._next_ns = -1
+        self.next_ns = -1
 
     def packets(self, stamp_ns: int, lasts_ns: int, duration_ns: int) -> list[tuple[int, int]]:
         """(stamp, position in the unit) of each packet that begins inside [stamp, stamp + lasts)."""
         slot = self.slot_ns if self.slot_ns < duration_ns else duration_ns
-        cut = self._next_ns if self._next_ns > stamp_ns else stamp_ns  # behind: nothing was sent meanwhile
+        cut = self.next_ns if self.next_ns > stamp_ns else stamp_ns  # behind: nothing was sent meanwhile
         end = stamp_ns + lasts_ns
         cuts = []
         while cut < end:
             cuts.append((cut, (cut - stamp_ns) * duration_ns // lasts_ns))
             cut += slot
-        self._next_ns = cut
+        self.next_ns = cut
         return cuts
 
 
-class RtpOutput(Answers):
+class RtpOutput(AnswerCounts):
     """The output of a sender or a bridge: it encodes, stamps and sends."""
 
     def __init__(
         self,
         host: Host,
         sender: RtpSender,
-        glass: PresentationLog,
+        presented: PresentationLog,
         monitor: AvSyncMonitor,
         *,
         on_request: Callable[[Request], None],
         video_kbps: float,
         sink: Sink,
-        on_presented: Callable[[Presented, int], None] | None = None,
     ) -> None:
         super().__init__(monitor)
-        self._host, self._sender, self._glass = host, sender, glass
-        self._on_request, self._on_presented = on_request, on_presented
+        self._host, self._sender, self._presented = host, sender, presented
+        self._on_request = on_request
         self._video_kbps = video_kbps
         self._sink = sink
         self._epoch = -1
@@ -125,20 +125,27 @@ class RtpOutput(Answers):
         self._idle = True
         self._was_idle = False
         self._cutter = Cutter()
+        self._now_ns = 0
 
     def want_key(self) -> None:
         """A viewer asked for a key frame: the next picture is one."""
         self._key_wanted = True
 
     def __call__(self, answer: Answer, now_ns: int) -> None:
+        self._now_ns = now_ns
         if type(answer) is Present:
             if answer.reason is _LATE:
                 self.late_pictures += 1
                 self.note(answer)
             if answer.unit.kind is AUDIO:
-                self._do(self._sound, answer, self._sink.sound_late_ns)
-            else:
+                if self._sink.sound_late_ns:
+                    self._do(self._sound, answer, self._sink.sound_late_ns)
+                else:
+                    self._sound(answer)
+            elif self._sink.picture_late_ns:
                 self._do(self._picture, answer, self._sink.picture_late_ns)
+            else:
+                self._picture(answer)
             return
         match answer:
             case InsertSilence():
@@ -160,29 +167,39 @@ class RtpOutput(Answers):
         """Now, or later by a constant: what one device does stays in its order."""
         if late_ns:
             answer = answer._replace(at_ns=answer.at_ns + late_ns)
-            self._host.env.timeout(late_ns).callbacks.append(lambda _event: obey(answer))
+            self._host.env.after(late_ns, partial(self._do_late, obey), answer)
         else:
             obey(answer)
+
+    def _do_late(self, obey: Callable[[_Shown], None], answer: _Shown) -> None:
+        self._now_ns = self._host.now_ns()
+        obey(answer)
 
     def _observe(self, kind: Kind, epoch: int, pts_ns: int | None, duration_ns: int, at_ns: int, what: Heard) -> None:
         at_ns += self._sink.sound_lie_ns if kind is AUDIO else self._sink.picture_lie_ns
         presented = _new(Presented, (kind, epoch, pts_ns, duration_ns, at_ns, _SIM, what))
-        self.monitor.observe(presented, self._host.now_ns())
-        if self._on_presented is not None:
-            self._on_presented(presented, self._host.now_ns())
+        self.monitor.observe(presented, self._now_ns)
 
     def _sound(self, answer: Present) -> None:
         unit, at, stamp, _, _, stretch = answer
         _, _, epoch, pts, duration, size, _, _, pause, payload = unit
-        lasts = duration * 1_000_000 // (1_000_000 + stretch) if stretch else duration
-        self.check_stamp(AUDIO, stamp)
-        ref = truth_of(payload)
+        lasts = stretched_ns(duration, stretch) if stretch else duration
+        if stamp <= self._last_stamp[0]:
+            self.violations += 1
+        self._last_stamp[0] = stamp
+        ref = payload.ref if type(payload) is Made else truth_of(payload)
         if ref != IDLE:
-            self._glass.heard(at, lasts, ref, 0, duration)
-        for cut, begins in self._cutter.packets(stamp, lasts, duration):
-            length = min(duration, self._cutter.slot_ns)
-            self._sender.sound(cut, length, size, epoch, pts + begins, ref, pause=pause, from_ns=begins)
-        self._observe(AUDIO, epoch, pts, lasts, at, Heard.PASSING if pause else _CONTENT)
+            self._presented.heard(at, lasts, ref, 0, duration)
+        cutter = self._cutter
+        length = duration if duration < cutter.slot_ns else cutter.slot_ns
+        if cutter.next_ns <= stamp and lasts <= length:  # as ever: one packet
+            cutter.next_ns = stamp + length
+            self._sender.sound(stamp, length, size, epoch, pts, ref, pause)
+        else:
+            for cut, begins in cutter.packets(stamp, lasts, duration):
+                self._sender.sound(cut, length, size, epoch, pts + begins, ref, pause, begins)
+        seen = (AUDIO, epoch, pts, lasts, at + self._sink.sound_lie_ns, _SIM, _PASSING if pause else _CONTENT)
+        self.monitor.observe(_new(Presented, seen), self._now_ns)
 
     def _silence(self, answer: InsertSilence) -> None:
         reason, at = answer.reason, answer.at_ns
@@ -208,8 +225,9 @@ class RtpOutput(Answers):
         # Raw frames are coded here: a key frame for each new turn and when asked for. Coded ones stay as they are.
         is_key = self._key_wanted or unit.epoch != self._epoch if unit.droppable else unit.is_key
         self._key_wanted, self._epoch, self._idle = False, unit.epoch, False
-        ref = truth_of(unit.payload)
-        self._glass.shown(at, ref)
+        payload = unit.payload
+        ref = payload.ref if type(payload) is Made else truth_of(payload)
+        self._presented.shown(at, ref)
         self._sender.picture(
             answer.stamp_ns, unit.duration_ns, unit.size_bytes, unit.epoch, unit.pts_ns, ref, is_key=is_key
         )
@@ -220,7 +238,7 @@ class RtpOutput(Answers):
         self.check_stamp(VIDEO, answer.stamp_ns)
         size = idle_picture_bytes(unit.duration_ns, self._video_kbps)
         ref = IDLE if self._idle else truth_of(unit.payload)
-        self._glass.shown(answer.at_ns, ref)
+        self._presented.shown(answer.at_ns, ref)
         pts = None if self._idle else unit.pts_ns
         self._sender.picture(
             answer.stamp_ns, unit.duration_ns, size, unit.epoch, pts, ref, is_key=self._key_wanted, repeat=True
@@ -233,7 +251,7 @@ class RtpOutput(Answers):
         if answer.level < 2:
             return
         self._idle = True
-        self._glass.shown(answer.at_ns, IDLE)
+        self._presented.shown(answer.at_ns, IDLE)
         self._observe(VIDEO, max(answer.epoch, 0), None, FRAME_NS, answer.at_ns, Heard.IDLE)
         if answer.reason is Reason.INTERRUPTED and self._last_stamp[1] < answer.at_ns:
             self.check_stamp(VIDEO, answer.at_ns)

@@ -1,4 +1,4 @@
-"""Ends: whoever receives RTP with our engine: the bridge (sends on) and the viewer ``avsync`` (shows).
+"""Receivers: whoever takes RTP in with our engine: the bridge (sends on) and the viewer ``avsync`` (shows).
 
 A decoder sits before the engine: a picture whose reference never came is not pushed at all, and a
 key frame is asked for. Pictures that overtook each other are put in order first.
@@ -13,25 +13,15 @@ from avsync.monitor.monitor import AvSyncMonitor
 from avsync.timeline.ingress import Ingress
 from avsync.types import (
     AUDIO,
-    VIDEO,
     Answer,
     Drop,
-    Heard,
-    InsertSilence,
     MediaUnit,
-    ObservedBy,
-    Present,
-    Presented,
-    Reason,
-    Request,
-    Want,
 )
 from avsync.units import ms
-from sim.browser.neteq import Glass
 from sim.packets import IDLE, PictureFrame, SenderReport, SoundPacket
-from sim.run.output import Answers, truth_of
+from sim.run.host import EngineDriver, Host
+from sim.run.output import truth_of
 from sim.truth.truth import ArrivalLog
-from sim.virtual_time import EngineDriver, Host
 
 GIVE_UP_NS = ms(500)  # a picture missing for this long is not coming: ask for a key frame
 KEY_AGAIN_NS = ms(500)
@@ -82,8 +72,8 @@ class Decoder:
             self.ask_key()
 
 
-class EngineEnd:
-    """RTP in, our engine behind it. ``on_answer`` is a bridge's output or a viewer's glass."""
+class EngineReceiver:
+    """RTP in, our engine behind it. ``on_answer`` is a bridge's output or a viewer's."""
 
     def __init__(
         self,
@@ -103,7 +93,6 @@ class EngineEnd:
         self.late_packets = 0
         self.quarantined = 0
         self.pts_minus_content_ns = 0
-        self.started = False
 
     def on_sound(self, packet: SoundPacket) -> None:
         host = self.host
@@ -155,75 +144,10 @@ class EngineEnd:
                     self.pts_minus_content_ns = unit.pts_ns - unit.payload.pts_ns
                 log = self._arrivals.sound if unit.kind is AUDIO else self._arrivals.picture
                 log(ref, now)
-        self.engine.push(unit, now)
-        self.started = True
-        self.driver.pump()
+        self.driver.push(unit, now)
 
 
-class GlassOutput(Answers):
-    """The viewer ``avsync``: a speaker and a screen that do what our engine says. ``observe``: who watches them."""
-
-    def __init__(
-        self,
-        glass: Glass,
-        monitor: AvSyncMonitor,
-        observe: Callable[[Presented], None],
-        ask_key: Callable[[], None],
-    ) -> None:
-        super().__init__(monitor)
-        self._glass, self._observe = glass, observe
-        self._ask_key = ask_key
-        self._epoch = 0
-
-    def __call__(self, answer: Answer, now_ns: int) -> None:
-        match answer:
-            case Present(unit=unit):
-                if unit.kind is AUDIO:
-                    self._sound(answer, unit.payload)
-                else:
-                    self._picture(answer, unit.payload)
-            case InsertSilence():
-                self.note(answer)
-                passes = answer.reason in (Reason.LOSS, Reason.PAUSE)
-                what = Heard.PASSING if passes else Heard.STOPPED
-                if answer.reason is Reason.UNDERRUN or passes:
-                    self._observe(
-                        Presented(AUDIO, self._epoch, None, answer.duration_ns, answer.at_ns, ObservedBy.SIM, what)
-                    )
-            case Request():
-                self.note(answer)
-                self.requests.append(answer)
-                if answer.want is Want.KEYFRAME:
-                    self._ask_key()
-            case _:
-                self.note(answer)  # a viewer has no idle picture of its own: Degrade shows nothing else
-
-    def _sound(self, answer: Present, packet: SoundPacket) -> None:
-        unit, stretch = answer.unit, answer.stretch_ppm
-        self.check_stamp(AUDIO, answer.stamp_ns)
-        duration = unit.duration_ns
-        lasts = duration * 1_000_000 // (1_000_000 + stretch) if stretch else duration
-        if packet.ref != IDLE:
-            self._glass.heard(answer.at_ns, lasts, packet.ref, packet.from_ns, duration)
-        self._epoch = max(packet.epoch, 0)
-        if packet.pause:
-            what = Heard.PASSING
-        elif packet.pts_ns is not None:
-            what = Heard.CONTENT
-        else:
-            what = Heard.STOPPED if packet.epoch >= 0 else Heard.IDLE
-        pts = packet.pts_ns if what is Heard.CONTENT else None
-        self._observe(Presented(AUDIO, self._epoch, pts, lasts, answer.at_ns, ObservedBy.SIM, what))
-
-    def _picture(self, answer: Present, frame: PictureFrame) -> None:
-        self.check_stamp(VIDEO, answer.stamp_ns)
-        if answer.reason is Reason.LATE:
-            self.late_pictures += 1
-            self.note(answer)
-        self._glass.shown(answer.at_ns, frame.ref)
-        what = Heard.REPEAT if frame.repeat else Heard.CONTENT
-        if frame.pts_ns is None:
-            what = Heard.IDLE
-        self._observe(
-            Presented(VIDEO, max(frame.epoch, 0), frame.pts_ns, frame.duration_ns, answer.at_ns, ObservedBy.SIM, what)
-        )
+def drift_error_ppm(ingress: Ingress, host: Host, true_ppm: float) -> float | None:
+    """|what the ingress believes of its sender's clock - the truth|; None: it does not know yet."""
+    found_ppm = ingress.drift_ppm(host.now_ns())
+    return None if found_ppm is None else abs(found_ppm - true_ppm)

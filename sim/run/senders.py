@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from avsync.engine.synchronizer import AvSynchronizer
 from avsync.monitor.monitor import AvSyncMonitor
@@ -10,13 +11,14 @@ from avsync.timeline.clock import AvSyncClock
 from avsync.types import AUDIO, Kind, MediaUnit
 from avsync.units import Rate, ms
 from sim.network.link import Link, LinkSpec
-from sim.run.leg import Leg, RtpSender
+from sim.run.host import EngineDriver, Host
+from sim.run.leg import RtpLeg, RtpSender
 from sim.run.output import RtpOutput
-from sim.run.receivers import EngineEnd
+from sim.run.receivers import EngineReceiver
 from sim.scenario.scenario import Scenario
-from sim.source.generator import Made, Speaker
+from sim.source.generator import Made
 from sim.truth.truth import ArrivalLog
-from sim.virtual_time import EngineDriver, Host, VirtualTime
+from sim.virtual_time import VirtualTime
 
 
 class HandOver:
@@ -45,7 +47,20 @@ class HandOver:
             return
         now = self._env.now
         for at in self.link.send(1, now, made.kind):
-            self._env.timeout(at - now, made).callbacks.append(lambda event: self._take(event.value))
+            self._env.after(at - now, self._take, made)
+
+
+class Origin(Protocol):
+    """Where the media of a run enters: our own process, or a provider's. What a scenario's steps ask of it."""
+
+    @property
+    def hand_over(self) -> HandOver: ...
+
+    def interrupt(self) -> None: ...
+
+    def content_of(self, pts_ns: int) -> int:
+        """A PTS of the present turn in the generator's own content."""
+        ...
 
 
 class LocalSender:
@@ -73,7 +88,6 @@ class LocalSender:
         self._epoch_of: dict[int, int] = {}
         self._start_of: dict[int, tuple[int, int]] = {}  # turn -> (its PTS, its content)
         self._interrupted = False
-        self.speaker: Speaker | None = None
         self.violations = 0
 
     def on_turn(self, index: int) -> None:
@@ -101,55 +115,55 @@ class LocalSender:
         return pts_ns - pts + content
 
     def push(self, made: Made) -> None:
-        if self.host.asleep_until_ns and not self.host.awake(lambda: self.push(made)):
+        host = self.host
+        if host.asleep_until_ns and not host.awake(lambda: self.push(made)):
             return
         unit = self._stamp(made)
         if unit is None:
             return
-        now = self.host.now_ns()
+        now = host.now_ns() if host.ppm else host.env.now
         if made.ref >= 0:
             (self.arrivals.sound if made.kind is AUDIO else self.arrivals.picture)(made.ref, now)
-        self.engine.push(unit, now)
-        self.driver.pump()
+        self.driver.push(unit, now)
 
     def _stamp(self, made: Made) -> MediaUnit | None:
         # A policy without epochs writes whatever comes into the turn that is on.
-        epoch = self._epoch_of[made.turn] if self._epochs else self.clock.epoch
-        clock, kind = self.clock, made.kind
+        clock, kind, turn = self.clock, made.kind, made.turn
+        epoch = self._epoch_of[turn] if self._epochs else clock.epoch
         if epoch < clock.gate.oldest:
             return clock.stamp_audio(1, epoch=epoch)  # counts the refusal
-        start = self._start_of.get(made.turn)
+        start = self._start_of.get(turn)
         if made.jumped and start is not None:
             clock.skip(kind, max(start[0] + made.content_ns - start[1], clock.next_pts_ns(kind)), epoch=epoch)
-        known = self._rates[kind is not AUDIO]
-        if made.rate is not known:
-            if known is not None and made.rate != known and not self._varies:
-                (clock.set_audio_rate if kind is AUDIO else clock.set_video_rate)(made.rate)
-            self._rates[kind is not AUDIO] = made.rate
+        index = 0 if kind is AUDIO else 1
+        if made.rate is not self._rates[index]:
+            self._set_rate(kind, index, made.rate)
+        unit: MediaUnit | None
         if kind is AUDIO:
             unit = clock.stamp_audio(
                 made.ticks, epoch=epoch, size_bytes=made.size_bytes, payload=made, pause=made.pause
             )
         else:
             raw = not self._encoded
-            varying = {"duration_ns": made.duration_ns} if self._varies else {}
             unit = clock.stamp_frame(
-                epoch=epoch,
-                size_bytes=made.size_bytes,
-                is_key=raw or made.is_key,
-                droppable=raw,
-                payload=made,
-                **varying,
-            )
-        if start is None and unit is not None and self.speaker is not None and self.speaker.turn is not None:
-            self._start_of[made.turn] = (clock.turn_start_ns, self.speaker.turn.content_ns)
+                epoch=epoch, size_bytes=made.size_bytes, is_key=raw or made.is_key, droppable=raw, payload=made,
+                duration_ns=made.duration_ns if self._varies else None,
+            )  # fmt: skip
+        if start is None and unit is not None:
+            self._start_of[turn] = (clock.turn_start_ns, made.content_ns - made.since_ns)
         return unit
+
+    def _set_rate(self, kind: Kind, index: int, rate: Rate) -> None:
+        known = self._rates[index]
+        if known is not None and rate != known and not self._varies:
+            (self.clock.set_audio_rate if kind is AUDIO else self.clock.set_video_rate)(rate)
+        self._rates[index] = rate
 
 
 class Provider:
     """provider_bridge: somebody else's service sends us its media by RTP, stamped by its own clock."""
 
-    def __init__(self, env: VirtualTime, scenario: Scenario, seed: int, leg: Leg, bridge: EngineEnd) -> None:
+    def __init__(self, env: VirtualTime, scenario: Scenario, seed: int, leg: RtpLeg, bridge: EngineReceiver) -> None:
         clock = scenario.clocks.provider
         self.host = Host(env, int(clock.ppm))
         self.leg = leg
@@ -161,7 +175,6 @@ class Provider:
         )  # fmt: skip
         self.hand_over = HandOver(env, scenario, seed, self.push)
         self.bridge = bridge
-        self.speaker: Speaker | None = None
         self._epoch = 0
 
     @property

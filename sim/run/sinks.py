@@ -7,18 +7,20 @@ its numbers come from. Neither is ever seen by the truth but through what really
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from avsync.monitor.monitor import AvSyncMonitor
-from avsync.types import AUDIO, Presented
-from avsync.units import NS_PER_S
+from avsync.types import AUDIO, Heard, Presented
+from avsync.units import NS_PER_S, SOUND_HZ
 from sim.rng import substream
+from sim.run.host import Host
 from sim.truth.truth import PresentationLog
 
 REFRESH_HZ = 60
 """A page learns in which refresh a picture came on screen, not when within it."""
-SOUND_CLOCK_NS = 128 * NS_PER_S // 48_000
+SOUND_CLOCK_NS = 128 * NS_PER_S // SOUND_HZ
 """An audio clock advances by render quanta of 128 samples: a reading is off by up to this, either way."""
+
+_IDLE = Heard.IDLE
+_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
 
 class Sink:
@@ -33,39 +35,45 @@ class Sink:
         self.sound_lie_ns, self.picture_lie_ns = sound_lie_ns, picture_lie_ns
 
 
-class LateGlass:
-    """The truth behind a viewer's late sink: what it is told leaves later."""
+class LatePresentations:
+    """The presentation log of a viewer whose sink is late: what is written leaves later."""
 
-    __slots__ = ("_glass", "_sink")
+    __slots__ = ("_presented", "_sink")
 
-    def __init__(self, glass: PresentationLog, sink: Sink) -> None:
-        self._glass, self._sink = glass, sink
+    def __init__(self, presented: PresentationLog, sink: Sink) -> None:
+        self._presented, self._sink = presented, sink
 
     def heard(self, at_ns: int, duration_ns: int, ref: int, from_ns: int, span_ns: int) -> None:
-        self._glass.heard(at_ns + self._sink.sound_late_ns, duration_ns, ref, from_ns, span_ns)
+        self._presented.heard(at_ns + self._sink.sound_late_ns, duration_ns, ref, from_ns, span_ns)
 
     def shown(self, at_ns: int, ref: int) -> None:
-        self._glass.shown(at_ns + self._sink.picture_late_ns, ref)
+        self._presented.shown(at_ns + self._sink.picture_late_ns, ref)
 
 
 class Observer:
     """Tells a viewer's monitor what a page can see: pictures by refresh, sound by the audio clock."""
 
-    __slots__ = ("_draws", "_monitor", "_now_ns", "_phase", "_sink")
+    __slots__ = ("_draws", "_host", "_monitor", "_phase", "_picture_lie_ns", "_picture_ns", "_sound_ns")
 
-    def __init__(self, monitor: AvSyncMonitor, sink: Sink, seed: int, now_ns: Callable[[], int]) -> None:
-        self._monitor, self._sink, self._now_ns = monitor, sink, now_ns
+    def __init__(self, monitor: AvSyncMonitor, sink: Sink, seed: int, host: Host) -> None:
+        self._monitor, self._host = monitor, host
         self._draws = substream(seed, "viewer.observe")
         self._phase = self._draws.below(NS_PER_S // REFRESH_HZ)
 
+        self._sound_ns = sink.sound_late_ns + sink.sound_lie_ns
+        self._picture_ns, self._picture_lie_ns = sink.picture_late_ns - self._phase, sink.picture_lie_ns + self._phase
+
     def __call__(self, presented: Presented) -> None:
-        sink, at_ns = self._sink, presented.at_ns
-        if presented.kind is AUDIO:
-            at_ns += sink.sound_late_ns + sink.sound_lie_ns + self._draws.between_ns(-SOUND_CLOCK_NS, SOUND_CLOCK_NS)
+        kind, epoch, pts_ns, duration_ns, at_ns, source, what = presented
+        if epoch < 0:  # our server knows that it had nothing to say under that stamp
+            epoch, what = 0, _IDLE
+        if kind is AUDIO:
+            at_ns += self._sound_ns + self._draws.between_ns(-SOUND_CLOCK_NS, SOUND_CLOCK_NS)
         else:
             # The page takes the middle of a refresh for the moment: half of one is the most it is off.
-            at_ns += sink.picture_late_ns - self._phase
+            at_ns += self._picture_ns
             at_ns = (at_ns * REFRESH_HZ + NS_PER_S // 2) // NS_PER_S * NS_PER_S // REFRESH_HZ
-            at_ns += self._phase + sink.picture_lie_ns
-        kind, epoch, pts_ns, duration_ns, _, source, what = presented  # ``_replace`` takes 1 us
-        self._monitor.observe(Presented(kind, epoch, pts_ns, duration_ns, at_ns, source, what), self._now_ns())
+            at_ns += self._picture_lie_ns
+        seen = _new(Presented, (kind, epoch, pts_ns, duration_ns, at_ns, source, what))
+        host = self._host
+        self._monitor.observe(seen, host.now_ns() if host.ppm else host.env.now)

@@ -10,101 +10,57 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import simpy
-
 from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import UsageError
-from avsync.monitor.monitor import AvSyncMonitor, SyncReport
 from avsync.policy import AvSyncPolicy
-from avsync.types import Alert, Heard, Presented, Want
+from avsync.types import Want
 from avsync.units import ms, seconds
-from sim.browser.browser import BrowserViewer
-from sim.packets import PictureFrame, SenderReport, SoundPacket
-from sim.run.leg import Leg, RtpSender
+from sim.run.host import Host
+from sim.run.leg import RtpLeg, RtpSender
 from sim.run.link_of import link_of
-from sim.run.output import Answers, RtpOutput
-from sim.run.receivers import EngineEnd, GlassOutput
+from sim.run.output import RtpOutput
+from sim.run.point import Point
+from sim.run.receivers import EngineReceiver, drift_error_ppm
 from sim.run.senders import LocalSender, Provider
-from sim.run.sinks import LateGlass, Observer, Sink
-from sim.run.steps import Stage
+from sim.run.sinks import Sink
+from sim.run.step_runner import Actors, StepRunner
+from sim.run.viewers import ChromiumViewer, EngineViewer, SimulatedViewer
 from sim.scenario.scenario import Scenario
-from sim.source.clip import Clip
+from sim.source.clip import ClipSizes
 from sim.source.generator import Speaker
-from sim.truth.beliefs import Told
-from sim.truth.truth import ArrivalLog, PresentationLog, SourceLog
-from sim.virtual_time import Host, Timer, VirtualTime
+from sim.truth.truth import ArrivalLog, SourceLog
+from sim.virtual_time import VirtualTime
 
 PROBE_NS = ms(100)
+PROBES_TO_PACK = 100
+"""Every 10 s what the logs hold is packed: often enough for hours, and seldom enough to cost nothing."""
 
 WrapEngine = Callable[[AvSynchronizer, str], AvSynchronizer]
 
 
 @dataclass
 class Run:
-    """What one run left behind. Local times: output_... at our output's host, viewer_... at the viewer's."""
+    """What one run left behind: what was made, when it reached our engine, and what became of it at two points."""
 
     scenario: Scenario
     policy: AvSyncPolicy
     viewer: str
     seed: int
+    at_output: Point
+    at_viewer: Point
     source: SourceLog = field(default_factory=SourceLog)
     arrivals: ArrivalLog = field(default_factory=ArrivalLog)
-    output_glass: PresentationLog = field(default_factory=PresentationLog)
-    viewer_glass: PresentationLog = field(default_factory=PresentationLog)
-    output_beliefs: Told = field(default_factory=Told)
-    viewer_beliefs: Told = field(default_factory=Told)
-    output_alerts: list[Alert] = field(default_factory=list)
-    viewer_alerts: list[Alert] = field(default_factory=list)
-    output_buffer_ns: Told = field(default_factory=Told)
-    viewer_buffer_ns: Told = field(default_factory=Told)
-    output_answers: Answers | None = None
-    viewer_answers: Answers | None = None
-    output_report: SyncReport | None = None
-    viewer_report: SyncReport | None = None
-    drift_error_ppm: float | None = None
-    viewer_drift_error_ppm: float | None = None
-    queue_peak_units: int = 0
-    viewer_queue_peak_units: int = 0
-    rtp_violations: int = 0
-    late_packets: int = 0
-    viewer_late_packets: int = 0
-    first_decodable_ns: int | None = None
-    viewer_host: Host | None = None
-    output_host: Host | None = None
     network_about: tuple[str, ...] = ()
     end_ns: int = 0
 
-
-class BrowserEnd:
-    """The viewer ``browser`` behind a leg: true time in, the client's time to the model."""
-
-    def __init__(self, host: Host, browser: BrowserViewer) -> None:
-        self.host, self.browser = host, browser
-        self._timer = Timer(host, self._tick)
-        self.first_decodable_ns: int | None = None
-
-    def on_sound(self, packet: SoundPacket) -> None:
-        host = self.host
-        if not host.asleep_until_ns or host.awake(lambda: self.on_sound(packet)):
-            self.browser.on_sound(packet, host.now_ns())
-
-    def on_picture(self, frame: PictureFrame) -> None:
-        if self.host.asleep_until_ns and not self.host.awake(lambda: self.on_picture(frame)):
-            return
-        now = self.host.now_ns()
-        if self.first_decodable_ns is None and frame.is_key:
-            self.first_decodable_ns = now
-        self.browser.on_picture(frame, now)
-        self._timer.arm(self.browser.next_wakeup_ns())
-
-    def on_report(self, report: SenderReport) -> None:
-        if self.host.awake(lambda: self.on_report(report)):
-            self.browser.on_sender_report(report, self.host.now_ns())
-            self._timer.arm(self.browser.next_wakeup_ns())
-
-    def _tick(self) -> None:
-        self.browser.advance(self.host.now_ns())
-        self._timer.arm(self.browser.next_wakeup_ns())
+    def pack(self) -> None:
+        """What the logs hold so far takes less memory from now on."""
+        self.source.pack()
+        self.arrivals.pack()
+        for point in (self.at_output, self.at_viewer):
+            point.presented.pack()
+            point.beliefs.pack()
+            point.buffer_ns.pack()
 
 
 def simulate(
@@ -113,7 +69,7 @@ def simulate(
     policy: AvSyncPolicy,
     viewer: str,
     seed: int,
-    clip: Clip | None = None,
+    clip: ClipSizes | None = None,
     networks: dict[str, Path] | None = None,
     output_sink: Sink | None = None,
     viewer_sink: Sink | None = None,
@@ -127,150 +83,146 @@ def simulate(
     """
     if viewer not in ("browser", "avsync"):
         raise UsageError(f"viewer must be 'browser' or 'avsync', got {viewer!r}")
-    env = VirtualTime(0)
-    run = Run(scenario, policy, viewer, seed)
-    wrap = wrap_engine or _plain
-    clocks, network = scenario.clocks, scenario.network
-    bridged = scenario.topology == "provider_bridge"
-    us = Host(env, int(clocks.bridge.ppm) if bridged else 0)
-    client = Host(env, int(clocks.client.ppm))
-    run.output_host, run.viewer_host = us, client
-    run.output_glass.local_ns = us.local_ns if us.ppm else None
-    run.viewer_glass.local_ns = client.local_ns if client.ppm else None
+    world = _World(scenario, policy, viewer, seed, networks, wrap_engine or _as_it_is)
+    world.add_output(output_sink or Sink())
+    world.add_origin()
+    world.add_speaker(clip)
+    world.add_viewer(viewer_sink or Sink())
+    return world.run()
 
-    link, about = link_of(network.to_viewer, seed, "to_viewer", scenario, networks)
-    to_viewer = Leg(env, link)
-    sender = RtpSender(
-        us, to_viewer, seed=seed, name="to_viewer",
-        start=network.to_viewer.rtp_start, reports=network.to_viewer.sender_reports == "normal",
-    )  # fmt: skip
-    out_monitor = AvSyncMonitor(policy, point="output", on_sample=run.output_beliefs.add_sample)
-    view_monitor = AvSyncMonitor(policy, point="viewer", on_sample=run.viewer_beliefs.add_sample)
 
-    back_ns = ms(network.to_viewer.delay_ms or 20)  # a request travels the other way
-    stage = Stage(env, scenario, seed)
-    output = RtpOutput(
-        us, sender, run.output_glass, out_monitor,
-        on_request=stage.on_request, video_kbps=scenario.source.video.bitrate_kbps, sink=output_sink or Sink(),
-    )  # fmt: skip
-    run.output_answers = output
-    levers = _levers(scenario)
-    engine = wrap(AvSynchronizer(policy, network=bridged, levers=levers), "bridge" if bridged else "sender")
-    origin: LocalSender | Provider
-    if bridged:
-        bridge = EngineEnd(us, engine, out_monitor, output, ask_key=stage.key_at_source, arrivals=run.arrivals)
-        to_bridge_link, more = link_of(network.to_bridge, seed, "to_bridge", scenario, networks)
-        about += more
-        to_bridge = Leg(env, to_bridge_link)
-        to_bridge.to(bridge)
-        origin = Provider(env, scenario, seed, to_bridge, bridge)
-        driver = bridge.driver
-    else:
-        origin = LocalSender(us, scenario, seed, engine, output, run.arrivals, out_monitor)
-        driver = origin.driver
-    speaker = Speaker(
-        env, scenario.source, seed, run.source,
-        hand_over=origin.hand_over, on_turn=origin.on_turn, on_done=origin.on_done, clip=clip,
-        pace_ppm=int(clocks.provider.ppm) if bridged else 0,
-    )  # fmt: skip
+class _World:
+    """The parts of one run, added in the order in which the media passes them, but for the output, which sends on."""
 
-    def key_wanted() -> None:
-        env.timeout(back_ns).callbacks.append(lambda _event: stage.key_from_viewer(output))
-
-    probe_viewer = _viewer(run, client, policy, wrap, to_viewer, view_monitor, key_wanted, viewer_sink or Sink())
-    stage.direct(speaker=speaker, origin=origin, us=us, client=client, to_viewer=to_viewer, sender=sender)
-    run.network_about = about
-
-    def probe(_event: simpy.Event | None) -> None:
-        env.timeout(PROBE_NS).callbacks.append(probe)
-        now = us.now_ns()
-        run.output_buffer_ns.add(now, engine.jitter_buffer_ns)
-        _poll(out_monitor, now, run.output_alerts)
-        probe_viewer()
-
-    driver.pump()
-    probe(None)
-    end = seconds(scenario.duration_s)
-    env.run(until=end)
-    if not env.is_whole():
-        raise AssertionError("virtual time became a float: somebody scheduled one")
-    run.end_ns = end
-    # A report settles everything that the monitors still hold back.
-    run.output_report, run.viewer_report = out_monitor.report(us.now_ns()), view_monitor.report(client.now_ns())
-    if bridged:
-        found, true = (
-            bridge.ingress.drift_ppm(us.now_ns()),
-            clocks.provider.ppm + clocks.provider.audio_label_ppm - clocks.bridge.ppm,
+    def __init__(
+        self,
+        scenario: Scenario,
+        policy: AvSyncPolicy,
+        viewer: str,
+        seed: int,
+        networks: dict[str, Path] | None,
+        wrap: WrapEngine,
+    ) -> None:
+        self._env = env = VirtualTime(0)
+        self._scenario, self._seed, self._networks, self._wrap = scenario, seed, networks, wrap
+        clocks = scenario.clocks
+        self._bridged = scenario.topology == "provider_bridge"
+        self._us = Host(env, int(clocks.bridge.ppm) if self._bridged else 0)
+        self._client = Host(env, int(clocks.client.ppm))
+        self._run = Run(
+            scenario, policy, viewer, seed, Point("output", self._us, policy), Point("viewer", self._client, policy)
         )
-        run.drift_error_ppm = None if found is None else abs(found - true)
-    run.queue_peak_units = driver.peak_units
-    run.rtp_violations = sender.violations + origin.violations
-    run.late_packets = output.late_pictures + output.drops.get("late", 0)
-    return run
+        self._probes = 0
+        self._legs: dict[str, RtpLeg] = {}
+        self._senders: dict[str, RtpSender] = {}
+        self._steps = StepRunner(env, scenario, seed)
+
+    def add_output(self, sink: Sink) -> None:
+        """Our output: it encodes, stamps and sends to the viewer."""
+        scenario, network = self._scenario, self._scenario.network.to_viewer
+        sender = RtpSender(
+            self._us, self._leg("to_viewer"), seed=self._seed, name="to_viewer",
+            start=network.rtp_start, reports=network.sender_reports == "normal",
+        )  # fmt: skip
+        self._senders["to_viewer"] = sender
+        point = self._run.at_output
+        self._output = RtpOutput(
+            self._us, sender, point.presented, point.monitor,
+            on_request=self._steps.on_request, video_kbps=scenario.source.video.bitrate_kbps, sink=sink,
+        )  # fmt: skip
+        point.answers = self._output
+
+    def add_origin(self) -> None:
+        """Our engine, and whoever brings it the generator's media: our own process, or a provider over RTP."""
+        scenario, run, output = self._scenario, self._run, self._output
+        engine = AvSynchronizer(run.policy, network=self._bridged, levers=_levers(scenario))
+        self._engine = self._wrap(engine, "bridge" if self._bridged else "sender")
+        self._bridge: EngineReceiver | None = None
+        self._origin: LocalSender | Provider
+        if not self._bridged:
+            self._origin = LocalSender(
+                self._us, scenario, self._seed, self._engine, output, run.arrivals, run.at_output.monitor
+            )
+            self._driver = self._origin.driver
+            return
+        self._bridge = EngineReceiver(
+            self._us, self._engine, run.at_output.monitor, output,
+            ask_key=self._steps.key_at_source, arrivals=run.arrivals,
+        )  # fmt: skip
+        self._driver = self._bridge.driver
+        to_bridge = self._leg("to_bridge")
+        to_bridge.to(self._bridge)
+        self._origin = Provider(self._env, scenario, self._seed, to_bridge, self._bridge)
+        self._senders["to_bridge"] = self._origin.sender
+
+    def add_speaker(self, clip: ClipSizes | None) -> None:
+        origin = self._origin
+        self._speaker = Speaker(
+            self._env, self._scenario.source, self._seed, self._run.source,
+            hand_over=origin.hand_over, on_turn=origin.on_turn, on_done=origin.on_done, clip=clip,
+            pace_ppm=int(self._scenario.clocks.provider.ppm) if self._bridged else 0,
+        )  # fmt: skip
+
+    def add_viewer(self, sink: Sink) -> None:
+        run, policy = self._run, self._run.policy
+        back_ns = ms(self._scenario.network.to_viewer.delay_ms or 20)  # a request travels the other way
+
+        def ask_key() -> None:
+            self._env.after(back_ns, self._steps.key_from_viewer, self._output)
+
+        self._viewer: SimulatedViewer
+        if run.viewer == "avsync":
+            engine = self._wrap(AvSynchronizer(policy, network=True, levers={Want.KEYFRAME}), "viewer")
+            self._viewer = EngineViewer(run.at_viewer, engine, sink, run.seed, ask_key, sent_ppm=self._us.ppm)
+        else:
+            self._viewer = ChromiumViewer(run.at_viewer, sink, run.seed, ask_key, self._scenario.browser)
+        self._legs["to_viewer"].to(self._viewer)
+
+    def run(self) -> Run:
+        env, run = self._env, self._run
+        hosts = {"sender": self._us, "bridge": self._us, "viewer": self._client}
+        links = {name: leg.link for name, leg in self._legs.items()}
+        self._steps.direct(Actors(self._speaker, self._origin, hosts, links, self._senders))
+        self._driver.pump()
+        self._probe(None)
+        run.end_ns = seconds(self._scenario.duration_s)
+        env.run_until(run.end_ns)
+        if not env.is_whole():
+            raise AssertionError("virtual time became a float: somebody scheduled one")
+        self._finish()
+        self._viewer.finish()
+        return run
+
+    def _leg(self, name: str) -> RtpLeg:
+        spoken = getattr(self._scenario.network, name)
+        link, about = link_of(spoken, self._seed, name, self._scenario, self._networks)
+        self._run.network_about += about
+        leg = self._legs[name] = RtpLeg(self._env, link)
+        return leg
+
+    def _probe(self, _nothing: None) -> None:
+        self._env.after(PROBE_NS, self._probe)
+        self._run.at_output.probe(self._engine.jitter_buffer_ns)
+        self._viewer.probe()
+        self._probes += 1
+        if self._probes % PROBES_TO_PACK == 0:
+            self._run.pack()
+
+    def _finish(self) -> None:
+        """What our output counted."""
+        point, output = self._run.at_output, self._output
+        point.queue_peak_units = self._driver.peak_units
+        point.rtp_violations = self._senders["to_viewer"].violations + self._origin.violations
+        point.late_packets = output.late_pictures + output.drops.get("late", 0)
+        if self._bridge is not None:
+            clocks = self._scenario.clocks
+            true_ppm = clocks.provider.ppm + clocks.provider.audio_label_ppm - clocks.bridge.ppm
+            point.drift_error_ppm = drift_error_ppm(self._bridge.ingress, self._us, true_ppm)
+        point.finish()
 
 
-def _viewer(
-    run: Run,
-    client: Host,
-    policy: AvSyncPolicy,
-    wrap: WrapEngine,
-    to_viewer: Leg,
-    monitor: AvSyncMonitor,
-    key_wanted: Callable[[], None],
-    sink: Sink,
-) -> Callable[[], None]:
-    """Put the viewer at the end of the leg; returns its probe."""
-    observer = Observer(monitor, sink, run.seed, client.now_ns)
-    late = sink.sound_late_ns or sink.picture_late_ns
-    glass = LateGlass(run.viewer_glass, sink) if late else run.viewer_glass
-    if run.viewer == "avsync":
-        engine = wrap(AvSynchronizer(policy, network=True, levers={Want.KEYFRAME}), "viewer")
-        output = GlassOutput(glass, monitor, observer, key_wanted)
-        end = EngineEnd(client, engine, monitor, output, ask_key=key_wanted)
-        to_viewer.to(end)
-        run.viewer_answers = output
-
-        def probe() -> None:
-            now = client.now_ns()
-            run.viewer_buffer_ns.add(now, engine.jitter_buffer_ns)
-            run.viewer_queue_peak_units = end.driver.peak_units
-            run.viewer_late_packets = output.late_pictures + output.drops.get("late", 0)
-            run.first_decodable_ns = end.decoder.first_decodable_ns
-            _poll(monitor, now, run.viewer_alerts)
-
-        return probe
-
-    def observe(presented: Presented) -> None:
-        if presented.epoch < 0:  # our server knows that it had nothing to say under that stamp
-            presented = presented._replace(epoch=0, what=Heard.IDLE)
-        observer(presented)
-
-    levers = run.scenario.browser
-    browser = BrowserViewer(
-        glass, observe, lambda _what, _numbers, _now: key_wanted(),
-        picture_target_ns=ms(levers.picture_target_ms), sound_target_ns=ms(levers.sound_target_ms),
-    )  # fmt: skip
-    browser_end = BrowserEnd(client, browser)
-    to_viewer.to(browser_end)
-
-    def probe_browser() -> None:
-        now = client.now_ns()
-        browser.advance(now)
-        run.viewer_buffer_ns.add(now, browser.sound_buffer_ns)
-        run.viewer_late_packets = browser.counters.pictures_late
-        run.first_decodable_ns = browser_end.first_decodable_ns
-        _poll(monitor, now, run.viewer_alerts)
-
-    return probe_browser
-
-
-def _plain(engine: AvSynchronizer, _name: str) -> AvSynchronizer:
+def _as_it_is(engine: AvSynchronizer, _name: str) -> AvSynchronizer:
     return engine
-
-
-def _poll(monitor: AvSyncMonitor, now_ns: int, into: list[Alert]) -> None:
-    while (alert := monitor.poll(now_ns)) is not None:
-        into.append(alert)
 
 
 def _levers(scenario: Scenario) -> frozenset[Want]:

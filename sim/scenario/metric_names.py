@@ -24,7 +24,8 @@ class Metric(NamedTuple):
     """One row. ``windows``: what it may be limited over. ``guard``: limited in every scenario.
 
     ``at_viewer`` False: reported at the viewer, but limited only at our output (``output_``).
-    ``believed``: the monitor has an opinion of it, so there is a ``believed_`` column.
+    ``only_viewer``: no other viewer can know it. ``believed``: the monitor has an opinion of it, so there is a
+    ``believed_`` column.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Metric(NamedTuple):
     about: str
     guard: bool = False
     at_viewer: bool = True
+    only_viewer: str | None = None
     believed: bool = False
 
 
@@ -83,9 +85,10 @@ _ROWS = (
     Metric("monitor_error_p95_ms", "ms", "lower", SAMPLED, "|belief - truth| at the same point and time."),
     Metric("monitor_known_pct", "%", "higher", SAMPLED, "Time in which the monitor had an answer, 5 s in.",
            guard=True),
-    Metric("drift_error_ppm", "ppm", "lower", WHOLE, "|estimated - true| drift between the clocks, at the end."),
-    Metric("alerts_missed", "count", "lower", WHOLE, "Troubles that the monitor never told anybody about."),
-    Metric("alerts_false", "count", "lower", WHOLE, "Alerts without a trouble."),
+    Metric("drift_error_ppm", "ppm", "lower", WHOLE, "|estimated - true| drift between the clocks, at the end.",
+           only_viewer="avsync"),
+    Metric("alerts_missed", "count", "lower", WHOLE, "Long offsets beyond a warning level without an alert."),
+    Metric("alerts_false", "count", "lower", WHOLE, "Alerts that the truth does not bear out."),
 )  # fmt: skip
 
 _SCORED_ROWS = (

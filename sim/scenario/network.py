@@ -1,7 +1,7 @@
 """What lies between: clocks that run at their own pace, and the legs of the network.
 
 In the units that people speak; the lab's link takes ints of ns and ppm and is built from these
-elsewhere. What stands here holds during the whole run: it is what the network is like, not a fault.
+elsewhere. What stands here holds during the whole run: it is an impairment, not a fault.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ MIN_FPS, MAX_FPS = Fraction(1), Fraction(240)
 A_FACE = "give a clip with a face that talks"
 
 
-class Clip(NamedTuple):
+class ClipSizes(NamedTuple):
     """``frame_bytes``: coded size of each frame, in order; ``fps``: nominal; ``about``: one line for people."""
 
     fps: Rate
@@ -28,7 +28,7 @@ class Clip(NamedTuple):
     about: str
 
 
-def load_clip(path: Path) -> Clip:
+def load_clip(path: Path) -> ClipSizes:
     """Read a media file with PyAV. ``InputError`` if it is none, or has no pictures in motion."""
     file = str(path)
     try:
@@ -50,7 +50,7 @@ def load_clip(path: Path) -> Clip:
     seconds = float(len(sizes) / rate)
     kbps = sum(sizes) * 8 / seconds / 1000
     about = f"{path.name}: {len(sizes)} frames at {float(rate):.6g} fps, {seconds:.1f} s, {kbps:.0f} kbit/s"
-    return Clip(fps, tuple(sizes), seconds, about + f" (the first {len(sizes)} frames are taken)" * cut)
+    return ClipSizes(fps, tuple(sizes), seconds, about + f" (the first {len(sizes)} frames are taken)" * cut)
 
 
 def _check_file(path: Path) -> None:

@@ -18,14 +18,17 @@ from sim.packets import IDLE
 from sim.rng import substream
 from sim.scenario.source import MediaSource
 from sim.source.blocks import BlockPlan
-from sim.source.clip import Clip
-from sim.source.stream import Stream, Turn
+from sim.source.clip import ClipSizes
+from sim.source.stream import GeneratorStream, SourceTurn
 from sim.truth.truth import SourceLog
 from sim.virtual_time import VirtualTime
 
 DTX_EVERY_NS = ms(400)  # Opus repeats its comfort noise parameters this often (RFC 6716, libopus)
 DTX_BYTES = 2
+LEAST_BYTES = 200  # of any picture
 KEY_FRAME_TIMES = 4  # a key frame is about this much larger than the others
+
+_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
 
 class Made(NamedTuple):
@@ -62,22 +65,26 @@ class Speaker:
         hand_over: Callable[[Made], None],
         on_turn: Callable[[int], None],
         on_done: Callable[[Kind, int], None],
-        clip: Clip | None = None,
+        clip: ClipSizes | None = None,
         pace_ppm: int = 0,
     ) -> None:
         self.env, self.source, self.log, self.clip = env, source, log, clip
         self._hand_over, self._on_turn, self._on_done = hand_over, on_turn, on_done
         audio, video = source.audio, source.video
         self.audio_rate: Rate = audio.rate_hz
-        self.sound = Stream(
-            self, AUDIO, rate=audio.rate_hz, step=audio.rate_hz * int(audio.unit_ms) // 1000,
+        loop = source.loop
+        period_ns = 0 if loop is None else seconds(max(loop.audio_s, loop.video_s))
+        self.sound = GeneratorStream(
+            env, self, AUDIO, rate=audio.rate_hz, step=audio.rate_hz * int(audio.unit_ms) // 1000,
             speed=audio.blocks.speed if audio.blocks else audio.speed,
             ahead_ns=0 if audio.blocks else seconds(audio.ahead_s), ppm=pace_ppm + int(audio.real_rate_ppm),
+            loop_ns=None if loop is None else (seconds(loop.audio_s), period_ns),
         )  # fmt: skip
-        self.pictures = Stream(
-            self, VIDEO, rate=clip.fps if clip else _rate(video.fps), step=1,
+        self.pictures = GeneratorStream(
+            env, self, VIDEO, rate=clip.fps if clip else _rate(video.fps), step=1,
             speed=video.blocks.speed if video.blocks else video.speed,
             ahead_ns=0 if video.blocks else seconds(video.ahead_s), ppm=pace_ppm + int(video.real_rate_ppm),
+            loop_ns=None if loop is None else (seconds(loop.video_s), period_ns),
         )  # fmt: skip
         self.pictures.late_ns = ms(video.delay_ms) + ms(audio.lead_ms)
         self._sizes = substream(seed, "source.video.size")
@@ -86,20 +93,24 @@ class Speaker:
             VIDEO: BlockPlan(video.blocks, substream(seed, "source.video.block")),
         }
         self._wander = substream(seed, "source.video.fps")
+        self._sound_kbps, self._picture_kbps = audio.bitrate_kbps, video.bitrate_kbps
+        self._key_every_ns = None if video.key_every_s is None else seconds(video.key_every_s)
+        self._variable_fps = video.variable_fps
+        self._in_blocks = audio.blocks is not None or video.blocks is not None
         self._clip_frame = 0
         self._key_wanted = True
         self._last_key_ns = 0
         self._turns = 0
-        self.turn: Turn | None = None
+        self.turn: SourceTurn | None = None
 
     # ---- turns
 
-    def start_turn(self, length_ns: int, backlog_ns: int = 0) -> Turn:
+    def start_turn(self, length_ns: int, backlog_ns: int = 0) -> SourceTurn:
         """A new turn begins now, where the later of both streams stopped. Of a backlog all is there already."""
         now = self.env.now
         self._close_turn()
         content = max(self.sound.content_ns, self.pictures.content_ns)
-        turn = self.turn = Turn(self._turns, now - backlog_ns, content, length_ns)
+        turn = self.turn = SourceTurn(self._turns, now - backlog_ns, content, length_ns)
         self._turns += 1
         self.log.turn(turn.index, content)
         self.log.end_turn(turn.index, turn.end_ns)
@@ -119,7 +130,7 @@ class Speaker:
             self.pictures.begin(turn, now)
         return turn
 
-    def _join(self, turn: Turn) -> None:
+    def _join(self, turn: SourceTurn) -> None:
         if self.turn is turn:
             self.pictures.begin(turn, turn.start_ns)  # it has had time enough for its first picture
             self.pictures.skip_units_to(turn.content_ns + self.env.now - turn.start_ns)
@@ -142,55 +153,66 @@ class Speaker:
             if made < self.turn.end_ns:
                 self.log.end_turn(self.turn.index, made)
 
-    def stream_done(self, kind: Kind, turn: Turn) -> None:
+    def stream_done(self, kind: Kind, turn: SourceTurn) -> None:
         self._on_done(kind, turn.index)
 
     # ---- one unit
 
-    def make(self, stream: Stream, turn: Turn, content: int, duration: int, jumped: bool, now: int) -> None:
+    def make(
+        self, stream: GeneratorStream, turn: SourceTurn, content: int, duration: int, jumped: bool, now: int
+    ) -> None:
         if stream.kind is AUDIO:
-            size = int(self.source.audio.bitrate_kbps * duration) // 8_000_000
-            ref = self.log.sound(content, duration, turn.index, now)
-            self._hand(stream, turn, content, duration, ref, size, jumped)
-            self._next_in_block(stream, turn)
+            size = int(self._sound_kbps * duration) // 8_000_000
+            index = turn.index
+            ref = self.log.sound(content, duration, index, now)
+            self._hand_over(_new(Made, (
+                AUDIO, index, content, duration, ref, size, True, False,
+                turn.start_ns, content - turn.content_ns, jumped, stream.rate, stream.step,
+            )))  # fmt: skip
+            if self._in_blocks:
+                self._next_in_block(stream, turn)
             return
         ref = self.log.picture(content, duration, turn.index, now)
-        every = self.source.video.key_every_s
-        is_key = self._key_wanted or (every is not None and content - self._last_key_ns >= seconds(every))
+        every_ns = self._key_every_ns
+        is_key = self._key_wanted or (every_ns is not None and content - self._last_key_ns >= every_ns)
         if is_key:
             self._key_wanted, self._last_key_ns = False, content
         size = self._frame_bytes(duration, is_key)
-        self._hand(stream, turn, content, duration, ref, size, jumped, is_key=is_key)
-        self._next_in_block(stream, turn)
-        if self.source.video.variable_fps is not None:
-            low, high = self.source.video.variable_fps
+        self._hand(stream, turn, content, duration, ref, size, jumped, is_key, False)
+        if self._in_blocks:
+            self._next_in_block(stream, turn)
+        if self._variable_fps is not None:
+            low, high = self._variable_fps
             milli = self._wander.between_ns(int(low * 1000), int(high * 1000))
             stream.set_rate(Fraction(milli, 1000), 1)
 
     def _hand(
         self,
-        stream: Stream,
-        turn: Turn,
+        stream: GeneratorStream,
+        turn: SourceTurn,
         content: int,
         duration: int,
         ref: int,
         size: int,
         jumped: bool,
-        *,
-        is_key: bool = True,
-        pause: bool = False,
+        is_key: bool,
+        pause: bool,
     ) -> None:
-        what = (stream.kind, turn.index, content, duration, ref, size, is_key, pause)
-        place = (turn.start_ns, content - turn.content_ns, jumped, stream.rate, stream.step)
-        self._hand_over(Made._make(what + place))
+        since_ns = content - turn.content_ns
+        self._hand_over(_new(Made, (
+            stream.kind, turn.index, content, duration, ref, size, is_key, pause,
+            turn.start_ns, since_ns, jumped, stream.rate, stream.step,
+        )))  # fmt: skip
 
     def _frame_bytes(self, duration_ns: int, is_key: bool) -> int:
         if self.clip is not None:
             size = self.clip.frame_bytes[self._clip_frame % len(self.clip.frame_bytes)]
             self._clip_frame += 1
             return size
-        mean = int(self.source.video.bitrate_kbps * duration_ns) // 8_000_000
-        size = max(200, mean + self._sizes.gaussian(mean // 5))
+        mean = int(self._picture_kbps * duration_ns) // 8_000_000
+        size = mean + self._sizes.gaussian(mean // 5)
+        if size < LEAST_BYTES:
+            size = LEAST_BYTES
         return size * KEY_FRAME_TIMES if is_key else size
 
     # ---- what goes wrong, and what is asked
@@ -219,13 +241,13 @@ class Speaker:
                 )
         stream.arm()
 
-    def _mark(self, turn: Turn, content: int) -> None:
+    def _mark(self, turn: SourceTurn, content: int) -> None:
         if self.turn is turn and (turn.stop_at_ns is None or self.env.now < turn.stop_at_ns):
-            self._hand(self.sound, turn, content, self.sound.nominal_ns, IDLE, DTX_BYTES, True, pause=True)
+            self._hand(self.sound, turn, content, self.sound.nominal_ns, IDLE, DTX_BYTES, True, True, True)
             self.sound.jumped = True
 
     def change_fps(self, fps: Rate) -> None:
-        self.pictures.nominal_ns = ticks_to_ns(1, fps)
+        self.pictures.set_nominal(ticks_to_ns(1, fps))
         self.pictures.set_rate(fps, 1)
 
     def change_rate(self, rate_hz: int) -> None:
@@ -248,24 +270,15 @@ class Speaker:
 
     # ---- blocks and loops
 
-    def _next_in_block(self, stream: Stream, turn: Turn) -> None:
+    def _next_in_block(self, stream: GeneratorStream, turn: SourceTurn) -> None:
         """A generator in blocks begins each one late, and is fast within it."""
         late_ns = self._blocks[stream.kind].late_ns()
         if late_ns is not None:
             content = stream.content_ns if stream.turn is turn else turn.content_ns
             stream.not_before_ns = turn.start_ns + content - turn.content_ns + stream.late_ns + late_ns
 
-    def loop_ns(self, kind: Kind) -> int | None:
-        loop = self.source.loop
-        return None if loop is None else seconds(loop.audio_s if kind is AUDIO else loop.video_s)
-
-    def loop_period_ns(self) -> int:
-        loop = self.source.loop
-        assert loop is not None
-        return seconds(max(loop.audio_s, loop.video_s))
-
     def _after(self, delay_ns: int, call: Callable[[], Any]) -> None:
-        self.env.timeout(delay_ns).callbacks.append(lambda _event: call())
+        self.env.after(delay_ns, lambda _nothing: call())
 
 
 def _rate(fps: Fraction | int) -> Rate:

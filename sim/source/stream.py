@@ -8,17 +8,14 @@ changes only move these two numbers.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from avsync.types import Kind
-from avsync.units import Rate, ns_to_ticks, ticks_to_ns
-from sim.virtual_time import Call
-
-if TYPE_CHECKING:
-    from sim.source.generator import Speaker
+from avsync.units import NS_PER_S, Rate, ns_to_ticks, ticks_to_ns
+from sim.virtual_time import VirtualTime
 
 
-class Turn:
+class SourceTurn:
     """One turn of talk: where it starts in true time and in content, and where it should end."""
 
     __slots__ = ("content_ns", "end_ns", "index", "start_ns", "stop_at_ns")
@@ -29,22 +26,45 @@ class Turn:
         self.stop_at_ns: int | None = None  # an interrupted turn is pushed until then
 
 
-class Stream:
-    """One kind's production: ``content_ns`` of the next unit, ``free_ns`` when the last was done."""
+class Maker(Protocol):
+    """Whose stream it is: makes a unit of each piece of content, and hears when a turn has no more of it."""
+
+    def make(
+        self, stream: GeneratorStream, turn: SourceTurn, content: int, duration: int, jumped: bool, now: int
+    ) -> None: ...
+
+    def stream_done(self, kind: Kind, turn: SourceTurn) -> None: ...
+
+
+class GeneratorStream:
+    """One kind's production: ``content_ns`` of the next unit, ``free_ns`` when the last was done.
+
+    ``loop_ns``: (length of the loop, its period), where the source plays one for ever.
+    """
 
     def __init__(
-        self, speaker: Speaker, kind: Kind, *, rate: Rate, step: int, speed: float, ahead_ns: int, ppm: int
+        self,
+        env: VirtualTime,
+        maker: Maker,
+        kind: Kind,
+        *,
+        rate: Rate,
+        step: int,
+        speed: float,
+        ahead_ns: int,
+        ppm: int,
+        loop_ns: tuple[int, int] | None,
     ) -> None:
-        self.speaker, self.kind = speaker, kind
+        self._env, self._maker, self.kind = env, maker, kind
         self.rate: Rate = rate
         self.step = step  # ticks of ``rate`` per unit
-        self.nominal_ns = ticks_to_ns(step, rate)
         self._speed = Fraction(str(speed)).as_integer_ratio()
         self.ahead_ns = ahead_ns if speed > 1 else 0
         self.ppm = ppm
+        self.set_nominal(ticks_to_ns(step, rate))
         self.not_before_ns = 0  # a block of frames begins late
         self.late_ns = 0  # handed over this much after (before: negative) its plan
-        self.turn: Turn | None = None
+        self.turn: SourceTurn | None = None
         self.content_ns = 0
         self.free_ns = 0
         self.stall: tuple[int, int, str] | None = None
@@ -54,20 +74,20 @@ class Stream:
         self._made_ns = 0  # how much of this turn was made
         self._on_time_ns = 0  # content from which its own pace (ppm) has run
         self._token = 0
-        self._calls = (self._fire,)
+        self._fires = self._fire  # bound once
+        self._loop_ns = loop_ns
         self._loop_end_ns: int | None = None
 
     # ---- where and when
 
-    def begin(self, turn: Turn, now_ns: int) -> None:
+    def begin(self, turn: SourceTurn, now_ns: int) -> None:
         self.turn = turn
         self.free_ns = now_ns
         self.jump_to(turn.content_ns)
         self.jumped = False
         self._on_time_ns = turn.content_ns
         self._made_ns = 0
-        loop = self.speaker.loop_ns(self.kind)
-        self._loop_end_ns = None if loop is None else turn.content_ns + loop
+        self._loop_end_ns = None if self._loop_ns is None else turn.content_ns + self._loop_ns[0]
         self.arm()
 
     def jump_to(self, content_ns: int) -> None:
@@ -93,6 +113,12 @@ class Stream:
         self._origin_ns, self._ticks = self.content_ns, 0
         self.rate, self.step = rate, step
 
+    def set_nominal(self, nominal_ns: int) -> None:
+        """The length of a unit as its rate says it, and with it how long one takes to make."""
+        self.nominal_ns = nominal_ns
+        work_ns = nominal_ns * self._speed[1] // self._speed[0]
+        self._work_ns = work_ns * 1_000_000 // (1_000_000 + self.ppm) if self.ppm > 0 else work_ns
+
     def plan_ns(self, content_ns: int) -> int:
         """When a generator on time hands this content over."""
         assert self.turn is not None
@@ -105,44 +131,43 @@ class Stream:
         return on_time - since + since * 1_000_000 // (1_000_000 + self.ppm)
 
     def _ready_ns(self, now_ns: int) -> int:
-        work_ns = 0
+        content_ns, ready_ns, turn = self.content_ns, self.free_ns, self.turn
         if self._ticks or self.jumped:
-            work_ns = self.nominal_ns * self._speed[1] // self._speed[0]
-            if self.ppm > 0:
-                work_ns = work_ns * 1_000_000 // (1_000_000 + self.ppm)
-        ready_ns = self.plan_ns(self.content_ns) + self.late_ns - self.ahead_ns
-        for not_before_ns in (
-            self.free_ns + work_ns,
-            now_ns,
-            self.not_before_ns,
-        ):  # twice as fast as ``max``
-            if ready_ns < not_before_ns:
-                ready_ns = not_before_ns
-        return ready_ns
+            ready_ns += self._work_ns
+        if self.ppm or self._loop_end_ns is not None or turn is None:
+            plan_ns = self.plan_ns(content_ns)
+        else:
+            plan_ns = turn.start_ns + content_ns - turn.content_ns
+        plan_ns += self.late_ns - self.ahead_ns
+        if ready_ns < plan_ns:
+            ready_ns = plan_ns
+        if ready_ns < now_ns:
+            ready_ns = now_ns
+        return ready_ns if ready_ns > self.not_before_ns else self.not_before_ns
 
     def arm(self) -> None:
         """Set the one timer that counts; an older one finds its token stale."""
         self._token += 1
         if self.turn is None:
             return
-        env = self.speaker.env
+        env = self._env
         now = env.now
-        env.after(self._ready_ns(now) - now, self._calls, self._token)
+        env.after(self._ready_ns(now) - now, self._fires, self._token)
 
     # ---- making
 
-    def _fire(self, event: Call) -> None:
+    def _fire(self, token: int) -> None:
         turn = self.turn
-        if event.item != self._token or turn is None:
+        if token != self._token or turn is None:
             return
-        now = self.speaker.env.now
+        now = self._env.now
         if turn.stop_at_ns is not None and now >= turn.stop_at_ns:
             self.turn = None
             return
         stall = self.stall
         if stall is not None and now >= stall[0]:
             if now < stall[1]:
-                self.speaker.env.after(stall[1] - now, self._calls, self._token)
+                self._env.after(stall[1] - now, self._fires, self._token)
                 return
             self.stall = None
             self._resume(stall[2], now)
@@ -161,19 +186,22 @@ class Stream:
             behind = now_ns - self.plan_ns(self.content_ns) - self.late_ns
             self.skip_units_to(self.content_ns + max(0, behind))
 
-    def _make(self, turn: Turn, now_ns: int) -> None:
+    def _make(self, turn: SourceTurn, now_ns: int) -> None:
         content = self.content_ns
         if content >= turn.end_ns:
             self.turn = None
-            self.speaker.stream_done(self.kind, turn)
+            self._maker.stream_done(self.kind, turn)
             return
         self._ticks += self.step
-        after = self._origin_ns + ticks_to_ns(self._ticks, self.rate)
+        rate = self.rate
+        since_ns = self._ticks * NS_PER_S // rate if type(rate) is int else ticks_to_ns(self._ticks, rate)
+        after = self._origin_ns + since_ns
         jumped = self.jumped
         self._made_ns += after - content
         self.free_ns, self.content_ns, self.jumped = now_ns, after, False
-        self.speaker.make(self, turn, content, after - content, jumped, now_ns)
+        self._maker.make(self, turn, content, after - content, jumped, now_ns)
         if self._loop_end_ns is not None and self.content_ns >= self._loop_end_ns:
-            period = self.speaker.loop_period_ns()
-            self.jump_to(self._loop_end_ns - (self.speaker.loop_ns(self.kind) or 0) + period)
+            assert self._loop_ns is not None
+            length, period = self._loop_ns
+            self.jump_to(self._loop_end_ns - length + period)
             self._loop_end_ns += period

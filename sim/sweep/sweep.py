@@ -1,7 +1,7 @@
 """Sweep: many runs, on as many cores as wanted, with the same rows whatever their number.
 
 A ``Spec`` is plain data and says all there is about one run; ``execute`` does it in any process.
-``Plan`` lists the specs of a command, the baselines among them; ``run_all`` sends them to an
+``RunPlan`` lists the specs of a command, the baselines among them; ``run_all`` sends them to an
 ``Executor`` in chunks and yields results in the order of the plan.
 """
 
@@ -19,8 +19,8 @@ from typing import Any, Literal, NamedTuple
 from avsync.policy import AvSyncPolicy
 from sim.judge.judge import Check, baseline_misses, check, limits_of
 from sim.judge.row import Row, measure
-from sim.judge.series import Series, series_of
-from sim.payload.scorer_at_viewer import Scored, columns
+from sim.judge.series import RunSeries, series_of
+from sim.payload.scorer_at_viewer import ScoredWindow, columns
 from sim.policy_option import digest, policy_named
 from sim.run.world import Run, simulate
 from sim.scenario.scenario import Scenario, load_scenario
@@ -61,8 +61,8 @@ class Result:
     simulated_s: float = 0.0
     wall_s: float = 0.0
     network_about: tuple[str, ...] = ()
-    series: Series | None = None
-    scored: list[Scored] = field(default_factory=list)
+    series: RunSeries | None = None
+    scored: list[ScoredWindow] = field(default_factory=list)
     policy_digest: str = ""
 
     @property
@@ -86,7 +86,7 @@ class Result:
         return {**head, **{name: _plain(value) for name, value in self.row.items()}, **tail}
 
 
-class Plan(NamedTuple):
+class RunPlan(NamedTuple):
     """What a command runs, in order; scenarios by their file."""
 
     specs: tuple[Spec, ...]
@@ -106,7 +106,7 @@ def plan(
     with_series: bool = False,
     baselines: bool = True,
     scorer: bool = False,
-) -> Plan:
+) -> RunPlan:
     """Every run of these files: policy under test, baseline (unless comparing or overruled), comparisons."""
     scenarios = {str(path): load_scenario(path) for path in files}
     specs: list[Spec] = []
@@ -125,7 +125,7 @@ def plan(
                     named = scenario.baseline.policy
                     table = named if isinstance(named, str) else tuple(sorted(named.items()))
                     specs.append(base(role="baseline", policy=table))
-    return Plan(tuple(specs), scenarios)
+    return RunPlan(tuple(specs), scenarios)
 
 
 def execute(spec: Spec) -> Result:
@@ -197,7 +197,7 @@ def _policy(spec: Spec, scenario: Scenario) -> AvSyncPolicy:
     return policy_named(spec.policy) if isinstance(spec.policy, str) else policy_of(dict(spec.policy))
 
 
-def _scored(run: Run, spec: Spec) -> list[Scored] | None:
+def _scored(run: Run, spec: Spec) -> list[ScoredWindow] | None:
     """What a scorer says at the viewer, where the content has sound and pictures; a baseline is not about it."""
     part = run.scenario.source.payload or (PayloadSpec() if spec.scorer else None)
     if part is None or spec.role == "baseline":
@@ -212,7 +212,7 @@ def _own_clip(scenario: Scenario) -> Any:
 
 
 def _recorder(spec: Spec, name: str, opened: list[Any]) -> Any:
-    from avsync.recording.recording import Recorder
+    from avsync.recording.recorder import Recorder
 
     def wrap(engine: Any, where: str) -> Any:
         folder = Path(spec.record_to or ".")

@@ -1,4 +1,4 @@
-"""Told: what was said now and then during a run, (at_ns, value_ns) in the order of telling, 16 bytes each.
+"""Beliefs: what was said now and then during a run, (at_ns, value_ns) in the order of saying, 16 bytes each.
 
 What a monitor believed, and how much a buffer held. A belief is no truth: the truth's logs never
 hold one. ``None`` is UNKNOWN.
@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from avsync.monitor.belief import SyncSample
-from sim.truth.logs import I64, NEVER, PACK_VALUES, Bool, Rows
+from sim.truth.columns import I64, NEVER, Bool, IntRows
 
 
-class ToldColumns(NamedTuple):
+class BeliefColumns(NamedTuple):
     """``value_ns`` means nothing where it is not ``known``."""
 
     at_ns: I64
@@ -21,35 +21,33 @@ class ToldColumns(NamedTuple):
     known: Bool
 
 
-class Told:
-    """``add`` during the run, read ``columns`` at its end. Equal where the same was told."""
+class Beliefs:
+    """``add`` during the run, read ``columns`` at its end. Equal where the same was said."""
 
     __slots__ = ("_rows",)
 
     def __init__(self, pairs: Iterable[tuple[int, int | None]] = ()) -> None:
-        self._rows = Rows(2)
+        self._rows = IntRows(2)
         for at_ns, value_ns in pairs:
             self.add(at_ns, value_ns)
 
     def add(self, at_ns: int, value_ns: int | None) -> None:
-        tail = self._rows.tail
-        tail += (at_ns, NEVER if value_ns is None else value_ns)
-        if len(tail) > PACK_VALUES:
-            self._rows.pack()
+        self._rows.append((at_ns, NEVER if value_ns is None else value_ns))
 
     def add_sample(self, sample: SyncSample) -> None:
         """What a monitor calls."""
-        tail = self._rows.tail
-        tail += sample[:2]
-        if len(tail) > PACK_VALUES:
-            self._rows.pack()
+        self._rows.append(sample[:2])
 
-    def columns(self) -> ToldColumns:
+    def pack(self) -> None:
+        """For long runs: what was said so far takes a fifth of the memory."""
+        self._rows.pack()
+
+    def columns(self) -> BeliefColumns:
         at_ns, value_ns = self._rows.columns()
-        return ToldColumns(at_ns, value_ns, value_ns != NEVER)
+        return BeliefColumns(at_ns, value_ns, value_ns != NEVER)
 
     def clear(self) -> None:
-        self._rows = Rows(2)
+        self._rows = IntRows(2)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -59,6 +57,6 @@ class Told:
             yield at_ns, value_ns if known else None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Told) and list(self) == list(other)
+        return isinstance(other, Beliefs) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]

@@ -1,8 +1,8 @@
 """Measures: the numbers that limits are written against, out of the truth. Names are those of the scenario language.
 
 Times in, milliseconds and per cent out. ``None`` is UNKNOWN (too little data) and never 0; ``math.inf`` is "never
-reached", which any limit counts as a miss. Positive offsets: the voice is ahead. All of them are reached from here;
-those over the samples of e(t) are also written here, those over single units in ``sim.truth.unit_measures``.
+reached", which any limit counts as a miss. Positive offsets: the voice is ahead. These are over the samples of e(t);
+those over single units stand in ``sim.truth.unit_measures``.
 """
 
 from __future__ import annotations
@@ -13,64 +13,19 @@ from typing import NamedTuple
 import numpy as np
 
 from avsync.units import NS_PER_S, ms, to_ms
-from sim.scenario.metric_names import Window
-from sim.truth.beliefs import ToldColumns
-from sim.truth.logs import I64, Bool, PresentationLog, SourceLog
-from sim.truth.truth import Offsets, State, offset_at
-from sim.truth.unit_measures import (
-    Latency,
-    added_latency,
-    content_heard_pct,
-    frames_dropped_pct,
-    frames_repeated_pct,
-    interrupt_to_silence_ms,
-    latency_growth_ms_per_min,
-    latency_measures,
-    silence_inserted_ms,
-    stale_units_leaked,
-)
+from sim.truth.beliefs import BeliefColumns
+from sim.truth.columns import I64, Bool
+from sim.truth.logs import PresentationLog, SourceLog
+from sim.truth.truth import Offsets, OffsetState, offset_at
 from sim.truth.windows import (
     ENOUGH,
     Faults,
     Measure,
     Within,
     everywhere,
-    percentile,
     percentile_ms,
     share_pct,
-    within,
 )
-
-__all__ = [
-    "BeliefErrors",
-    "Faults",
-    "Latency",
-    "Measure",
-    "Window",
-    "Within",
-    "added_latency",
-    "belief_errors",
-    "content_heard_pct",
-    "everywhere",
-    "frames_dropped_pct",
-    "frames_repeated_pct",
-    "freeze_longest_ms",
-    "interrupt_to_silence_ms",
-    "latency_growth_ms_per_min",
-    "latency_measures",
-    "monitor_error_p95_ms",
-    "monitor_known_pct",
-    "offset_measures",
-    "percentile",
-    "recoveries_ms",
-    "recovery_counted_ms",
-    "recovery_ms",
-    "settle_ms",
-    "silence_inserted_ms",
-    "stale_units_leaked",
-    "within",
-]
-
 
 IN_SYNC_NS = ms(45)  # ITU-R BT.1359: detectable where the voice leads by more
 BT1359_LEAD_NS, BT1359_LAG_NS = ms(45), ms(125)
@@ -81,7 +36,7 @@ KNOWN_AFTER_NS = ms(5000)
 def offset_measures(samples: Offsets, mask: Bool | None = None) -> dict[str, Measure]:
     """The offset's own measures over the samples of ``mask`` (all). Shares are of all samples, the rest of measured."""
     state, e = (samples.state, samples.e_ns) if mask is None else (samples.state[mask], samples.e_ns[mask])
-    e = e[state == State.MEASURED]
+    e = e[state == OffsetState.MEASURED]
     magnitude = np.abs(e)
     outside = int(np.count_nonzero((e > BT1359_LEAD_NS) | (e < -BT1359_LAG_NS)))
     enough = len(state) if len(state) >= ENOUGH else 0
@@ -94,15 +49,15 @@ def offset_measures(samples: Offsets, mask: Bool | None = None) -> dict[str, Mea
         "offset_lag_p95_ms": percentile_ms(np.maximum(-e, 0), 95),
         "outside_bt1359_pct": share_pct(outside, len(e) if len(e) >= ENOUGH else 0),
         "measured_pct": share_pct(len(e), enough),
-        "no_picture_pct": share_pct(int(np.count_nonzero(state == State.NO_PICTURE)), enough),
-        "degraded_pct": share_pct(int(np.count_nonzero(state == State.DEGRADED)), enough),
+        "no_picture_pct": share_pct(int(np.count_nonzero(state == OffsetState.NO_PICTURE)), enough),
+        "degraded_pct": share_pct(int(np.count_nonzero(state == OffsetState.DEGRADED)), enough),
     }
 
 
 def _good_seconds(samples: Offsets) -> I64:
     """Starts of all seconds, inside one turn, in which every sample is measured and |e| < 45 ms."""
     length = NS_PER_S // samples.step_ns
-    bad = (samples.state != State.MEASURED) | (np.abs(samples.e_ns) >= IN_SYNC_NS)
+    bad = (samples.state != OffsetState.MEASURED) | (np.abs(samples.e_ns) >= IN_SYNC_NS)
     if len(bad) < length:
         return np.empty(0, np.int64)
     bad_before = np.concatenate([[0], np.cumsum(bad)])
@@ -148,7 +103,7 @@ def settle_ms(samples: Offsets, first_decodable_ns: int | None) -> Measure:
 
 def freeze_longest_ms(samples: Offsets, mask: Bool | None = None) -> Measure:
     """Longest run of measured samples past their frame's duration, within a turn (and the mask)."""
-    measured = samples.state == State.MEASURED
+    measured = samples.state == OffsetState.MEASURED
     frozen = samples.frozen
     if mask is not None:
         measured, frozen = measured & mask, frozen & mask
@@ -169,7 +124,7 @@ class BeliefErrors(NamedTuple):
     error_ns: I64
 
 
-def belief_errors(beliefs: ToldColumns, source: SourceLog, glass: PresentationLog) -> BeliefErrors:
+def belief_errors(beliefs: BeliefColumns, source: SourceLog, glass: PresentationLog) -> BeliefErrors:
     """Same point, same time. UNKNOWN is no belief, and outside turns or without a picture there is no truth."""
     at, offset = beliefs.at_ns[beliefs.known], beliefs.value_ns[beliefs.known]
     e, valid = offset_at(source, glass, at)
@@ -181,7 +136,7 @@ def monitor_error_p95_ms(errors: BeliefErrors, inside: Within = everywhere) -> M
 
 
 def monitor_known_pct(
-    beliefs: ToldColumns,
+    beliefs: BeliefColumns,
     samples: Offsets,
     observed_from_ns: int | None,
     *,
@@ -194,7 +149,7 @@ def monitor_known_pct(
     """
     if observed_from_ns is None:
         return None
-    judged = (samples.state == State.MEASURED) & (samples.at_ns >= observed_from_ns + KNOWN_AFTER_NS)
+    judged = (samples.state == OffsetState.MEASURED) & (samples.at_ns >= observed_from_ns + KNOWN_AFTER_NS)
     at = samples.at_ns[judged & inside(samples.at_ns)]
     if len(at) < ENOUGH:
         return None

@@ -15,26 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.units import ms
-from sim.truth.logs import (
-    I64,
-    NEVER,
-    ArrivalLog,
-    Bool,
-    GlassTable,
-    PresentationLog,
-    SourceLog,
-    SourceTable,
-    position,
-)
+from sim.truth.columns import I64, NEVER, Bool
+from sim.truth.logs import ArrivalLog, PresentationLog, SourceLog
+from sim.truth.tables import PresentationTable, SourceTable, position
 
-__all__ = ["ArrivalLog", "Offsets", "PresentationLog", "SourceLog", "State", "offset_at", "offsets"]
+__all__ = ["ArrivalLog", "OffsetState", "Offsets", "PresentationLog", "SourceLog", "offset_at", "offsets"]
 
 AFTER_VOICE_NS = ms(2000)
 """A turn is judged this long after its voice ended, if its lips are not done by then."""
 CHUNK_SAMPLES = 1 << 18  # bounds the temporaries of one long turn to about 30 MB
 
 
-class State(IntEnum):
+class OffsetState(IntEnum):
     MEASURED = 0
     NO_PICTURE = 1
     DEGRADED = 2
@@ -94,24 +86,24 @@ def offset_at(source: SourceLog, glass: PresentationLog, times_ns: Sequence[int]
         low, high = np.searchsorted(ordered, [first[turn], last[turn]], "left")
         if low < high:
             e_ns, state, _ = _evaluate(made, left, turn, int(picture[turn]), ordered[low:high])
-            e[order[low:high]], valid[order[low:high]] = e_ns, state == State.MEASURED
+            e[order[low:high]], valid[order[low:high]] = e_ns, state == OffsetState.MEASURED
     return e, valid
 
 
 def _evaluate(
-    made: SourceTable, left: GlassTable, turn: int, first_picture_ns: int, t: I64
+    made: SourceTable, left: PresentationTable, turn: int, first_picture_ns: int, t: I64
 ) -> tuple[I64, npt.NDArray[np.int8], Bool]:
     """e(t), state and frozen of one turn at times inside its range."""
     low, high = _voice(made, left, turn, t)
     state = np.zeros(len(t), np.int8)
     shown = np.searchsorted(left.shown_ns, t, "right") - 1
     if not len(left.shown_ns) or not len(made.pictures.turn):
-        state[:] = State.NO_PICTURE
+        state[:] = OffsetState.NO_PICTURE
         return np.zeros(len(t), np.int64), state, np.zeros(len(t), np.bool_)
     ref = left.shown_ref[np.maximum(shown, 0)]
-    state[ref < 0] = State.DEGRADED
-    state[t < first_picture_ns] = State.NO_PICTURE
-    measured = state == State.MEASURED
+    state[ref < 0] = OffsetState.DEGRADED
+    state[t < first_picture_ns] = OffsetState.NO_PICTURE
+    measured = state == OffsetState.MEASURED
     frame = np.where(measured, ref, 0)
     shown_for, lasts = t - left.first_shown_ns[frame], made.pictures.duration_ns[frame]
     lips = made.pictures.content_ns[frame] + np.minimum(shown_for, lasts)
@@ -119,7 +111,7 @@ def _evaluate(
     return np.where(measured, e, 0), state, measured & (shown_for > lasts)
 
 
-def _voice(made: SourceTable, left: GlassTable, turn: int, t: I64) -> tuple[I64, I64]:
+def _voice(made: SourceTable, left: PresentationTable, turn: int, t: I64) -> tuple[I64, I64]:
     """The interval [low, high] in which the voice is at ``t``: a point while content leaves, else [s0, s1].
 
     What leaves is what is heard, whichever turn it is of. In silence, s0 and s1 are the turn's own neighbours.
@@ -140,7 +132,7 @@ def _voice(made: SourceTable, left: GlassTable, turn: int, t: I64) -> tuple[I64,
     return np.where(leaving, here, np.minimum(s0, s1)), np.where(leaving, here, np.maximum(s0, s1))
 
 
-def _ranges(made: SourceTable, left: GlassTable) -> tuple[I64, I64, I64]:
+def _ranges(made: SourceTable, left: PresentationTable) -> tuple[I64, I64, I64]:
     """Per turn: first time judged, end (not judged any more), and when its first picture was shown."""
     count = len(made.turns)
     first_heard, first_picture = np.full(count, NEVER), np.full(count, NEVER)

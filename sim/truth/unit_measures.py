@@ -14,18 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from avsync.units import NS_PER_S, ms, to_ms
-from sim.truth.logs import (
-    I64,
-    NEVER,
-    ArrivalLog,
-    Bool,
-    GlassTable,
-    PresentationLog,
-    SourceLog,
-    SourceTable,
-    Units,
-    first_of,
-)
+from sim.truth.columns import I64, NEVER, Bool
+from sim.truth.logs import ArrivalLog, PresentationLog, SourceLog
+from sim.truth.tables import PresentationTable, SourceTable, Units, first_of
 from sim.truth.windows import ENOUGH, Measure, percentile, percentile_ms, share_pct
 
 ON_ITS_WAY_NS = ms(1000)
@@ -153,7 +144,7 @@ def latency_growth_ms_per_min(latency: Latency, run_ns: int) -> Measure:
     return float(slopes[(len(slopes) - 1) // 2]) * NS_PER_MINUTE / width / ms(1)
 
 
-def _ideal(made: SourceTable, left: GlassTable, units: Units, ready_ns: I64, floor_ns: I64) -> I64:
+def _ideal(made: SourceTable, left: PresentationTable, units: Units, ready_ns: I64, floor_ns: I64) -> I64:
     """The ideal time of each unit that was ready (else NEVER); ``floor_ns``: per turn, the least ready - content."""
     ideal = np.full(len(ready_ns), NEVER)
     tail = -NEVER  # when the turn before is over
@@ -173,7 +164,7 @@ def _ideal(made: SourceTable, left: GlassTable, units: Units, ready_ns: I64, flo
 
 def _owed(
     made: SourceTable,
-    left: GlassTable,
+    left: PresentationTable,
     units: Units,
     first_left_ns: I64,
     local: Callable[[I64], I64],

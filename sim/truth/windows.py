@@ -11,7 +11,7 @@ import numpy as np
 
 from avsync.units import seconds, to_ms
 from sim.scenario.metric_names import Window
-from sim.truth.logs import I64, Bool
+from sim.truth.columns import I64, Bool
 
 Measure = float | None
 Faults = Sequence[tuple[int, int]]

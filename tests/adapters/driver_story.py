@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from avsync.adapters.asyncio_driver import AsyncioDriver
 from avsync.engine.synchronizer import AvSynchronizer
-from avsync.recording.recording import Recorder
+from avsync.recording.recorder import Recorder
 from avsync.types import AUDIO, VIDEO, Answer, InsertSilence, MediaUnit, Present
 from avsync.units import NS_PER_S, ms
 from tests.virtual_loop import VirtualLoop

@@ -11,7 +11,7 @@ from avsync.adapters.asyncio_driver import AsyncioDriver, DriverClosed
 from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
-from avsync.recording.recording import Recorder
+from avsync.recording.recorder import Recorder
 from avsync.types import (
     AUDIO,
     VIDEO,

@@ -27,7 +27,7 @@ from avsync.types import (
     Request,
     Want,
 )
-from avsync.units import ms
+from avsync.units import ms, stretched_ns
 
 SLOT, FRAME = ms(20), ms(40)
 A = TypeVar("A", bound=Answer)
@@ -186,7 +186,7 @@ def sound_lasts(answer: Present | InsertSilence, slot_ns: int = SLOT) -> int:
     lasts = answer.unit.duration_ns
     if answer.unit.pause:
         return min(lasts, slot_ns) or slot_ns
-    return lasts * 1_000_000 // (1_000_000 + answer.stretch_ppm) if answer.stretch_ppm else lasts
+    return stretched_ns(lasts, answer.stretch_ppm)
 
 
 def speak(

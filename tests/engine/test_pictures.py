@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from avsync.engine.lateness import Verdict, judge
-from avsync.engine.pictures import KEYFRAME_AGAIN_NS
+from avsync.engine.keyframe_request import KEYFRAME_AGAIN_NS
+from avsync.engine.late_ladder import Decision, decide
 from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit, Present, Reason, Repeat, Request, Want
 from avsync.units import ms, seconds
@@ -18,20 +18,20 @@ DUE = S + DELAY  # of the first picture that is missing below
 
 
 @pytest.mark.parametrize(
-    ("late_ms", "newer_due", "idle", "verdict"),
+    ("late_ms", "newer_due", "idle", "decision"),
     [
-        (0, False, False, Verdict.SHOW),
-        (45, True, True, Verdict.SHOW),
-        (46, False, False, Verdict.SHOW_LATE),
-        (46, True, False, Verdict.MAKE_WAY),
-        (46, False, True, Verdict.TOO_LATE),
-        (120, False, False, Verdict.SHOW_LATE),
-        (121, False, False, Verdict.TOO_LATE),
-        (10_000, True, False, Verdict.MAKE_WAY),
+        (0, False, False, Decision.SHOW),
+        (45, True, True, Decision.SHOW),
+        (46, False, False, Decision.SHOW_LATE),
+        (46, True, False, Decision.MAKE_WAY),
+        (46, False, True, Decision.TOO_LATE),
+        (120, False, False, Decision.SHOW_LATE),
+        (121, False, False, Decision.TOO_LATE),
+        (10_000, True, False, Decision.MAKE_WAY),
     ],
 )
-def test_the_table_of_late_pictures(late_ms: int, newer_due: bool, idle: bool, verdict: Verdict) -> None:
-    assert judge(ms(late_ms), newer_due=newer_due, idle=idle, policy=POLICY) is verdict
+def test_the_table_of_late_pictures(late_ms: int, newer_due: bool, idle: bool, decision: Decision) -> None:
+    assert decide(ms(late_ms), newer_due=newer_due, idle=idle, policy=POLICY) is decision
 
 
 def stalled_player(levers: frozenset[Want] = frozenset(), until: int = 4 * S) -> Player:

@@ -713,3 +713,14 @@ def test_video_master_holds_the_voice_for_a_missing_picture() -> None:
     assert silence_in(player, Reason.HOLD) >= ms(900)
     assert max(map(abs, player.offsets())) <= SLOT
     assert player.drops() == {}
+
+
+# ---- drivers
+
+
+def test_before_the_first_call_there_is_no_timer_to_set() -> None:
+    """It said "146 years ago": a loop that sleeps until then, and then until 20 ms later, never got to now."""
+    engine = AvSynchronizer()
+    assert not engine.started and engine.next_wakeup_ns() is None
+    assert engine.poll(S) is not None, "output time begins with the first call"
+    assert engine.started and engine.next_wakeup_ns() == S + SLOT

@@ -1,4 +1,4 @@
-"""Trim and lead: pictures moved against the voice, and pictures answered before they are due."""
+"""Trim and head start: pictures moved against the voice, and pictures answered before they are due."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from avsync.engine.synchronizer import AvSynchronizer
 from avsync.engine.trim import Trim
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy, Master
-from avsync.recording.recording import Recorder, replay
+from avsync.recording.recorder import Recorder
+from avsync.recording.replay import replay
 from avsync.types import AUDIO, VIDEO, Degrade, Drop, InsertSilence, MediaUnit, Present, Reason, Repeat, Want
 from avsync.units import ms, seconds
 from tests.adapters.driver_story import Sink
@@ -177,28 +178,28 @@ def test_the_source_is_asked_for_pictures_of_the_trimmed_time() -> None:
     assert requests[0][1] == requests[1][1], "and the same content asked for: it is needed earlier"
 
 
-# ---- lead
+# ---- head start
 
 
-@pytest.mark.parametrize("lead_ms", [0, 15, 40])
-def test_pictures_are_answered_the_lead_before_they_are_due_and_stamped_as_ever(lead_ms: int) -> None:
+@pytest.mark.parametrize("head_start_ms", [0, 15, 40])
+def test_pictures_are_answered_the_head_start_before_they_are_due_and_stamped_as_ever(head_start_ms: int) -> None:
     player = Player()
-    player.engine.picture_lead(ms(lead_ms), 0)
+    player.engine.picture_head_start(ms(head_start_ms), 0)
     player.pump()
     player.advance_to(S)
     speak(player, 2 * S)
     pairs = moved(player, after=ms(200))
     assert len(pairs) > 40
     for sound, picture in pairs:
-        assert picture.stamp_ns == sound.stamp_ns == picture.at_ns + ms(lead_ms)
+        assert picture.stamp_ns == sound.stamp_ns == picture.at_ns + ms(head_start_ms)
         assert picture.reason is Reason.DUE
     assert player.drops() == {}
 
 
-def test_with_a_lead_lateness_counts_against_the_true_due() -> None:
+def test_with_a_head_start_lateness_counts_against_the_true_due() -> None:
     """It comes 40 ms after it could have gone to the encoder, 10 ms after it was due: on time, and nobody is asked."""
     player = Player()
-    player.engine.picture_lead(ms(30), 0)
+    player.engine.picture_head_start(ms(30), 0)
     speak(player, 8 * S, pictures=lambda pts: DELAY + ms(10) if pts > S else 0)
     pairs = moved(player, after=S + FRAME)
     assert {picture.at_ns - sound.at_ns for sound, picture in pairs} == {ms(10)}
@@ -208,7 +209,7 @@ def test_with_a_lead_lateness_counts_against_the_true_due() -> None:
 
 def test_while_the_voice_stands_no_picture_is_ahead_of_a_time_that_nobody_knows() -> None:
     player = Player()
-    player.engine.picture_lead(ms(40), 0)
+    player.engine.picture_head_start(ms(40), 0)
     speak(player, 3 * S, sound=lambda pts: ms(700) if pts >= S else 0)
     stood = [p for p in player.presents(VIDEO) if S + DELAY < p.at_ns < S + ms(700)]
     assert stood == []
@@ -216,10 +217,10 @@ def test_while_the_voice_stands_no_picture_is_ahead_of_a_time_that_nobody_knows(
     assert away == {0}
 
 
-def test_lead_and_tick_and_trim_add_up() -> None:
+def test_head_start_and_tick_and_trim_add_up() -> None:
     player = Player(picture_tick_ns=ms(10))
     player.engine.trim(ms(20), 0)
-    player.engine.picture_lead(ms(12), 0)
+    player.engine.picture_head_start(ms(12), 0)
     player.advance_to(20 * S)
     speak(player, 2 * S)
     away = {(s.at_ns - p.at_ns, s.stamp_ns - p.stamp_ns) for s, p in moved(player, after=ms(200))}
@@ -236,14 +237,14 @@ def test_a_trim_beyond_its_bounds_is_refused_by_name(wrong: object) -> None:
 
 
 @pytest.mark.parametrize("wrong", [ms(40) + 1, -1, 0.5, None, True])
-def test_a_lead_beyond_its_bounds_is_refused_by_name(wrong: object) -> None:
-    with pytest.raises(UsageError, match="lead_ns must be an int from 0 to 40000000"):
-        AvSynchronizer().picture_lead(wrong, 0)  # type: ignore[arg-type]
+def test_a_head_start_beyond_its_bounds_is_refused_by_name(wrong: object) -> None:
+    with pytest.raises(UsageError, match="head_start_ns must be an int from 0 to 40000000"):
+        AvSynchronizer().picture_head_start(wrong, 0)  # type: ignore[arg-type]
 
 
 def test_the_policy_says_how_far_and_how_fast() -> None:
-    engine = AvSynchronizer(AvSyncPolicy(trim_max_ns=ms(5), picture_lead_max_ns=0))
-    for call in (lambda: engine.trim(ms(6), 0), lambda: engine.picture_lead(1, 0)):
+    engine = AvSynchronizer(AvSyncPolicy(trim_max_ns=ms(5), picture_head_start_max_ns=0))
+    for call in (lambda: engine.trim(ms(6), 0), lambda: engine.picture_head_start(1, 0)):
         with pytest.raises(UsageError):
             call()
     with pytest.raises(UsageError, match="trim_slew_ppm"):
@@ -253,25 +254,25 @@ def test_the_policy_says_how_far_and_how_fast() -> None:
 def test_time_goes_forward_for_these_calls_too() -> None:
     engine = AvSynchronizer()
     engine.trim(1, 5)
-    for call in (lambda: engine.trim(2, 4), lambda: engine.picture_lead(2, 4)):
+    for call in (lambda: engine.trim(2, 4), lambda: engine.picture_head_start(2, 4)):
         with pytest.raises(UsageError, match="backwards"):
             call()
 
 
-def test_trim_and_lead_are_recorded_and_replayed() -> None:
+def test_trim_and_head_start_are_recorded_and_replayed() -> None:
     lines: list[str] = []
     engine = Recorder(AvSynchronizer(), lines.append)
     for number in range(3000):
         now = number * SLOT
         if number == 100:
             engine.trim(ms(30), now)
-            engine.picture_lead(ms(15), now)
+            engine.picture_head_start(ms(15), now)
         if number == 200:
             for wrong in (10**30, 0.5):
                 with pytest.raises(UsageError):
                     engine.trim(wrong, now)  # type: ignore[arg-type]
                 with pytest.raises(UsageError):
-                    engine.picture_lead(wrong, now)  # type: ignore[arg-type]
+                    engine.picture_head_start(wrong, now)  # type: ignore[arg-type]
         engine.push(MediaUnit(AUDIO, number, 0, now, SLOT), now)
         if number % 2 == 0:
             engine.push(MediaUnit(VIDEO, number, 0, now, FRAME), now)
@@ -280,7 +281,7 @@ def test_trim_and_lead_are_recorded_and_replayed() -> None:
         engine.next_wakeup_ns()
     assert engine.trim_ns == ms(30)
     assert replay(lines).difference is None
-    for word, field in (("trim", "trim_ns"), ("lead", "lead_ns")):
+    for word, field in (("trim", "trim_ns"), ("head_start", "head_start_ns")):
         at = next(n for n, line in enumerate(lines) if line.startswith(f'["{word}"'))
         without = lines[:at] + lines[at + 1 :]
         difference = replay(without).difference
@@ -292,7 +293,7 @@ def test_the_driver_hands_both_on() -> None:
         engine, sink = AvSynchronizer(), Sink()
         async with AsyncioDriver(engine, on_answer=sink) as driver:
             driver.trim(ms(2))
-            driver.picture_lead(ms(20))
+            driver.picture_head_start(ms(20))
             await produce(driver, loop, 150)  # type: ignore[arg-type]
         last = sink.pictures()[-1]
         assert engine.trim_ns == ms(2)
@@ -309,14 +310,14 @@ def test_the_driver_hands_both_on() -> None:
         st.one_of(
             STEPS.map(lambda steps: steps[:6]),
             st.tuples(st.just("trim"), st.integers(-100, 100)).map(lambda step: [step]),
-            st.tuples(st.just("lead"), st.integers(0, 40)).map(lambda step: [step]),
+            st.tuples(st.just("head_start"), st.integers(0, 40)).map(lambda step: [step]),
         ),
         max_size=10,
     ),
     tick=st.sampled_from([0, ms(33)]),
     paced=st.booleans(),
 )
-def test_with_any_trim_and_lead_each_unit_ends_once_stamps_increase_and_timers_are_honest(
+def test_with_any_trim_and_head_start_each_unit_ends_once_stamps_increase_and_timers_are_honest(
     steps: list[list[tuple[object, ...]]], tick: int, paced: bool
 ) -> None:
     # Fast enough that all of it is seen to move within such a history.
@@ -326,14 +327,14 @@ def test_with_any_trim_and_lead_each_unit_ends_once_stamps_increase_and_timers_a
         for step in some:
             if step[0] == "trim":
                 player.engine.trim(ms(step[1]), player.now)  # type: ignore[arg-type]
-            elif step[0] == "lead":
-                player.engine.picture_lead(ms(step[1]), player.now)  # type: ignore[arg-type]
+            elif step[0] == "head_start":
+                player.engine.picture_head_start(ms(step[1]), player.now)  # type: ignore[arg-type]
             else:
                 for sane_step in sane([step]):  # type: ignore[list-item]
                     history.step(*sane_step)
     player.pump()
     for present in player.presents(VIDEO):
-        assert present.at_ns >= present.stamp_ns - tick // 2 - ms(40) - SLOT // 2, "the lead, and not before"
+        assert present.at_ns >= present.stamp_ns - tick // 2 - ms(40) - SLOT // 2, "the head start, and not before"
     player.close()
     ended = [id(a.unit) for _, a in player.answers if isinstance(a, Present | Drop)]
     assert sorted(ended) == sorted(id(unit) for unit in player.pushed)

@@ -26,16 +26,16 @@ from avsync.glass.calibrate import (
     store_path,
 )
 from avsync.glass.chromium import find_chromium
-from avsync.glass.hearing import hear
 from avsync.glass.host_health import HostTooBusy, check_host
 from avsync.glass.plot import plot
 from avsync.glass.reading import read
-from avsync.glass.recording import Done
-from avsync.glass.reference_media import OPUS_LEAD, PLAIN, SLOT, ReferenceMedia, Shift, reference_media, shift_at
-from avsync.glass.reference_sender import ExactReports, MediaClock, PacketTrack, without_local_candidates
-from avsync.glass.result import glass
+from avsync.glass.recording import ActionDone
+from avsync.glass.reference_media import OPUS_LOOKAHEAD, PLAIN, ReferenceMedia, Shift, reference_media, shift_at
+from avsync.glass.reference_sender import ExactReports, MediaClock, ReferenceTrack, without_local_candidates
+from avsync.glass.result import read_result
 from avsync.glass.strip import read_strip
-from avsync.units import NS_PER_S, ms, seconds
+from avsync.glass.voice_position import locate_voice
+from avsync.units import NS_PER_S, SLOT_SAMPLES, SOUND_HZ, ms, seconds
 from tests.glass.glass_story import Viewer
 
 GOOD = Calibration(-40.5, (-43.9, -38.9, -40.8, -40.5, -40.0), (80.0, -80.1), -52.5, -21.5, 1.6, "here", "Chromium 1")
@@ -153,9 +153,9 @@ def test_an_opus_packet_decodes_to_what_its_stamp_says():
     decoder.sample_rate, decoder.format, decoder.layout = 48_000, "fltp", "mono"
     heard = [frame.to_ndarray() for packet in reference_media(2).audio for frame in decoder.decode(av.Packet(packet))]
     pcm = (np.concatenate(heard, axis=1)[0] * 32767).astype(np.int16)
-    found = hear(pcm)
+    found = locate_voice(pcm)
     lag = np.nanmedian(found.position - found.at)
-    assert OPUS_LEAD == 312 and abs(lag) < 24
+    assert OPUS_LOOKAHEAD == 312 and abs(lag) < 24
 
 
 def test_pictures_are_behind_by_the_shift():
@@ -167,7 +167,7 @@ def test_pictures_are_behind_by_the_shift():
         for frame in decoder.decode(av.Packet(packet))
     ]
     assert numbers == [40 * i if i < 10 else 40 * i - 80 for i in range(25)]
-    assert len(media.audio) * SLOT == 48_000
+    assert len(media.audio) * SLOT_SAMPLES == SOUND_HZ
 
 
 def test_shifts_in_calibration_begin_when_a_viewer_has_settled():
@@ -238,7 +238,7 @@ def test_the_wall_clock_is_read_once(monkeypatch):
 def test_packets_leave_at_their_stamps_and_say_how_late():
     async def story() -> None:
         clock = MediaClock(start_ns=time.monotonic_ns() - seconds(10))
-        track = PacketTrack("video", (b"a", b"b"), ms(40), 90_000, clock)
+        track = ReferenceTrack("video", (b"a", b"b"), ms(40), 90_000, clock)
         packets = [await track.recv(), await track.recv()]
         assert [packet.pts for packet in packets] == [0, 3600]
         assert all(late >= seconds(9) for late in track.late_ns)
@@ -279,7 +279,7 @@ def test_a_plot_is_drawn_even_of_nothing(tmp_path):
     viewer.show_all(1000, 0, 3000)
     viewer.show(4000, 0, idle=True)
     for name, one in (("some", viewer), ("none", Viewer())):
-        written = plot(tmp_path / f"{name}.png", read(one.recording()), title=name, actions=[Done("cut", 2000.0)])
+        written = plot(tmp_path / f"{name}.png", read(one.recording()), title=name, actions=[ActionDone("cut", 2000.0)])
         assert written.read_bytes().startswith(b"\x89PNG")
 
 
@@ -288,7 +288,7 @@ def test_a_result_is_absolute_and_can_be_limited_to_parts():
     viewer.hear(1000, 960, 6000)
     viewer.show_all(1000, 1000, 3000)
     viewer.show_all(4000, 3800, 3000)
-    result = glass(viewer.recording(), calibration=GOOD, origins=(0, 0))
+    result = read_result(viewer.recording(), calibration=GOOD, origins=(0, 0))
     assert result.figures([(1100, 3900)]).p50_ms == pytest.approx(0.5, abs=0.2)
     assert result.figures([(1100, 2000), (4100, 6900)]).p50_ms == pytest.approx(200.5, abs=0.2)
     assert result.figures([(1100, 2000), (4100, 6900)]).seconds == pytest.approx(3.7, abs=0.03)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from avsync.errors import InputError
 from avsync.glass.figures import figures, interrupt_to_silence_ms, settle_ms
-from avsync.glass.hearing import hear
 from avsync.glass.marker_free import claims, fitted_ms, marker_free, rtp_ms, went_back
 from avsync.glass.marks import NUMBER_LIMIT, sound
-from avsync.glass.reading import State, read
+from avsync.glass.reading import ReadingState, read
 from avsync.glass.recording import recording
+from avsync.glass.voice_position import locate_voice
 from tests.glass.glass_story import Viewer
 
 
@@ -119,7 +119,7 @@ def test_idle_pictures_are_degraded_and_blank_ones_unknown():
     assert said.degraded_pct == pytest.approx(100 / 6, abs=1)
     assert said.unknown_pct == pytest.approx(100 / 6, abs=2)
     assert reading.unreadable_frames == 1
-    assert np.isnan(reading.e_ms[reading.state != State.MEASURED]).all()
+    assert np.isnan(reading.e_ms[reading.state != ReadingState.MEASURED]).all()
 
 
 def test_before_the_first_picture_there_is_no_picture():
@@ -195,7 +195,7 @@ def test_a_voice_played_faster_is_followed():
     """A jitter buffer that plays faster leaves out a pitch period now and then: here 8 ms of every 300."""
     whole = sound(0, 48_000 * 6)
     kept = np.arange(len(whole)).reshape(-1, 48 * 300)[:, 48 * 8 :].ravel()
-    heard = hear(whole[kept])
+    heard = locate_voice(whole[kept])
     known = ~np.isnan(heard.position)
     assert known.mean() > 0.9
     wrong = np.abs(heard.position - kept[heard.at])[known]
@@ -212,9 +212,9 @@ def test_whatever_is_played_the_reading_holds_together(pieces):
     for at_ms, content_ms, _ in sorted(pieces):
         viewer.show(1000 + at_ms, content_ms)
     reading = read(viewer.recording())
-    both = reading.heard & (reading.state == State.MEASURED)
+    both = reading.heard & (reading.state == ReadingState.MEASURED)
     assert np.allclose(reading.e_ms[both], reading.a_ms[both] - reading.v_ms[both])
-    assert (np.isnan(reading.e_ms) == (reading.state != State.MEASURED)).all()
+    assert (np.isnan(reading.e_ms) == (reading.state != ReadingState.MEASURED)).all()
     assert len({len(column) for column in (reading.at_ms, reading.e_ms, reading.state, reading.frozen)}) == 1
 
 

@@ -8,7 +8,7 @@ from avsync.monitor.belief import SyncSample
 from avsync.monitor.monitor import AvSyncMonitor
 from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, VIDEO, Alert, Heard, ObservedBy, Presented
-from avsync.units import ms
+from avsync.units import FAR_NS, ms
 
 SLOT, FRAME = ms(20), ms(40)
 
@@ -61,5 +61,5 @@ class Watched:
     def told(self, name: str) -> list[bool]:
         return [alert.active for alert in self.alerts if alert.name == name]
 
-    def offsets_ms(self, from_ns: int = 0, to_ns: int = 1 << 62) -> list[float]:
+    def offsets_ms(self, from_ns: int = 0, to_ns: int = FAR_NS) -> list[float]:
         return [s.offset_ns / 1e6 for s in self.samples if from_ns <= s.at_ns < to_ns]

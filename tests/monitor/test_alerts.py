@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avsync.monitor.alerts import Alarm
-from avsync.policy import AvSyncPolicy
-from avsync.types import Alert, Heard, Kind
+from avsync.types import Alert, Heard
 from avsync.units import ms, seconds
 from tests.monitor.monitor_story import FRAME, SLOT, Watched, lips, voice
 
@@ -122,15 +121,6 @@ def test_missing_sender_reports_are_told_once_they_are_expected() -> None:
         watched.monitor.on_sender_report(watched.now_ns)
         watched.advance(watched.now_ns + seconds(1))
     assert watched.told("no_sender_report") == [True, False]
-
-
-def test_a_queue_that_stays_half_full_is_told() -> None:
-    watched = Watched(AvSyncPolicy(video_queue_units=100))
-    for second in range(12):
-        watched.monitor.on_queue(Kind.VIDEO, 51 if second != 3 else 10, seconds(second))
-        watched.advance(seconds(second + 1))
-    assert watched.told("queue_video") == [True] and not watched.told("queue_audio")
-    assert watched.alerts[0].at_ns >= seconds(9)  # the dwell began anew after the dip
 
 
 # --------------------------------------------------------------------------------------- drift

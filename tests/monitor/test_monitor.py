@@ -200,7 +200,7 @@ def test_too_little_data_is_unknown_and_never_zero() -> None:
     watched.see(voice(0, ms(460), at_ns=0), lips(0, ms(460), at_ns=0))
     report = watched.monitor.report(watched.now_ns)
     assert report.samples < 20 and all(getattr(report, name) is None for name in unknown)
-    assert report.sender_report_age_ns is None and report.buffer_ns is None
+    assert report.sender_report_age_ns is None
     watched.see(voice(ms(460), seconds(1), at_ns=ms(460)), lips(ms(480), seconds(1), at_ns=ms(480)))
     report = watched.monitor.report(watched.now_ns)
     assert report.samples >= 20 and report.abs_p95_ns == 0 and report.drift_ppm is None
@@ -216,11 +216,9 @@ def test_no_picture_is_no_offset() -> None:
 def test_what_has_not_been_seen_for_two_seconds_is_not_current() -> None:
     watched = Watched()
     watched.see(voice(0, seconds(3), at_ns=0), lips(0, seconds(3), at_ns=ms(30)))
-    watched.monitor.on_buffer(ms(60), watched.now_ns)
     assert watched.monitor.report(seconds(4)).offset_ns == ms(30)
-    assert watched.monitor.report(seconds(4)).buffer_ns == ms(60)
     report = watched.monitor.report(seconds(6))
-    assert (report.offset_ns, report.video_stall_ns, report.audio_stall_ns, report.buffer_ns) == (None,) * 4
+    assert (report.offset_ns, report.video_stall_ns, report.audio_stall_ns) == (None,) * 3
     assert report.abs_p95_ns == ms(30)  # what was, stays known
 
 
@@ -245,8 +243,7 @@ def test_time_going_backwards_and_bad_numbers_are_refused() -> None:
         lambda: monitor.observe(sound(seconds(1), -1), seconds(1)),
         lambda: monitor.observe(sound(seconds(1), 0, duration_ns=-1), seconds(1)),
         lambda: monitor.observe(sound(seconds(1), 0, duration_ns=seconds(61)), seconds(1)),
-        lambda: monitor.on_buffer(1.5, seconds(1)),  # type: ignore[arg-type]
-        lambda: monitor.on_queue(AUDIO, -1, seconds(1)),
+        lambda: monitor.on_sender_report(ms(999)),
         lambda: monitor.interrupt(1.0),  # type: ignore[arg-type]
         lambda: AvSyncMonitor(point="glass"),
         lambda: AvSyncMonitor(point="output", settle_lag_ns=0.1),  # type: ignore[arg-type]

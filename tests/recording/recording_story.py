@@ -6,7 +6,7 @@ from typing import Any
 
 from avsync.engine.synchronizer import AvSynchronizer
 from avsync.policy import AvSyncPolicy
-from avsync.recording.recording import Recorder
+from avsync.recording.recorder import Recorder
 from avsync.types import AUDIO, VIDEO, Heard, MediaUnit, ObservedBy, Presented
 from tests.adapters.driver_story import SLOT
 

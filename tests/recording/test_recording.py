@@ -16,8 +16,9 @@ from avsync.cli import main
 from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
-from avsync.recording.recording import Recorder, replay
-from avsync.recording.recording_lines import MAX_ANSWERS_A_LINE, read
+from avsync.recording.lines import MAX_ANSWERS_A_LINE, read
+from avsync.recording.recorder import Recorder
+from avsync.recording.replay import replay
 from avsync.types import AUDIO, VIDEO, Answer, MediaUnit, ObservedBy, Presented, Want
 from avsync.units import ms, seconds
 from avsync.version import VERSION
@@ -347,3 +348,13 @@ def test_a_call_on_a_jittery_asyncio_loop_replays_to_identical_answers(pull: boo
     assert result.answers > 400
     kinds = {answer[0] for line in lines[1:] for answer in json.loads(line)[2:] if isinstance(answer, list)}
     assert kinds >= {"Present", "Repeat", "InsertSilence", "Drop", "Degrade", "Request", "Alert"}
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_an_engine_that_has_been_called_cannot_be_recorded_any_more(end: bool) -> None:
+    engine = AvSynchronizer()
+    engine.push(MediaUnit(AUDIO, 0, 0, 0, SLOT), 0)
+    if end:
+        engine.close(SLOT)
+    with pytest.raises(UsageError, match="before the engine's first call"):
+        Recorder(engine, [].append)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import InputError
-from avsync.recording.recording import Recorder, Replay, replay, replay_file
-from avsync.recording.recording_lines import ANSWERS, MAX_LINE_CHARS
+from avsync.recording.lines import ANSWERS, MAX_LINE_CHARS
+from avsync.recording.recorder import Recorder
+from avsync.recording.replay import Replay, replay, replay_file
 from avsync.units import seconds
 from tests.adapters.driver_story import SLOT
 from tests.recording.recording_story import drain, recorded

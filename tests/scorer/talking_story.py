@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import MEL_PER_CELL, SAMPLE_RATE_HZ
+from avsync.scorer.features.cells import MEL_PER_CELL, SAMPLE_RATE_HZ
 from avsync.scorer.features.geometry import LANDMARKS
-from avsync.scorer.features.normal import normal_lips, normal_mel, with_context
+from avsync.scorer.features.log_mel import log_mel
+from avsync.scorer.features.normalising import normal_lips, normal_mel, with_context
 from avsync.scorer.signal import Method
 from avsync.units import ms, ticks_to_ns
 
@@ -20,12 +21,12 @@ Array = NDArray[Any]
 
 @dataclass
 class Talk:
-    """`pcm` from -lead on, pictures from 0 on. `ahead_ms` > 0: the voice is ahead of the lips."""
+    """`pcm` from -before_ms on, pictures from 0 on. `ahead_ms` > 0: the voice is ahead of the lips."""
 
     seconds: float = 4.0
     fps: Fraction | int = 25
     ahead_ms: int = 0
-    lead_ms: int = 500
+    before_ms: int = 500
     seed: int = 1
     pcm: Array = field(init=False)
     rois: Array = field(init=False)
@@ -33,22 +34,22 @@ class Talk:
     pts_ns: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        open_100hz = openness(self.seed, self.seconds + 2 * self.lead_ms / 1000 + 2.0)
-        self.pcm = voice(open_100hz, self.seed, self.seconds + 2 * self.lead_ms / 1000, 1.0 + self.ahead_ms / 1000)
+        open_100hz = openness(self.seed, self.seconds + 2 * self.before_ms / 1000 + 2.0)
+        self.pcm = voice(open_100hz, self.seed, self.seconds + 2 * self.before_ms / 1000, 1.0 + self.ahead_ms / 1000)
         count = int(self.seconds * self.fps)
         self.pts_ns = [ticks_to_ns(n, self.fps) for n in range(count)]
         # A picture shows the mouth of its middle; sound and mouth share one clock that begins a second in.
-        at_s = np.array(self.pts_ns) * 1e-9 + 0.5 / float(self.fps) + 1.0 + self.lead_ms / 1000
+        at_s = np.array(self.pts_ns) * 1e-9 + 0.5 / float(self.fps) + 1.0 + self.before_ms / 1000
         opened = np.interp(at_s, np.arange(len(open_100hz)) / 100, open_100hz)
         self.rois, self.landmarks = mouths(opened), faces(opened)
 
     @property
     def pcm_start_ms(self) -> int:
-        return -self.lead_ms
+        return -self.before_ms
 
     @property
     def pcm_pts_ns(self) -> int:
-        return -ms(self.lead_ms)
+        return -ms(self.before_ms)
 
 
 def openness(seed: int, seconds: float) -> Array:
@@ -112,8 +113,8 @@ class FakeBackend:
     method: Method = "pixels"
     wants: frozenset[str] = frozenset({"rois"})
 
-    def __init__(self, zero_ms: float = 0.0) -> None:
-        self.zero_ms = zero_ms
+    def __init__(self, bias_ms: float = 0.0) -> None:
+        self.bias_ms = bias_ms
         rng = np.random.default_rng(3)
         self._lips = rng.standard_normal((16, 5)).astype(np.float32)
         self._sound = rng.standard_normal((40, 5)).astype(np.float32)
@@ -121,6 +122,9 @@ class FakeBackend:
     def picture_values(self, rois: Array | None, landmarks: Array | None) -> Array:
         assert rois is not None
         return np.asarray(rois[:, 16:80, ::12, 0].reshape(len(rois), 64, 8).mean(axis=1), np.float32)
+
+    def sound_values(self, pcm: Array) -> Array:
+        return log_mel(pcm)
 
     def embed_lips(self, cells: Array, seen: Array, window: slice) -> Array:
         rows = with_context(normal_lips(cells, seen, np.ones(8, np.float32)), window, 7)

@@ -1,4 +1,4 @@
-"""LipSyncScorer, one stretch at a time: signs, rates, what is given, what a newcomer may expect."""
+"""LipSyncScorer, one segment at a time: signs, rates, what is given, what a newcomer may expect."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from avsync.errors import UsageError
-from avsync.scorer.calibration import Curve, curve_of, terms
-from avsync.scorer.features.features import CELL_MS
+from avsync.scorer.calibration import ConfidenceCurve, curve_of, terms
+from avsync.scorer.features.cells import CELL_MS
 from avsync.scorer.matching.confidence import CONFIDENT, EDGE_MOST, label_of
-from avsync.scorer.matching.lags import Peak
+from avsync.scorer.matching.lag_search import Peak
 from avsync.scorer.matching.segment import CONTEXT_MS
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.scorer import Block, LipSyncScorer
@@ -122,11 +122,11 @@ def test_pts_and_epoch_are_handed_through() -> None:
     assert (signal.pts_ns, signal.epoch) == (7_000_000_000, 3)
 
 
-def test_the_methods_zero_moves_the_answer_by_as_much() -> None:
+def test_the_methods_bias_moves_the_answer_by_as_much() -> None:
     talk = Talk(2.0)
     plain, moved = (
-        LipSyncScorer(FakeBackend(zero)).score_window(talk.pcm, talk.rois, fps=25, pcm_start_ms=-500)
-        for zero in (0.0, 60.0)
+        LipSyncScorer(FakeBackend(bias_ms)).score_window(talk.pcm, talk.rois, fps=25, pcm_start_ms=-500)
+        for bias_ms in (0.0, 60.0)
     )
     assert plain.offset_ms is not None and moved.offset_ms == plain.offset_ms + 60
 
@@ -211,14 +211,16 @@ def test_the_documented_context_holds_the_networks() -> None:
 # ---- confidence and labels
 
 SURE = Peak(10, 80.0, 0.9, 0.5, False)
-CURVE = Curve("geometry", weights=(-3.0, 10.0, 2.0, 1.0, 5.0, 2.0), most=1.0, unrelated_peak=0.2, unrelated_margin=0.1)
+CURVE = ConfidenceCurve(
+    "geometry", weights=(-3.0, 10.0, 2.0, 1.0, 5.0, 2.0), most=1.0, unrelated_peak=0.2, unrelated_margin=0.1
+)
 
 
 def test_confidence_grows_with_margin_peak_and_evidence() -> None:
     at = CURVE(0.1, 0.4, 1.0)
     assert CURVE(0.2, 0.4, 1.0) > at and CURVE(0.1, 0.6, 1.0) > at and CURVE(0.1, 0.4, 3.0) > at
     assert CURVE(0.9, 0.9, 0.0) == 0.0, "no speech, no confidence"
-    assert Curve("fused")(1.0, 1.0, 8.0) <= 0.5, "not calibrated: never sure"
+    assert ConfidenceCurve("fused")(1.0, 1.0, 8.0) <= 0.5, "not calibrated: never sure"
     assert curve_of("heuristic").most == 0.5
 
 

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 
 from avsync.errors import UsageError
 from avsync.scorer.backends.heuristic import HeuristicBackend
-from avsync.scorer.calibration import Curve
-from avsync.scorer.features.features import CELL_SAMPLES
+from avsync.scorer.calibration import ConfidenceCurve
+from avsync.scorer.features.cells import CELL_SAMPLES
 from avsync.scorer.matching.gathering import Gathering, Window
-from avsync.scorer.matching.lags import search_offsets
-from avsync.scorer.matching.segment import CONTEXT_MS, hear
-from avsync.scorer.matching.tracks import Counts, SoundTrack
+from avsync.scorer.matching.lag_search import search_offsets
+from avsync.scorer.matching.media_features import sound_features
+from avsync.scorer.matching.segment import CONTEXT_MS
+from avsync.scorer.matching.stream_buffers import StreamCounts, StreamSound
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import LipSyncSignal
-from avsync.scorer.stream import LipSyncStream, Scored
+from avsync.scorer.stream import LipSyncStream, ScoredSegment
 from avsync.units import ms, seconds
 from tests.scorer.talking_story import FakeBackend, Talk
 
@@ -29,28 +30,28 @@ NS_PER_SAMPLE = 62_500
 
 
 def stream(backend: Any = None, **options: Any) -> LipSyncStream:
-    # Its own zero, whatever the calibration says: the stories below count pictures and samples.
-    chosen = HeuristicBackend(zero_ms=0.0) if backend is None else backend
+    # Its own bias, whatever the calibration says: the stories below count pictures and samples.
+    chosen = HeuristicBackend(bias_ms=0.0) if backend is None else backend
     return LipSyncStream(lambda given: chosen, search_offsets(), **options)
 
 
-def at_once(talk: Talk, backend: Any = None, **options: Any) -> list[Scored]:
+def at_once(talk: Talk, backend: Any = None, **options: Any) -> list[ScoredSegment]:
     one = stream(backend, **options)
     out = one.push_audio(talk.pcm, talk.pcm_pts_ns) + one.push_video(talk.rois, talk.pts_ns, 0, talk.landmarks)
     return out + one.flush()
 
 
-def signals(scored: list[Scored], kind: str = "") -> list[LipSyncSignal]:
+def signals(scored: list[ScoredSegment], kind: str = "") -> list[LipSyncSignal]:
     return [each.signal for each in scored if kind in ("", each.kind)]
 
 
 def in_pieces(
     talk: Talk, cuts: list[int], picture_cuts: list[int], order: list[bool], one: LipSyncStream
-) -> list[Scored]:
+) -> list[ScoredSegment]:
     """Sound cut at samples, pictures at numbers, interleaved as `order` says (then the rest)."""
     edges, picture_edges = sorted({0, *cuts, len(talk.pcm)}), sorted({0, *picture_cuts, len(talk.pts_ns)})
     sound, pictures = list(pairwise(edges)), list(pairwise(picture_edges))
-    out: list[Scored] = []
+    out: list[ScoredSegment] = []
     for first in [*order, *[True] * len(sound), *[False] * len(pictures)]:
         if first and sound:
             a, b = sound.pop(0)
@@ -138,7 +139,7 @@ def test_the_stream_finds_what_the_window_finds() -> None:
     talk = Talk(4.0, ahead_ms=80)
     for each in signals(at_once(talk), "window"):
         assert each.offset_ms is not None and abs(each.offset_ms - 80) <= 20
-    alone = LipSyncScorer(HeuristicBackend(zero_ms=0.0)).score_window(
+    alone = LipSyncScorer(HeuristicBackend(bias_ms=0.0)).score_window(
         talk.pcm, talk.rois[:25], fps=25, pcm_start_ms=-500, landmarks=talk.landmarks[:25]
     )
     first = signals(at_once(talk, gather_s=0.0), "window")[0]
@@ -150,7 +151,7 @@ def test_the_stream_finds_what_the_window_finds() -> None:
 
 
 def test_a_block_comes_out_with_the_push_that_brings_the_last_of_its_sound() -> None:
-    talk, one, step = Talk(3.0, lead_ms=1000), stream(), 80
+    talk, one, step = Talk(3.0, before_ms=1000), stream(), 80
     assert one.push_video(talk.rois, talk.pts_ns) == [], "pictures alone say nothing"
     ready: dict[tuple[int, int], int] = {}
     for a in range(0, len(talk.pcm), step):
@@ -306,7 +307,7 @@ def test_after_ten_seconds_what_is_missing_counts_as_not_coming() -> None:
 
 
 def test_a_stall_of_pictures_ends_the_run_once_the_sound_is_ten_seconds_on() -> None:
-    talk, one, out = Talk(2.0, lead_ms=500), stream(), []
+    talk, one, out = Talk(2.0, before_ms=500), stream(), []
     one.push_video(talk.rois, talk.pts_ns)
     quiet = np.zeros(16_000, np.int16)
     for n in range(13):
@@ -347,8 +348,8 @@ def test_within_an_epoch_pictures_come_as_they_began() -> None:
 def held(one: LipSyncStream) -> int:
     """Bytes of samples, features and pictures."""
     total = one._sound._samples.nbytes
-    if one._sound._heard is not None:
-        total += sum(each.nbytes for each in one._sound._heard[1:])
+    if one._sound._features is not None:
+        total += sum(each.nbytes for each in one._sound._features[1:])
     if one._face is not None:
         pictures = one._face.pictures
         total += sum(roi.nbytes for _, roi, _ in pictures._waiting if roi is not None)
@@ -384,7 +385,7 @@ def test_leaps_of_time_and_absurd_rates_cost_no_memory() -> None:
 @pytest.mark.parametrize("order", ["svsv", "vsvs", "vvss"])
 def test_leaps_of_both_streams_lose_nothing_before_them(order: str) -> None:
     talk, one = Talk(3.0), stream()
-    out: list[Scored] = []
+    out: list[ScoredSegment] = []
     leaps_ns = {"s": [0, seconds(3600)], "v": [0, seconds(3600)]}
     for which in order:
         at_ns = leaps_ns[which].pop(0)
@@ -420,12 +421,12 @@ def test_sound_that_goes_on_after_the_pictures_ended_costs_no_memory() -> None:
 # ---- tracks
 
 
-def test_sound_heard_in_portions_is_the_sound_heard_at_once() -> None:
+def test_sound_described_in_portions_is_the_sound_described_at_once() -> None:
     talk = Talk(2.0)
-    whole, track = hear(0, talk.pcm), SoundTrack(Counts())
+    whole, track = sound_features(0, talk.pcm), StreamSound(StreamCounts())
     track.push(talk.pcm, 0)
     for end_cell in (7, 8, 30, 31, 90, 140):
-        parts = track.heard_until(0, end_cell)
+        parts = track.features_until(0, end_cell)
         track.forget(0)
         assert parts.end_cell == end_cell
         np.testing.assert_allclose(parts.mel, whole.mel[: 2 * end_cell], atol=1e-5)
@@ -433,17 +434,19 @@ def test_sound_heard_in_portions_is_the_sound_heard_at_once() -> None:
 
 
 def test_a_cell_counts_from_its_first_sample_to_its_last() -> None:
-    track = SoundTrack(Counts())
+    track = StreamSound(StreamCounts())
     track.push(np.full(1000, 0.1, np.float32), 50 * NS_PER_SAMPLE)  # samples 50 to 1050, cells 0.16 to 3.3
-    heard = track.heard_until(-5, 99)
-    assert (heard.first_cell, heard.end_cell) == (1, 3)
+    found = track.features_until(-5, 99)
+    assert (found.first_cell, found.end_cell) == (1, 3)
 
 
 # ---- gathering
 
 
 def test_windows_gather_seconds_of_speech_and_count_none_twice() -> None:
-    by_seconds = Curve("geometry", weights=(0.0, 0.0, 0.0, 1.0, 0.0, 0.0), most=1.0)  # confidence = s / (1 + s)
+    by_seconds = ConfidenceCurve(
+        "geometry", weights=(0.0, 0.0, 0.0, 1.0, 0.0, 0.0), most=1.0
+    )  # confidence = s / (1 + s)
     windows = [each for each in at_once(Talk(2.4, seed=5), curve=by_seconds) if each.kind == "window"]
     a, b, c = (each.speech_s for each in windows)
     assert windows[2].signal.pts_ns == ms(1400), "the last window lies over the one before it by 0.6 s"
@@ -456,7 +459,7 @@ def test_confidence_grows_with_evidence() -> None:
     one_by_one = signals(at_once(Talk(6.0, ahead_ms=40, seed=5), gather_s=0.0), "window")
     assert sum(each.confidence for each in found) >= sum(each.confidence for each in one_by_one)
     assert found[0] == one_by_one[0]
-    curve = Curve("geometry", weights=(-3.0, 5.0, 2.0, 1.0, 2.0, 1.0), most=1.0)
+    curve = ConfidenceCurve("geometry", weights=(-3.0, 5.0, 2.0, 1.0, 2.0, 1.0), most=1.0)
     gathering, offsets_ms = Gathering(search_offsets(), seconds(4), curve), search_offsets()
     rng, last = np.random.default_rng(0), 0.0
     for n in range(4):
@@ -472,7 +475,7 @@ def bump(at_ms: float, height: float = 0.4) -> np.ndarray[Any, Any]:
 
 
 def test_windows_that_contradict_take_over() -> None:
-    unsure = Curve("heuristic")
+    unsure = ConfidenceCurve("heuristic")
     gathering = Gathering(search_offsets(), seconds(4), unsure)
     for n in range(3):
         gathering.add(Window(seconds(n + 1), bump(0), 1.0))
@@ -480,14 +483,14 @@ def test_windows_that_contradict_take_over() -> None:
     assert search_offsets()[once.rho.argmax()] == 0, "one window that is unsure may be wrong"
     twice = gathering.add(Window(seconds(5), bump(120), 1.0))
     assert search_offsets()[twice.rho.argmax()] == 120 and twice.speech_s == 2.0
-    sure = Gathering(search_offsets(), seconds(4), Curve("fused", weights=(9.0, 0, 0, 0, 0, 0), most=1.0))
+    sure = Gathering(search_offsets(), seconds(4), ConfidenceCurve("fused", weights=(9.0, 0, 0, 0, 0, 0), most=1.0))
     for n in range(3):
         sure.add(Window(seconds(n + 1), bump(0), 1.0))
     assert sure.add(Window(seconds(4), bump(120), 1.0)).speech_s == 1.0, "one that is sure by itself takes over"
 
 
 def test_old_windows_and_unscored_lags_are_left_out_of_the_mean() -> None:
-    gathering = Gathering(search_offsets(), seconds(4), Curve("heuristic"))
+    gathering = Gathering(search_offsets(), seconds(4), ConfidenceCurve("heuristic"))
     gathering.add(Window(seconds(1), bump(0), 1.0))
     half = bump(20)
     half[:3] = np.nan
@@ -498,7 +501,7 @@ def test_old_windows_and_unscored_lags_are_left_out_of_the_mean() -> None:
 
 
 def test_the_scorers_own_stream_gives_signals() -> None:
-    scorer = LipSyncScorer(HeuristicBackend(zero_ms=0.0))
+    scorer = LipSyncScorer(HeuristicBackend(bias_ms=0.0))
     found = scorer.push_audio(TALK.pcm, TALK.pcm_pts_ns)
     found += scorer.push_video(TALK.rois, TALK.pts_ns, 0, TALK.landmarks) + scorer.flush()
     assert found == signals(WHOLE["heuristic"]) and scorer.counts.samples_missing == 0

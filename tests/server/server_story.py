@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
-from avsync.server.sources import SAMPLE_RATE, Shot, period_samples, silence
+from avsync.server.sources import FrameWithSound, period_samples, silence
+from avsync.units import SOUND_HZ
+from avsync.webrtc import InterruptResult
 
 STEP = 8
 """Brightness per frame: 30 frames can be told apart after any codec used here."""
@@ -64,7 +66,7 @@ def heard(sound: np.ndarray[Any, Any]) -> int:
 
 
 class CountingSource:
-    """Shots that say their number; ``fails_at`` raises, ``ends_at`` ends."""
+    """Frames that say their number; ``fails_at`` raises, ``ends_at`` ends."""
 
     name = "counting"
 
@@ -77,12 +79,12 @@ class CountingSource:
     def idle(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
         return grey(0)
 
-    def shots(self) -> Iterator[Shot]:
+    def frames(self) -> Iterator[FrameWithSound]:
         number = 0
         while number != self._ends_at:
             if number == self._fails_at:
                 raise RuntimeError("the model has run out of memory")
-            yield Shot(grey(number), np.full(period_samples(number, self.fps), number % 30_000, np.int16))
+            yield FrameWithSound(grey(number), np.full(period_samples(number, self.fps), number % 30_000, np.int16))
             number += 1
 
 
@@ -90,12 +92,12 @@ class IterFeed:
     """A feed without a thread, for virtual time."""
 
     def __init__(self, source: CountingSource) -> None:
-        self._shots = source.shots()
+        self._frames = source.frames()
         self.taken = 0
 
-    async def next(self) -> Shot | None:
+    async def next(self) -> FrameWithSound | None:
         self.taken += 1
-        return next(self._shots, None)
+        return next(self._frames, None)
 
     def close(self) -> None:
         pass
@@ -127,10 +129,10 @@ class ListeningStream:
         self.epoch += 1
         return ListeningTurn(self, self.epoch)
 
-    def flush(self) -> Any:
+    def interrupt(self) -> Any:
         self.epoch += 1
         done = asyncio.get_running_loop().create_future()
-        done.set_result(self)
+        done.set_result(InterruptResult(self.epoch, None, 0))
         return done
 
     async def take(self, kind: str, pts_ns: int | None, value: int, samples: int, epoch: int, seconds: float) -> bool:
@@ -152,21 +154,12 @@ class ListeningStream:
         last = self.writes[-1].at_s if self.writes else 0.0
         return max(0.0, last + self.plays_s - asyncio.get_running_loop().time())
 
-    def viewer(self) -> Any:
-        raise NotImplementedError
-
-    def stats(self) -> Any:
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        pass
-
 
 class ListeningTurn:
     def __init__(self, stream: ListeningStream, epoch: int) -> None:
         self._stream, self.epoch = stream, epoch
 
-    async def write_audio(self, sound: Any, *, sample_rate: int = SAMPLE_RATE, pts_ns: int | None = None) -> bool:
+    async def write_audio(self, sound: Any, *, sample_rate: int = SOUND_HZ, pts_ns: int | None = None) -> bool:
         value = int(sound[0]) if len(sound) else -1
         return await self._stream.take("audio", pts_ns, value, len(sound), self.epoch, len(sound) / sample_rate)
 
@@ -178,4 +171,4 @@ class ListeningTurn:
 
 
 def quiet(seconds: float) -> np.ndarray[Any, np.dtype[np.int16]]:
-    return silence(round(seconds * SAMPLE_RATE))
+    return silence(round(seconds * SOUND_HZ))

@@ -17,7 +17,7 @@ from aiortc.mediastreams import MediaStreamError
 from avsync.server import peers
 from avsync.server.app import MAX_OFFER_BYTES, PEERS, ROOM, STATIC, is_loopback, make_app
 from avsync.server.peers import OfferRefused, checked_offer
-from avsync.server.room import Settings
+from avsync.server.room import ServerSettings
 from tests.server.server_story import CountingSource
 
 pytestmark = pytest.mark.asyncio
@@ -26,11 +26,11 @@ WITHIN_S = 10
 
 @asynccontextmanager
 async def server(
-    source: CountingSource | None = None, settings: Settings | None = None
+    source: CountingSource | None = None, settings: ServerSettings | None = None
 ) -> AsyncIterator[TestClient[Any, Any]]:
     """The app on a free port of loopback; afterwards no task of it may be left."""
     before = asyncio.all_tasks()
-    app = make_app(source or CountingSource(), settings or Settings(mode="naive", linger_s=0.1))
+    app = make_app(source or CountingSource(), settings or ServerSettings(mode="naive", linger_s=0.1))
     async with TestClient(TestServer(app)) as client:
         yield client
         await app[PEERS].close()
@@ -96,8 +96,8 @@ async def error_of(response: ClientResponse) -> str:
 
 @pytest.mark.parametrize("mode", ["avsync", "naive-valve", "naive"])
 async def test_a_viewer_gets_sound_and_pictures_in_every_mode(mode: str) -> None:
-    lead = 12 if mode == "naive-valve" else 0
-    async with server(settings=Settings(mode=mode, lead=lead, linger_s=0.1)) as client:
+    ahead = 12 if mode == "naive-valve" else 0
+    async with server(settings=ServerSettings(mode=mode, voice_ahead_frames=ahead, linger_s=0.1)) as client:
         viewer = await Viewer().join(client)
         await until(lambda: viewer.received["audio"] > 10 and viewer.received["video"] > 5, "sound and pictures")
         stats = await (await client.get("/stats", params={"viewer": viewer.answer["viewer"]})).json()
@@ -135,7 +135,7 @@ async def test_when_all_have_gone_the_room_closes_and_opens_again_for_the_next()
 
 
 async def test_a_viewer_that_reloads_finds_the_same_talk() -> None:
-    async with server(settings=Settings(mode="naive", linger_s=30)) as client:
+    async with server(settings=ServerSettings(mode="naive", linger_s=30)) as client:
         assert client.app is not None
         viewer = await Viewer().join(client)
         await until(lambda: viewer.received["audio"] > 3, "watching")
@@ -149,7 +149,7 @@ async def test_a_viewer_that_reloads_finds_the_same_talk() -> None:
 
 
 async def test_interrupt_begins_another_turn() -> None:
-    async with server(settings=Settings(mode="avsync", linger_s=0.1)) as client:
+    async with server(settings=ServerSettings(mode="avsync", linger_s=0.1)) as client:
         reply = await (await client.post("/interrupt")).json()
         assert reply == {"interrupted": False, "epoch": None}
         viewer = await Viewer().join(client)
@@ -169,7 +169,7 @@ async def test_a_producer_that_dies_is_reported_and_the_session_goes_on(
     mode: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.CRITICAL, logger="avsync.server"):
-        async with server(CountingSource(fails_at=15), Settings(mode=mode, linger_s=0.1)) as client:
+        async with server(CountingSource(fails_at=15), ServerSettings(mode=mode, linger_s=0.1)) as client:
             viewer = await Viewer().join(client)
             assert client.app is not None
             room = client.app[ROOM]
@@ -216,7 +216,7 @@ async def test_reports_of_a_viewer_are_handed_on_and_bad_ones_change_nothing(
 
 async def test_a_stream_that_closed_itself_is_replaced_for_the_next_viewer(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.CRITICAL, logger="avsync.server"):
-        async with server(settings=Settings(mode="avsync", linger_s=30)) as client:
+        async with server(settings=ServerSettings(mode="avsync", linger_s=30)) as client:
             assert client.app is not None
             viewer = await Viewer().join(client)
             await until(lambda: viewer.received["audio"] > 3, "watching")
@@ -269,7 +269,7 @@ async def test_a_viewer_that_goes_while_its_offer_is_answered_leaves_nothing(mon
 
 
 async def test_viewers_are_bounded_and_the_next_is_told_so() -> None:
-    async with server(settings=Settings(mode="naive", max_viewers=2, linger_s=0.1)) as client:
+    async with server(settings=ServerSettings(mode="naive", max_viewers=2, linger_s=0.1)) as client:
         viewers = [await Viewer().join(client) for _ in range(2)]
         await until(lambda: min(viewer.received["audio"] for viewer in viewers) > 0, "both watch")
         third = Viewer()
@@ -396,7 +396,7 @@ async def test_another_site_cannot_interrupt_and_cannot_rebind_its_name() -> Non
         assert response.status == 403
         own = f"http://{client.host}:{client.port}"
         assert (await client.post("/interrupt", headers={"Origin": own})).status == 200
-    async with server(settings=Settings(mode="naive", host="0.0.0.0")) as client:
+    async with server(settings=ServerSettings(mode="naive", host="0.0.0.0")) as client:
         assert (await client.get("/stats", headers={"Host": "my-machine:8080"})).status == 200
 
 
@@ -406,4 +406,4 @@ async def test_only_loopback_is_loopback() -> None:
 
 
 async def test_by_default_nobody_but_this_machine_is_served() -> None:
-    assert Settings().host == "127.0.0.1" and Settings().max_viewers == 8
+    assert ServerSettings().host == "127.0.0.1" and ServerSettings().max_viewers == 8

@@ -21,8 +21,8 @@ from avsync.errors import InputError, UsageError
 from avsync.server.app import serve
 from avsync.server.command import add_demo_media_arguments, add_serve_arguments, run_demo_media, run_serve
 from avsync.server.feed import ThreadFeed
-from avsync.server.room import Room, Settings
-from avsync.server.sources import Shot
+from avsync.server.room import Room, ServerSettings
+from avsync.server.sources import FrameWithSound
 from tests.server.server_story import CountingSource, grey, make_clip, number_of
 
 
@@ -34,7 +34,7 @@ def parsed(*words: str) -> argparse.Namespace:
 
 def test_serve_needs_nothing_and_help_shows_examples() -> None:
     args = parsed()
-    assert (args.source, args.host, args.port, args.mode, args.lead) == ("", "127.0.0.1", 8080, "avsync", None)
+    assert (args.source, args.host, args.port, args.mode, args.voice_ahead) == ("", "127.0.0.1", 8080, "avsync", None)
     parser = argparse.ArgumentParser()
     add_serve_arguments(parser)
     text = parser.format_help()
@@ -59,8 +59,8 @@ def test_a_bad_argument_is_refused_by_the_parser(words: tuple[str, str]) -> None
     ("words", "rule"),
     [
         (("nowhere.mp4",), "no such file"),
-        (("--lead", "-1"), "--lead"),
-        (("--lead", "3", "--mode", "naive"), "no valve"),
+        (("--voice-ahead", "-1"), "--voice-ahead"),
+        (("--voice-ahead", "3", "--mode", "naive"), "no valve"),
         (("--speed", "0"), "speed"),
         (("--buffer-ms", "-5"), "buffer_ms"),
         (("--sessions", "0"), "max_viewers"),
@@ -74,23 +74,23 @@ def test_bad_input_is_found_before_anything_listens(words: tuple[str, ...], rule
 
 def test_settings_are_refused_by_name() -> None:
     with pytest.raises(UsageError, match="mode"):
-        Settings(mode="best")
+        ServerSettings(mode="best")
 
 
 @pytest.mark.parametrize(
     ("given", "hold_ms"),
     [
         ({}, None),
-        ({"lead": 12}, None),  # the valve's own: left bare
-        ({"lead": 12, "hold_lead": True}, {"audio": 480, "video": 0}),
+        ({"voice_ahead_frames": 12}, None),  # the valve's own: left bare
+        ({"voice_ahead_frames": 12, "hold_voice": True}, {"audio": 480, "video": 0}),
         ({"buffer_ms": 300}, {"audio": 300, "video": 300}),
-        ({"lead": 5, "hold_lead": True, "buffer_ms": 100}, {"audio": 300, "video": 100}),
+        ({"voice_ahead_frames": 5, "hold_voice": True, "buffer_ms": 100}, {"audio": 300, "video": 100}),
     ],
 )
 def test_a_lead_that_was_asked_for_is_held_by_the_voices_receiver_alone(
     given: dict[str, Any], hold_ms: dict[str, float] | None
 ) -> None:
-    assert Room(CountingSource(), Settings(**given)).about()["hold_ms"] == hold_ms
+    assert Room(CountingSource(), ServerSettings(**given)).about()["hold_ms"] == hold_ms
 
 
 def test_demo_media_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +105,9 @@ def test_demo_media_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_stops_the_server_cleanly(number: signal.Signals) -> None:
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(serve(CountingSource(), Settings(mode="naive", port=0), ready=address.set_result))
+    serving = asyncio.create_task(
+        serve(CountingSource(), ServerSettings(mode="naive", port=0), ready=address.set_result)
+    )
     async with aiohttp.ClientSession() as client, client.get(f"{await address}/config") as reply:
         assert (await reply.json())["source"] == "counting"
     signal.raise_signal(number)
@@ -119,7 +121,7 @@ async def test_a_port_in_use_is_bad_input_with_a_remedy() -> None:
     async with taken:
         port = taken.sockets[0].getsockname()[1]
         with pytest.raises(InputError, match=f"cannot listen on 127.0.0.1:{port}"):
-            await serve(CountingSource(), Settings(mode="naive", port=port), ready=lambda _address: None)
+            await serve(CountingSource(), ServerSettings(mode="naive", port=port), ready=lambda _address: None)
 
 
 # ---- the thread
@@ -129,8 +131,8 @@ async def test_a_port_in_use_is_bad_input_with_a_remedy() -> None:
 async def test_shots_come_in_order_and_the_end_is_the_end() -> None:
     feed = ThreadFeed(CountingSource(ends_at=30))
     numbers = []
-    while (shot := await feed.next()) is not None:
-        numbers.append(number_of(shot.picture))
+    while (frame := await feed.next()) is not None:
+        numbers.append(number_of(frame.picture))
     assert numbers == list(range(30))
     assert await feed.next() is None
 
@@ -155,12 +157,12 @@ class Slow:
     def idle(self) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         return grey(0)
 
-    def shots(self) -> Iterator[Shot]:
+    def frames(self) -> Iterator[FrameWithSound]:
         for number in count():
             if number == self.hangs_at:
                 self.let_go.wait(10)
             self.made += 1
-            yield Shot(grey(number), np.zeros(1920, np.int16))
+            yield FrameWithSound(grey(number), np.zeros(1920, np.int16))
 
 
 @pytest.mark.asyncio

@@ -11,7 +11,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from avsync.errors import InputError, UsageError
 from avsync.server.heartbeat import Heartbeat, heartbeat_line
-from avsync.server.modes import check_lead, make_stream
+from avsync.server.modes import check_voice_ahead, make_stream
 from avsync.server.naive import NaiveStream, NaiveTrack, NaiveViewer
 from avsync.types import Kind
 from avsync.units import ms
@@ -22,8 +22,8 @@ FPS = Fraction(25)
 CHUNK = np.zeros(1920, dtype=np.int16)
 
 
-def stream(loop: VirtualLoop, lead: int | None = None) -> NaiveStream:
-    return NaiveStream(fps=FPS, lead=lead, clock=loop.time)
+def stream(loop: VirtualLoop, ahead: int | None = None) -> NaiveStream:
+    return NaiveStream(fps=FPS, voice_ahead_frames=ahead, clock=loop.time)
 
 
 async def pull(track: NaiveTrack, left: list[tuple[float, int]], loop: VirtualLoop) -> None:
@@ -147,7 +147,7 @@ def test_an_interrupt_stops_only_what_was_not_queued_yet() -> None:
         writing = asyncio.create_task(speak(made, 500))
         await asyncio.sleep(1)
         said = len(watching.sounds)
-        await made.flush()
+        await made.interrupt()
         at = loop.time()
         await asyncio.sleep(4)
         assert watching.sounds[-1][0] - at == pytest.approx(2.0, abs=0.1)  # two seconds of the old turn still come
@@ -161,7 +161,7 @@ def test_an_interrupt_stops_only_what_was_not_queued_yet() -> None:
 
 def test_the_valve_lets_the_voice_out_twelve_frames_early() -> None:
     async def story(loop: VirtualLoop) -> None:
-        made = stream(loop, lead=12)
+        made = stream(loop, ahead=12)
         watching = Watching(made.viewer(), loop)
         writing = asyncio.create_task(speak(made, 100))
         await asyncio.sleep(3)
@@ -177,7 +177,7 @@ def test_the_valve_lets_the_voice_out_twelve_frames_early() -> None:
 
 def test_the_valve_does_not_drift_when_timers_are_late() -> None:
     async def story(loop: VirtualLoop) -> None:
-        made = stream(loop, lead=0)
+        made = stream(loop, ahead=0)
         watching = Watching(made.viewer(), loop)
         writing = asyncio.create_task(speak(made, 5000))
         await asyncio.sleep(60)
@@ -192,7 +192,7 @@ def test_the_valve_does_not_drift_when_timers_are_late() -> None:
 
 def test_a_tick_that_finds_nothing_is_lost_for_ever() -> None:
     async def story(loop: VirtualLoop) -> None:
-        made = stream(loop, lead=0)
+        made = stream(loop, ahead=0)
         watching = Watching(made.viewer(), loop)
         turn = made.begin_turn()
         for number in range(100):
@@ -264,23 +264,23 @@ def test_sound_of_any_kind_is_sliced_into_960_samples() -> None:
 # ---- which valve
 
 
-@pytest.mark.parametrize(("mode", "asked", "lead"), [
+@pytest.mark.parametrize(("mode", "asked", "ahead"), [
     ("avsync", None, 0), ("naive-valve", None, 12), ("naive", None, 0), ("avsync", 6, 6), ("naive-valve", 0, 0),
 ])  # fmt: skip
-def test_the_lead_is_twelve_frames_only_for_the_valve(mode: str, asked: int | None, lead: int) -> None:
-    assert check_lead(mode, asked) == lead
+def test_the_voice_is_twelve_frames_early_only_with_the_valve(mode: str, asked: int | None, ahead: int) -> None:
+    assert check_voice_ahead(mode, asked) == ahead
 
 
-@pytest.mark.parametrize(("mode", "lead"), [("naive", 3), ("avsync", -1), ("avsync", 25), ("other", 0)])
-def test_a_lead_that_cannot_be_is_refused(mode: str, lead: int) -> None:
+@pytest.mark.parametrize(("mode", "ahead"), [("naive", 3), ("avsync", -1), ("avsync", 25), ("other", 0)])
+def test_a_voice_that_cannot_be_so_early_is_refused(mode: str, ahead: int) -> None:
     with pytest.raises(InputError):
-        check_lead(mode, lead)
+        check_voice_ahead(mode, ahead)
 
 
 def test_the_modes_make_their_streams() -> None:
     async def story(_loop: VirtualLoop) -> None:
         for mode in ("naive", "naive-valve"):
-            made = make_stream(mode, fps=FPS, lead=check_lead(mode, None))
+            made = make_stream(mode, fps=FPS, voice_ahead_frames=check_voice_ahead(mode, None))
             assert isinstance(made, NaiveStream)
             await made.close()
 

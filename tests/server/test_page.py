@@ -15,8 +15,8 @@ from avsync.errors import InputError
 from avsync.glass.chromium import find_chromium, open_chromium
 from avsync.server.app import PEERS, ROOM, make_app
 from avsync.server.face import FaceSource
-from avsync.server.modes import check_lead
-from avsync.server.room import Settings
+from avsync.server.modes import check_voice_ahead
+from avsync.server.room import ServerSettings
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="needs Playwright: pip install 'avsync[glass]'")
 
@@ -29,7 +29,9 @@ WITHIN_MS = 15_000
 
 @asynccontextmanager
 async def served(mode: str, buffer_ms: int | None = None) -> AsyncIterator[tuple[web.Application, str]]:
-    settings = Settings(mode=mode, lead=check_lead(mode, None), buffer_ms=buffer_ms, linger_s=0.2)
+    settings = ServerSettings(
+        mode=mode, voice_ahead_frames=check_voice_ahead(mode, None), buffer_ms=buffer_ms, linger_s=0.2
+    )
     app = make_app(FaceSource(size=(256, 256)), settings)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

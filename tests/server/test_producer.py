@@ -175,7 +175,7 @@ def test_after_an_interrupt_nothing_more_of_the_turn_comes_and_then_a_new_one() 
     async def story(_loop: VirtualLoop) -> None:
         made.start()
         await asyncio.sleep(1.01)
-        stream.flush()
+        stream.interrupt()
         await asyncio.sleep(2)
         await made.close()
 

@@ -21,8 +21,15 @@ from avsync.server import decode
 from avsync.server.demo_media import write_demo_media
 from avsync.server.face import LOUD, FaceSource
 from avsync.server.open_source import open_source
-from avsync.server.sources import SAMPLE_RATE, CallableSource, ClipSource, FolderSource, Shot, one_pass, period_samples
-from avsync.units import ms, ns_to_ticks, ticks_to_ns
+from avsync.server.sources import (
+    CallableSource,
+    ClipSource,
+    FolderSource,
+    FrameWithSound,
+    one_pass,
+    period_samples,
+)
+from avsync.units import SOUND_HZ, ms, ns_to_ticks, ticks_to_ns
 from tests.server.server_story import grey, heard, make_clip, number_of
 
 MS = Fraction(1, 1000)
@@ -34,10 +41,10 @@ NTSC = Fraction(30_000, 1001)
 
 def test_each_picture_of_a_clip_comes_with_its_own_sound(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mkv", frames=20, sound_s=0.8)
-    shots = list(ClipSource(clip, loop=False).shots())
-    assert [number_of(shot.picture) for shot in shots] == list(range(20))
-    assert [heard(shot.sound) for shot in shots] == list(range(20))
-    assert {len(shot.sound) for shot in shots} == {1920}
+    pairs = list(ClipSource(clip, loop=False).frames())
+    assert [number_of(pair.picture) for pair in pairs] == list(range(20))
+    assert [heard(pair.sound) for pair in pairs] == list(range(20))
+    assert {len(pair.sound) for pair in pairs} == {1920}
 
 
 @pytest.mark.parametrize(
@@ -45,33 +52,33 @@ def test_each_picture_of_a_clip_comes_with_its_own_sound(tmp_path: Path) -> None
 )
 def test_any_rate_and_layout_is_brought_to_48_khz_mono_without_a_shift(tmp_path: Path, rate: int, layout: str) -> None:
     clip = make_clip(tmp_path / "a.mkv", frames=20, sound_s=0.8, rate=rate, layout=layout)
-    shots = list(ClipSource(clip, loop=False).shots())
-    assert [heard(shot.sound) for shot in shots] == list(range(20))
+    pairs = list(ClipSource(clip, loop=False).frames())
+    assert [heard(pair.sound) for pair in pairs] == list(range(20))
 
 
 def test_a_loop_of_mismatched_lengths_starts_together_each_time(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mkv", frames=25, sound_s=0.93)  # as short clips are: 70 ms less sound
-    shots = list(islice(ClipSource(clip).shots(), 100))
-    for number, shot in enumerate(shots):
-        assert number_of(shot.picture) == number % 25
+    pairs = list(islice(ClipSource(clip).frames(), 100))
+    for number, pair in enumerate(pairs):
+        assert number_of(pair.picture) == number % 25
         if number % 25 < 23:
-            assert heard(shot.sound) == number % 25
-        assert len(shot.sound) == 1920
+            assert heard(pair.sound) == number % 25
+        assert len(pair.sound) == 1920
 
 
 def test_sound_longer_than_the_pictures_is_played_over_the_last_one(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mkv", frames=10, sound_s=0.6)
-    shots = list(islice(ClipSource(clip).shots(), 30))
-    assert [number_of(shot.picture) for shot in shots[:15]] == [*range(10), 9, 9, 9, 9, 9]
-    assert [heard(shot.sound) for shot in shots] == [*range(15), *range(15)]
+    pairs = list(islice(ClipSource(clip).frames(), 30))
+    assert [number_of(pair.picture) for pair in pairs[:15]] == [*range(10), 9, 9, 9, 9, 9]
+    assert [heard(pair.sound) for pair in pairs] == [*range(15), *range(15)]
 
 
-@pytest.mark.parametrize(("sound_s", "shots"), [(0.41, 10), (0.419, 10), (0.43, 11)])
+@pytest.mark.parametrize(("sound_s", "pairs"), [(0.41, 10), (0.419, 10), (0.43, 11)])
 def test_a_tail_of_sound_below_half_a_frame_is_cut_and_a_longer_one_filled_up(
-    tmp_path: Path, sound_s: float, shots: int
+    tmp_path: Path, sound_s: float, pairs: int
 ) -> None:
     clip = make_clip(tmp_path / "a.mkv", frames=10, sound_s=sound_s)
-    assert len(list(ClipSource(clip, loop=False).shots())) == shots
+    assert len(list(ClipSource(clip, loop=False).frames())) == pairs
 
 
 def test_pictures_without_or_with_a_rewinding_pts_keep_their_order(
@@ -91,8 +98,8 @@ def test_pictures_without_or_with_a_rewinding_pts_keep_their_order(
 
 def test_a_clip_without_sound_is_silent_and_one_without_pictures_is_refused(tmp_path: Path) -> None:
     silent = make_clip(tmp_path / "a.mkv", frames=5, sound_s=None)
-    shots = list(ClipSource(silent, loop=False).shots())
-    assert len(shots) == 5 and not any(shot.sound.any() for shot in shots)
+    pairs = list(ClipSource(silent, loop=False).frames())
+    assert len(pairs) == 5 and not any(pair.sound.any() for pair in pairs)
     tone = tmp_path / "tone.wav"
     write_demo_media(make_clip(tmp_path / "b.mkv", frames=5, sound_s=0.2), tmp_path / "out")
     (tmp_path / "out" / "audio.wav").rename(tone)
@@ -103,29 +110,29 @@ def test_a_clip_without_sound_is_silent_and_one_without_pictures_is_refused(tmp_
 def test_a_variable_rate_is_sampled_at_the_frame_rate(tmp_path: Path) -> None:
     times = [0, 40, 80, 400, 440, 441, 480]  # a pause of 320 ms, then two frames in one period
     clip = make_clip(tmp_path / "a.mkv", frames=7, sound_s=0.6, times_ms=times)
-    shots = list(ClipSource(clip, fps=Fraction(25), loop=False).shots())
-    seen = [number_of(shot.picture) for shot in shots]
+    pairs = list(ClipSource(clip, fps=Fraction(25), loop=False).frames())
+    seen = [number_of(pair.picture) for pair in pairs]
     assert seen == [0, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 5, 6, 6, 6]
-    assert [heard(shot.sound) for shot in shots] == list(range(15))
+    assert [heard(pair.sound) for pair in pairs] == list(range(15))
 
 
 def test_fps_and_size_can_be_chosen(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mkv", frames=25, sound_s=1.0)
-    shots = list(ClipSource(clip, fps=Fraction(50), size=(32, 24), loop=False).shots())
-    assert len(shots) == 50 and shots[0].picture.shape == (24, 32, 3) and len(shots[0].sound) == 960
+    pairs = list(ClipSource(clip, fps=Fraction(50), size=(32, 24), loop=False).frames())
+    assert len(pairs) == 50 and pairs[0].picture.shape == (24, 32, 3) and len(pairs[0].sound) == 960
 
 
 @pytest.mark.parametrize("size", [(65, 49), (33, 32)])
 def test_odd_sizes_become_even(tmp_path: Path, size: tuple[int, int]) -> None:
-    shot = next(ClipSource(make_clip(tmp_path / "a.mkv", frames=3, sound_s=None, size=size)).shots())
-    assert shot.picture.shape[0] % 2 == shot.picture.shape[1] % 2 == 0
+    pair = next(ClipSource(make_clip(tmp_path / "a.mkv", frames=3, sound_s=None, size=size)).frames())
+    assert pair.picture.shape[0] % 2 == pair.picture.shape[1] % 2 == 0
 
 
 def test_a_clip_that_breaks_off_ends_there(tmp_path: Path) -> None:
     whole = make_clip(tmp_path / "a.mkv", frames=20, sound_s=0.8).read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
-    shots = list(ClipSource(tmp_path / "cut.mkv", loop=False).shots())
-    assert 0 < len(shots) <= 20 and all(len(shot.sound) == 1920 for shot in shots)
+    pairs = list(ClipSource(tmp_path / "cut.mkv", loop=False).frames())
+    assert 0 < len(pairs) <= 20 and all(len(pair.sound) == 1920 for pair in pairs)
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no clip", bytes(1000)])
@@ -150,9 +157,9 @@ def pictures_at(fps: Fraction, frames: int) -> Iterator[tuple[int, Any]]:
 def test_after_a_day_the_sound_still_ends_where_the_picture_does(fps: Fraction) -> None:
     day = round(86_400 * fps)
     per_frame = sum(period_samples(number, fps) for number in range(day - 2000, day))
-    start, end = (ns_to_ticks(ticks_to_ns(number, fps), SAMPLE_RATE) for number in (day - 2000, day))
+    start, end = (ns_to_ticks(ticks_to_ns(number, fps), SOUND_HZ) for number in (day - 2000, day))
     assert per_frame == end - start
-    assert abs(end - 86_400 * SAMPLE_RATE) <= float(SAMPLE_RATE / fps)
+    assert abs(end - 86_400 * SOUND_HZ) <= float(SOUND_HZ / fps)
 
 
 @settings(max_examples=40)
@@ -168,31 +175,31 @@ def test_a_pass_loses_no_sound_and_adds_only_the_rest_of_a_frame(
     first, written = 0, 0
     for _ in range(passes):
         sound = (np.ones(length, np.int16) for length in pieces)
-        shots = list(one_pass(pictures_at(fps, frames), sound, fps, first=first))
-        for number, shot in enumerate(shots, start=first):
-            assert len(shot.sound) == period_samples(number, fps)
+        pairs = list(one_pass(pictures_at(fps, frames), sound, fps, first=first))
+        for number, pair in enumerate(pairs, start=first):
+            assert len(pair.sound) == period_samples(number, fps)
         given_samples = sum(pieces)
-        taken = sum(int(shot.sound.sum()) for shot in shots)
-        assert len(shots) >= frames
-        assert given_samples - taken <= SAMPLE_RATE / fps / 2 + 1
-        first += len(shots)
-        written += sum(len(shot.sound) for shot in shots)
-    assert written == ns_to_ticks(ticks_to_ns(first, fps), SAMPLE_RATE)
+        taken = sum(int(pair.sound.sum()) for pair in pairs)
+        assert len(pairs) >= frames
+        assert given_samples - taken <= SOUND_HZ / fps / 2 + 1
+        first += len(pairs)
+        written += sum(len(pair.sound) for pair in pairs)
+    assert written == ns_to_ticks(ticks_to_ns(first, fps), SOUND_HZ)
 
 
 def test_an_hour_of_a_short_loop_with_mismatched_lengths_has_no_offset_that_grows() -> None:
     fps, pictures, still = Fraction(25), 75, grey(0)
-    level = (100 * (1 + np.arange(round(2.9518 * SAMPLE_RATE)) // 1920)).astype(np.int16)  # 2.98 s of pictures
+    level = (100 * (1 + np.arange(round(2.9518 * SOUND_HZ)) // 1920)).astype(np.int16)  # 2.98 s of pictures
     number = samples = 0
     while number < 3600 * fps:
-        shots = list(
+        pairs = list(
             one_pass(((ticks_to_ns(n, fps), still) for n in range(pictures)), iter([level]), fps, first=number)
         )
-        assert len(shots) == pictures
-        assert heard(shots[0].sound) == 0 and heard(shots[40].sound) == 40
-        number += len(shots)
-        samples += sum(len(shot.sound) for shot in shots)
-    assert samples == ns_to_ticks(ticks_to_ns(number, fps), SAMPLE_RATE)
+        assert len(pairs) == pictures
+        assert heard(pairs[0].sound) == 0 and heard(pairs[40].sound) == 40
+        number += len(pairs)
+        samples += sum(len(pair.sound) for pair in pairs)
+    assert samples == ns_to_ticks(ticks_to_ns(number, fps), SOUND_HZ)
 
 
 # ---- folders
@@ -203,9 +210,9 @@ def test_demo_media_can_be_served_again_in_sync(tmp_path: Path) -> None:
     frames, seconds = write_demo_media(clip, tmp_path / "out")
     assert (frames, seconds) == (12, 0.48)
     assert sorted(file.name for file in (tmp_path / "out" / "frames").iterdir())[0] == "frame_0001.jpg"
-    shots = list(FolderSource(tmp_path / "out", loop=False).shots())
-    assert [number_of(shot.picture) for shot in shots] == list(range(12))
-    assert [heard(shot.sound) for shot in shots] == list(range(12))
+    pairs = list(FolderSource(tmp_path / "out", loop=False).frames())
+    assert [number_of(pair.picture) for pair in pairs] == list(range(12))
+    assert [heard(pair.sound) for pair in pairs] == list(range(12))
     with pytest.raises(InputError, match="already"):
         write_demo_media(clip, tmp_path / "out")
 
@@ -265,15 +272,15 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_a_callable_may_give_sound_in_lumps(model: str) -> None:
     source = open_source(f"{model}:uneven", loop=False)
-    shots = list(source.shots())
-    assert [number_of(shot.picture) for shot in shots] == list(range(10))
-    assert [heard(shot.sound) for shot in shots] == list(range(10))
-    assert len(list(islice(CallableSource(f"{model}:uneven").shots(), 25))) == 25  # called again
+    pairs = list(source.frames())
+    assert [number_of(pair.picture) for pair in pairs] == list(range(10))
+    assert [heard(pair.sound) for pair in pairs] == list(range(10))
+    assert len(list(islice(CallableSource(f"{model}:uneven").frames(), 25))) == 25  # called again
 
 
 def test_a_callable_may_return_all_at_once(model: str) -> None:
-    shots = list(open_source(f"{model}:at_once", loop=False).shots())
-    assert len(shots) == 5 and isinstance(shots[0], Shot)
+    pairs = list(open_source(f"{model}:at_once", loop=False).frames())
+    assert len(pairs) == 5 and isinstance(pairs[0], FrameWithSound)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +294,7 @@ def test_a_callable_may_return_all_at_once(model: str) -> None:
 )
 def test_a_callable_that_gives_something_else_is_told_what_is_wanted(model: str, name: str, rule: str) -> None:
     with pytest.raises(InputError, match=rule):
-        list(islice(open_source(f"{model}:{name}").shots(), 300))
+        list(islice(open_source(f"{model}:{name}").frames(), 300))
 
 
 def test_a_callable_that_is_not_there_is_refused(model: str) -> None:
@@ -301,18 +308,18 @@ def test_a_callable_that_is_not_there_is_refused(model: str) -> None:
 
 
 def test_the_face_opens_its_mouth_with_its_own_sound() -> None:
-    shots = list(islice(FaceSource().shots(), 300))
-    loud = np.array([np.sqrt(np.mean(shot.sound.astype(float) ** 2)) for shot in shots])
+    pairs = list(islice(FaceSource().frames(), 300))
+    loud = np.array([np.sqrt(np.mean(pair.sound.astype(float) ** 2)) for pair in pairs])
     # The dark inside of the mouth, anywhere in the lower middle of the picture.
-    dark = np.array([(shot.picture[300:410, 200:320].sum(axis=2) < 200).sum() for shot in shots])
+    dark = np.array([(pair.picture[300:410, 200:320].sum(axis=2) < 200).sum() for pair in pairs])
     assert np.corrcoef(loud, dark)[0, 1] > 0.8
-    assert all(len(shot.sound) == 1920 for shot in shots)
-    assert np.abs(np.concatenate([shot.sound for shot in shots])).max() <= LOUD
+    assert all(len(pair.sound) == 1920 for pair in pairs)
+    assert np.abs(np.concatenate([pair.sound for pair in pairs])).max() <= LOUD
 
 
 def test_the_face_is_the_same_every_time_and_fits_any_size() -> None:
-    one, two = (next(FaceSource(size=(640, 360)).shots()) for _ in range(2))
+    one, two = (next(FaceSource(size=(640, 360)).frames()) for _ in range(2))
     assert one.picture.shape == (360, 640, 3)
     assert (one.picture == two.picture).all() and (one.sound == two.sound).all()
-    once = list(FaceSource(loop=False, size=(64, 64)).shots())
+    once = list(FaceSource(loop=False, size=(64, 64)).frames())
     assert len(once) == 24 * 25

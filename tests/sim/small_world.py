@@ -10,7 +10,7 @@ import numpy.typing as npt
 from avsync.policy import AvSyncPolicy
 from sim.run.world import Run, simulate
 from sim.scenario.scenario import Scenario, build, load_scenario
-from sim.truth.truth import PresentationLog, State, offsets
+from sim.truth.truth import OffsetState, PresentationLog, offsets
 
 F64 = npt.NDArray[np.float64]
 
@@ -35,26 +35,26 @@ def run(
 
 
 def glass_of(one: Run, point: str) -> PresentationLog:
-    return one.output_glass if point == "output" else one.viewer_glass
+    return one.at_output.presented if point == "output" else one.at_viewer.presented
 
 
 def truth_ms(one: Run, point: str, *, after_s: float = 0.0, until_s: float = 1e6) -> F64:
     """e(t) of the measured samples, in ms."""
     samples = offsets(one.source, glass_of(one, point))
     inside = (samples.at_ns >= after_s * 1e9) & (samples.at_ns < until_s * 1e9)
-    wanted = (samples.state == State.MEASURED) & inside
+    wanted = (samples.state == OffsetState.MEASURED) & inside
     e_ms: F64 = samples.e_ns[wanted] / 1e6
     return e_ms
 
 
 def belief_ms(one: Run, point: str, *, after_s: float = 0.0, until_s: float = 1e6) -> F64:
     """What the monitor said was true meanwhile, in ms."""
-    beliefs = one.output_beliefs if point == "output" else one.viewer_beliefs
+    beliefs = one.at_output.beliefs if point == "output" else one.at_viewer.beliefs
     return np.array([e for at, e in beliefs if e is not None and after_s * 1e9 <= at < until_s * 1e9]) / 1e6
 
 
 def heard(one: Run, point: str) -> list[tuple[float, float, float, float]]:
-    """(when, until, from content, to content) of each stretch of content that left, in ms."""
+    """(when, until, from content, to content) of each piece of content that left, in ms."""
     left = glass_of(one, point).table(one.source.table())
     return [
         (float(a), float(b), float(c), float(d))

@@ -42,7 +42,7 @@ def test_a_second_run_in_one_process_remembers_nothing_of_the_first() -> None:
 
 
 def test_another_seed_gives_another_row() -> None:
-    """Or all of the above would hold for a lab without weather."""
+    """Or all of the above would hold for a lab without impairments."""
     scenario = golden.shortened("jitter_burst")
     assert golden.row_of(scenario, "avsync", seed=2) != golden.row_of(scenario, "avsync") | {"seed": 2}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from avsync.errors import UsageError
 from avsync.timeline.clock import AvSyncClock
-from avsync.timeline.lane import MAX_STEP_NS
+from avsync.timeline.stream_position import MAX_STEP_NS
 from avsync.types import AUDIO, MAX_PTS_NS, VIDEO, DropReason, Kind, MediaUnit
 from avsync.units import NS_PER_S, Rate, ms, ticks_to_ns
 

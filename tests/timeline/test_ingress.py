@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avsync.policy import AvSyncPolicy
-from avsync.timeline.ingress import AGREE_NS, FAR_NS, ORIGIN_NS, Ingress
+from avsync.timeline.ingress import AGREE_NS, FAR_OFF_NS, ORIGIN_NS, Ingress
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
 from avsync.units import ms, ns_to_ticks, seconds
 from tests.engine.engine_driver import FRAME, SLOT
@@ -149,11 +149,11 @@ def test_a_clock_step_of_the_sender_moves_both_and_so_nothing() -> None:
 def test_a_far_placement_must_persist_and_is_then_believed() -> None:
     call = Call()
     call.run(0, 3 * S, reports=None)
-    call.ntp[VIDEO] += FAR_NS + AGREE_NS  # what the reports say all along; arrivals said otherwise
+    call.ntp[VIDEO] += FAR_OFF_NS + AGREE_NS  # what the reports say all along; arrivals said otherwise
     call.run(3 * S, 5 * S)
     assert abs(call.off()) <= ms(1)
     call.run(5 * S, 30 * S)
-    assert abs(call.off() - FAR_NS - AGREE_NS) <= ms(1)
+    assert abs(call.off() - FAR_OFF_NS - AGREE_NS) <= ms(1)
 
 
 def test_both_counters_wrap_and_packets_overtake_each_other_at_the_wrap() -> None:

@@ -8,12 +8,11 @@ import pytest
 
 from avsync.errors import UsageError
 from avsync.timeline.opus import parse_opus
-from avsync.units import ms
+from avsync.units import SLOT_SAMPLES, ms
 from avsync.webrtc.encode import (
     CODED_AHEAD,
     H264,
     OPUS_SILENCE,
-    SLOT_SAMPLES,
     VP8,
     PictureEncoder,
     SoundEncoder,

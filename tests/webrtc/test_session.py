@@ -114,7 +114,7 @@ def test_an_interrupt_with_full_queues_leaves_room_for_the_next_turn() -> None:
             for _ in range(5):
                 talking = asyncio.ensure_future(say(session.begin_turn(), 1, 60))
                 await asyncio.sleep(1)
-                await session.flush()
+                await session.interrupt()
                 assert session.buffered == 0
                 await talking
             begun = loop.now_ns
@@ -256,7 +256,7 @@ def test_sound_with_a_stamp_lies_where_the_stamp_says_to_the_sample(rate: int, f
             await turn.write_audio(np.full(rate // 10, -9000, np.int16), sample_rate=rate, pts_ns=resumed_ns)
             await turn.end()
             timeline = np.zeros(96000, np.int16)
-            for unit in session._playing._held:
+            for unit in session._backlog._held:
                 at = round(unit.pts_ns * 48 / 1e6)
                 assert abs(unit.pts_ns * 48 / 1e6 - at) < 0.01 and unit.pts_ns % SLOT == 0
                 timeline[at : at + 960] = unit.payload.to_ndarray().ravel()
@@ -338,7 +338,7 @@ def test_empty_and_odd_pictures() -> None:
             assert not await session.write_video(av.Packet(b""))
             for size in ((17, 31), (1, 1), (301, 2), (4096, 16)):
                 assert await session.write_video(np.zeros((*size, 3), np.uint8))
-            sizes = {(unit.payload.width, unit.payload.height) for unit in session._playing._held}
+            sizes = {(unit.payload.width, unit.payload.height) for unit in session._backlog._held}
             assert sizes == {(30, 16)}  # all in the even size of the first
 
     run(story)
@@ -436,8 +436,8 @@ def test_thousands_of_turns_leave_nothing_behind() -> None:
                     await turn.end()
             await asyncio.sleep(2)
             writing = session._writing
-            assert len(writing._starts_ns) <= 30 and len(writing._intakes) <= 1
-            assert len(session._playing._ended) <= 2 and not session._playing._held
+            assert len(session._backlog._starts_ns) <= 30 and len(writing._intakes) <= 1
+            assert len(session._backlog._ended) <= 2 and not session._backlog._held
             assert session._engine.queued_units == 0 and session.buffered < 0.02
 
     run(story)
@@ -715,7 +715,7 @@ def test_close_ends_tracks_and_iterators_and_is_once() -> None:
         turn = session.begin_turn()
         assert turn.interrupted
         await turn.end()
-        assert (await session.flush()).played_ms is None
+        assert (await session.interrupt()).played_ms is None
         with pytest.raises(UsageError, match="closed"):
             session.viewer()
         with pytest.raises(MediaStreamError):

@@ -59,7 +59,7 @@ def test_a_blocked_loop_skips_slots_and_makes_up_for_none(blocked_ms: int) -> No
             voice = {got.name.number: got for got in watching.sounds if got.name.turn == 1}
             lips = [got for got in watching.pictures if got.name.turn == 1 and got.at_ns > loop.now_ns - ms(500)]
             assert lips and all(abs(got.stamp_ns - voice[2 * got.name.number].stamp_ns) < ms(1) for got in lips)
-            await session.flush()
+            await session.interrupt()
             await talking
             assert session.stats().pts_violations == 0
 
@@ -139,7 +139,7 @@ def test_a_producer_that_dies_leaves_silence_and_the_next_turn_is_whole() -> Non
             await asyncio.sleep(1)
             cancelled.cancel()
             await asyncio.wait([cancelled])
-            await session.flush()
+            await session.interrupt()
             await say(session.begin_turn(), 3, 1)
             await asyncio.sleep(2)
             assert watching.said(1) == list(range(50)) and watching.said(3) == list(range(50))
@@ -265,7 +265,7 @@ def test_after_an_interrupt_a_coded_turn_waits_for_its_sources_key_frame_and_ask
                 await old.write_video(vp8(number, key=number == 0))
                 await old.write_audio(slots(1, 2 * number, 2))
             await asyncio.sleep(0.5)
-            await session.flush()
+            await session.interrupt()
             called, asked_before = loop.now_ns, len(asked)
             new = session.begin_turn()
             for number in range(100, 150):  # the encoder goes on as if nothing had happened, and hears late

@@ -1,4 +1,4 @@
-"""Barge-in: from the moment ``flush`` returns nothing of the old turn leaves, wherever it was."""
+"""Barge-in: from the moment ``interrupt`` returns nothing of the old turn leaves, wherever it was."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from avsync.timeline.epoch import EpochGate
-from avsync.types import VIDEO
+from avsync.types import VIDEO, Kind
 from avsync.units import ms
 from avsync.webrtc import AvSyncSession
-from avsync.webrtc.interrupt import Flushed
+from avsync.webrtc.interrupt import InterruptResult
 from avsync.webrtc.tracks import Coded, SyncTrack
 from tests.webrtc.session_story import (
     IDLE,
@@ -60,11 +60,11 @@ def test_a_producer_that_pushes_the_old_turn_for_300_ms_more_is_not_heard(at_ms:
             producer = asyncio.ensure_future(push_on())
             await until_ns(loop, ms(at_ms))
             called = loop.now_ns
-            flushed = await session.flush()
+            found = await session.interrupt()
             returned = loop.now_ns
             assert old.interrupted
             new = session.begin_turn()
-            assert new.epoch == flushed.epoch
+            assert new.epoch == found.epoch
             await say(new, 2, 1)
             await producer
             await asyncio.sleep(2)
@@ -119,7 +119,7 @@ def test_a_picture_in_a_thread_when_the_interrupt_comes(stage: str) -> None:
             pictures = asyncio.ensure_future(say_pictures(old))
             at_ns = ms(100 if stage != "blurred" else 20)
             await until_ns(loop, at_ns)
-            await session.flush()
+            await session.interrupt()
             assert not after(watching, loop.now_ns, 1)
             await say(session.begin_turn(), 2, 1)
             await pictures
@@ -148,7 +148,7 @@ def test_old_pictures_that_wait_for_the_converting_thread_do_not_delay_the_new_t
             old = session.begin_turn()
             many = [asyncio.ensure_future(old.write_video(picture(1, number))) for number in range(30)]
             await asyncio.sleep(0.045)
-            await session.flush()
+            await session.interrupt()
             begun = loop.now_ns
             assert await session.begin_turn().write_video(picture(2, 0))
             assert loop.now_ns - begun <= ms(60)  # the one that was in the thread, and this one
@@ -169,7 +169,7 @@ def test_the_idle_picture_comes_also_where_the_last_mouth_was_sent_ahead_of_its_
                 talking = asyncio.ensure_future(say(session.begin_turn(), turn % 30, 3))
                 await asyncio.sleep(1.2 + 0.003 * turn)
                 called = loop.now_ns
-                await session.flush()
+                await session.interrupt()
                 await talking
                 await asyncio.sleep(0.3)
                 shown = [got for got in watching.pictures if got.at_ns > called]
@@ -196,7 +196,7 @@ def test_the_encoder_does_not_carry_the_old_turn_over() -> None:
             await session.begin_turn().write_audio(loud)
             await asyncio.sleep(0.5)
             called = loop.now_ns
-            await session.flush()
+            await session.interrupt()
             await asyncio.sleep(0.3)
             listening.cancel()
             await asyncio.wait([listening])
@@ -229,7 +229,7 @@ def test_a_resamplers_tail_is_kept_at_the_natural_end_and_dropped_at_an_interrup
             assert watching.said(1) == [0, 0]  # 960 and the 40 that were left
             turn = session.begin_turn()
             await turn.write_audio(np.full(1000, 2001, np.int16), sample_rate=48000)
-            await session.flush()
+            await session.interrupt()
             assert session.buffered == 0
             new = session.begin_turn()
             await new.write_audio(slots(3, 0, 2))
@@ -265,8 +265,8 @@ def test_who_never_begins_a_turn_goes_on_with_the_next_one() -> None:
             watching = Watching(session)
             assert await session.write_audio(slots(1, 0, 50))
             await asyncio.sleep(0.6)
-            flushed = await session.flush()
-            assert flushed.turn == 0 and flushed.played_ms is not None
+            found = await session.interrupt()
+            assert found.turn == 0 and found.played_ms is not None
             assert await session.write_audio(slots(2, 0, 10))
             await session.end_turn()
             await asyncio.sleep(1)
@@ -293,35 +293,35 @@ def test_the_place_in_the_turn_is_what_was_played() -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(video_queue_s=10) as session:
             watching = Watching(session)
-            assert (await session.flush()).played_ms is None
+            assert (await session.interrupt()).played_ms is None
             for turn in range(1, 5):
                 await say(session.begin_turn(), turn, 1)
             await asyncio.sleep(1.5)
-            flushed = await session.flush()
+            found = await session.interrupt()
             last = [got for got in watching.sounds if got.name != SILENT][-1]
-            assert last.name.turn == 2 and flushed.turn == 2
-            assert flushed.played_ms == last.name.number * 20
-            assert flushed.dropped_units > 100
-            again = await session.flush()
-            assert again == Flushed(flushed.epoch + 1, None, 0)
+            assert last.name.turn == 2 and found.turn == 2
+            assert found.played_ms == last.name.number * 20
+            assert found.dropped_units > 100
+            again = await session.interrupt()
+            assert again == InterruptResult(found.epoch + 1, None, 0)
             session.begin_turn()
             await session.write_audio(slots(5, 0, 3))
-            assert (await session.flush()).played_ms is None  # written, not heard
+            assert (await session.interrupt()).played_ms is None  # written, not heard
 
     run(story)
 
 
 @named
-def test_flush_before_any_viewer_twice_and_with_empty_queues() -> None:
+def test_interrupts_before_any_viewer_twice_and_with_empty_queues() -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(idle=idle_picture()) as session:
-            assert (await session.flush()).epoch == 1
+            assert (await session.interrupt()).epoch == 1
             await say(session.begin_turn(), 1, 0.5)
-            first, second = session.flush(), session.flush()
+            first, second = session.interrupt(), session.interrupt()
             assert (await second).epoch == 3 and (await first).dropped_units > 20
             watching = Watching(session)
             await asyncio.sleep(0.3)
-            await session.flush()
+            await session.interrupt()
             await say(session.begin_turn(), 2, 0.5)
             await asyncio.sleep(1)
             assert watching.said(1) == [] and watching.said(2) == list(range(24))
@@ -331,11 +331,11 @@ def test_flush_before_any_viewer_twice_and_with_empty_queues() -> None:
 
 
 @named
-def test_what_was_flushed_before_any_viewer_does_not_hold_the_next_turn_up() -> None:
+def test_what_was_interrupted_before_any_viewer_does_not_hold_the_next_turn_up() -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession() as session:
             await say(session.begin_turn(), 1, 1.5)
-            await session.flush()
+            await session.interrupt()
             await say(session.begin_turn(), 2, 1)
             watching = Watching(session)
             await asyncio.sleep(0.2)
@@ -344,13 +344,21 @@ def test_what_was_flushed_before_any_viewer_does_not_hold_the_next_turn_up() -> 
     run(story)
 
 
+class Nobody:
+    """Owns a track, and lets it be."""
+
+    def report_now(self, kind: Kind) -> tuple[int, int]:
+        return 0, 0
+
+    def track_connected(self, track: SyncTrack) -> None: ...
+    def key_frame_wanted(self, track: SyncTrack) -> None: ...
+    def track_stopped(self, track: SyncTrack) -> None: ...
+
+
 def test_a_picture_that_needs_one_that_was_taken_out_is_taken_out_as_well() -> None:
     async def story(loop: StoryLoop) -> None:
-        gate, wishes = EpochGate(), []
-        track = SyncTrack(
-            VIDEO, gate, report_now=lambda: (0, 0), connected=wishes.append, want_key=wishes.append,
-            stopped=wishes.append,
-        )  # fmt: skip
+        gate = EpochGate()
+        track = SyncTrack(VIDEO, gate, Nobody())
         for ticks, (epoch, key) in enumerate([(None, True), (0, False), (None, False), (0, True), (None, False)]):
             track.put(Coded.make(VIDEO, b"x", ticks, epoch, is_key=key))
         gate.interrupt()
@@ -366,7 +374,7 @@ def test_a_picture_that_needs_one_that_was_taken_out_is_taken_out_as_well() -> N
 
 
 @named
-def test_flush_without_await_is_an_interrupt_as_well() -> None:
+def test_an_interrupt_that_nobody_awaits_is_one_as_well() -> None:
     """From a callback that cannot wait; and it says nothing of a coroutine that was never awaited."""
 
     async def story(loop: StoryLoop) -> None:
@@ -374,7 +382,7 @@ def test_flush_without_await_is_an_interrupt_as_well() -> None:
             watching = Watching(session)
             await say(session.begin_turn(), 1, 1)
             await asyncio.sleep(0.4)
-            session.flush()
+            session.interrupt()
             called = loop.now_ns
             await asyncio.sleep(0.5)
             assert not after(watching, called, 1)
@@ -391,7 +399,7 @@ def test_what_a_viewers_track_still_holds_is_taken_out_and_a_key_frame_follows()
             await say(session.begin_turn(), 1, 2)
             got = [await slow.video_track.next_packet("video/vp8")]
             await asyncio.sleep(0.3)  # it reads nothing meanwhile
-            await session.flush()
+            await session.interrupt()
             assert not [held for held in slow.video_track._held if held.epoch == 0]
             await asyncio.sleep(0.3)
             taken = asyncio.ensure_future(slow.video_track.next_packet("video/vp8"))
@@ -403,7 +411,7 @@ def test_what_a_viewers_track_still_holds_is_taken_out_and_a_key_frame_follows()
 
 
 @named
-def test_a_slow_wire_holds_flush_up_for_no_more_than_100_ms() -> None:
+def test_a_slow_wire_holds_an_interrupt_up_for_no_more_than_100_ms() -> None:
     class Busy:
         def __init__(self) -> None:
             self.sent = asyncio.Event()
@@ -426,11 +434,11 @@ def test_a_slow_wire_holds_flush_up_for_no_more_than_100_ms() -> None:
             assert loop.now_ns - begun < ms(40)
             busy.sent.clear()
             begun = loop.now_ns
-            await session.flush()
+            await session.interrupt()
             assert ms(99) < loop.now_ns - begun < ms(110)
 
-    async def _await(session: AvSyncSession) -> Flushed:
-        return await session.flush()
+    async def _await(session: AvSyncSession) -> InterruptResult:
+        return await session.interrupt()
 
     run(story)
 
@@ -445,7 +453,7 @@ def test_ending_a_turn_twice_or_after_its_interrupt_harms_nobody() -> None:
             await first.end()
             second = session.begin_turn()
             await say(second, 2, 0.4, end=False)
-            await session.flush()
+            await session.interrupt()
             await second.end()
             await first.end()
             await say(session.begin_turn(), 3, 0.4)
@@ -465,7 +473,11 @@ def test_a_session_closed_in_the_moment_of_an_interrupt_ends() -> None:
             watching = Watching(session)
             await say(session.begin_turn(), 1, 1)
             await asyncio.sleep(0.51)
-            session.flush()
+            session.interrupt()
         assert sorted(watching.ended) == ["audio", "video"]
 
     run(story)
+
+
+def test_interrupt_has_the_name_that_other_synchronizers_give_it_as_well() -> None:
+    assert AvSyncSession.flush is AvSyncSession.interrupt

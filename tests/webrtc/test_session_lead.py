@@ -39,7 +39,7 @@ def test_pictures_that_are_held_when_an_interrupt_comes_never_leave() -> None:
             watching = Watching(session)
             await say(session.begin_turn(), 1, 2, end=False)
             await asyncio.sleep(1)
-            await session.flush()
+            await session.interrupt()
             at_ns = loop.now_ns
             await asyncio.sleep(2)
         return watching, at_ns

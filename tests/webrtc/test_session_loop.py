@@ -11,7 +11,7 @@ import pytest
 
 from avsync.units import ms, to_ms
 from avsync.webrtc import AvSyncSession
-from avsync.webrtc.viewers.watch import PathConstants
+from avsync.webrtc.viewers.observer import PathConstants
 from tests.webrtc.session_story import StoryLoop, Watching, idle_picture, naming, picture, run, slots
 
 pytestmark = pytest.mark.usefixtures("naming")
@@ -110,7 +110,7 @@ def test_after_an_interrupt_what_a_page_still_says_of_the_old_turn_does_not_coun
                 await asyncio.sleep(1)
                 page.report()
             await asyncio.sleep(0.5)
-            await session.flush()
+            await session.interrupt()
             before = page.viewer.report(loop.now_ns)
             page.report()  # of the half second before
             after = page.viewer.report(loop.now_ns)

@@ -33,7 +33,7 @@ whats = st.one_of(
     st.tuples(st.just("pictures"), st.integers(1, 30)),
     st.tuples(st.just("old"), st.integers(1, 20)),
     st.tuples(st.just("end"), st.none()),
-    st.tuples(st.just("flush"), st.booleans()),
+    st.tuples(st.just("interrupt"), st.booleans()),
     st.tuples(st.just("join"), st.none()),
     st.tuples(st.just("leave"), st.integers(0, 3)),
     st.tuples(st.just("block"), st.integers(1, 1500)),
@@ -49,7 +49,7 @@ class History:
     def __init__(self, loop: StoryLoop, session: AvSyncSession) -> None:
         self.loop, self.session = loop, session
         self.watching: list[Watching] = []
-        self.flushed: list[tuple[int, int]] = []  # (when flush returned, the oldest epoch that may leave)
+        self.interrupted: list[tuple[int, int]] = []  # (when interrupt returned, the oldest epoch that may leave)
         self.turns: list[Turn] = []
         self.counts: dict[tuple[int, str], int] = {}
         self.tasks: list[asyncio.Task[Any]] = []
@@ -71,12 +71,12 @@ class History:
                     self.turns.append(session.begin_turn())
             case "end":
                 self.spawn(self.turns[-1].end())
-            case "flush":
+            case "interrupt":
                 if session.clock.epoch < MAX_TURNS:
-                    flushing = session.flush()
-                    self.flushed.append((self.loop.now_ns, session.clock.epoch))
+                    pending = session.interrupt()
+                    self.interrupted.append((self.loop.now_ns, session.clock.epoch))
                     if how:
-                        await flushing
+                        await pending
             case "join":
                 self.watching.append(Watching(session.viewer()))
             case "leave":
@@ -104,7 +104,7 @@ class History:
         for each in self.watching:
             assert_rising(each.sounds)
             assert_rising(each.pictures)
-            for at_ns, oldest in self.flushed:
+            for at_ns, oldest in self.interrupted:
                 for got in each.sounds + each.pictures:
                     named = got.name.number >= 0 and got.name.turn <= MAX_TURNS + 1
                     assert not (named and got.at_ns > at_ns and got.name.turn - 1 < oldest), (got, at_ns, oldest)
@@ -156,6 +156,14 @@ def test_stamps_rise_nothing_stale_leaves_nothing_waits_for_ever(
 
 def test_a_busy_history_is_not_empty() -> None:
     """What the histories above are made of does make packets."""
-    speak, begin, flush = ("speak", 40), ("begin", None), ("flush", True)
-    history = [(speak, 1000), (begin, 0), (speak, 400), (("join", None), 1000), (flush, 0), (begin, 0), (speak, 2000)]
+    speak, begin, interrupt = ("speak", 40), ("begin", None), ("interrupt", True)
+    history = [
+        (speak, 1000),
+        (begin, 0),
+        (speak, 400),
+        (("join", None), 1000),
+        (interrupt, 0),
+        (begin, 0),
+        (speak, 2000),
+    ]
     assert perform(history, 5, 12, 1) > 200

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from avsync.scorer.features.features import MEL_PER_CELL, Floats
+from avsync.scorer.features.cells import MEL_PER_CELL, Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
-from avsync.scorer.features.normal import level_of
+from avsync.scorer.features.normalising import level_of
 
 
 class Envelope(NamedTuple):
@@ -34,7 +34,7 @@ ENVELOPES: Final = (
     Envelope(0.4, "outer_height", 1.0, slice(8, 27), True),
     Envelope(0.2, "outer_width", -1.0, slice(2, 10), False),
 )
-LEAD_CELLS: Final = 1
+ANTICIPATION_CELLS: Final = 1
 """Lips are ahead of their envelope of the sound by so much: 20 ms."""
 
 WEIGHTS: Final = np.array([each.weight for each in ENVELOPES], np.float32)
@@ -42,19 +42,19 @@ SIGNS: Final = np.array([each.sign for each in ENVELOPES], np.float32)
 
 
 def lip_columns() -> list[int]:
-    """The columns of `backends.normal_lips` (values of `geometry`, then their slopes) that the envelopes take."""
+    """The columns of `normalising.normal_lips` (values of `geometry`, then their slopes) that the envelopes take."""
     names = len(GEOMETRY_NAMES)
     return [GEOMETRY_NAMES.index(each.lips) + (names if each.slope else 0) for each in ENVELOPES]
 
 
 def lip_envelopes(normal: Floats, window: slice) -> Floats:
-    """normal: (N, 2 F) as `backends.normal_lips` of `geometry` -> (n, 3), the cells of the window."""
-    at = np.clip(np.arange(window.start, window.stop) - LEAD_CELLS, 0, len(normal) - 1)
+    """normal: (N, 2 F) as `normalising.normal_lips` of `geometry` -> (n, 3), the cells of the window."""
+    at = np.clip(np.arange(window.start, window.stop) - ANTICIPATION_CELLS, 0, len(normal) - 1)
     return weighted(normal[at][:, lip_columns()] * SIGNS)
 
 
 def sound_envelopes(mel: Floats, window: slice) -> Floats:
-    """mel: (2 M, 40) as `features.log_mel` -> (m, 3), the cells of the window."""
+    """mel: (2 M, 40) as `log_mel` -> (m, 3), the cells of the window."""
     power = np.exp(mel)
     columns = []
     for each in ENVELOPES:

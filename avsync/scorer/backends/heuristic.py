@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import UsageError
-from avsync.scorer.features.features import HIGHEST_HZ, LOWEST_HZ, MEL_BANDS, MEL_PER_CELL, Floats
+from avsync.scorer.calibration import bias_ms_of
+from avsync.scorer.features.cells import MEL_PER_CELL, Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES, geometry
+from avsync.scorer.features.log_mel import HIGHEST_HZ, LOWEST_HZ, MEL_BANDS, log_mel
 from avsync.scorer.signal import Method
 
 SPEECH_HZ: Final = (500.0, 3000.0)
@@ -39,10 +41,8 @@ class HeuristicBackend:
     wants: frozenset[str] = frozenset()
     """Either crops or landmarks will do."""
 
-    def __init__(self, zero_ms: float | None = None) -> None:
-        from avsync.scorer.calibration import zero_ms_of
-
-        self.zero_ms = zero_ms_of("heuristic") if zero_ms is None else zero_ms
+    def __init__(self, bias_ms: float | None = None) -> None:
+        self.bias_ms = bias_ms_of("heuristic") if bias_ms is None else bias_ms
 
     def picture_values(self, rois: NDArray[np.uint8] | None, landmarks: Floats | None) -> Floats:
         """How open the mouth is in each picture: float32 (T, 1), larger is more open. Landmarks win over crops."""
@@ -51,6 +51,9 @@ class HeuristicBackend:
         if rois is None:
             raise UsageError("picture_values needs rois or landmarks")
         return darkness(rois)
+
+    def sound_values(self, pcm: Floats) -> Floats:
+        return log_mel(pcm)
 
     def embed_lips(self, cells: Floats, seen: NDArray[np.bool_], window: slice) -> Floats:
         """The values themselves, (n, 1)."""

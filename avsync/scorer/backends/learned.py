@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from avsync.errors import InputError
 from avsync.scorer.backends.envelopes import lip_envelopes, sound_envelopes
-from avsync.scorer.features.features import MEL_PER_CELL, Floats
+from avsync.scorer.calibration import bias_ms_of
+from avsync.scorer.features.cells import MEL_PER_CELL, Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.features.geometry import geometry as geometry_of
-from avsync.scorer.features.normal import level_of, normal_lips, normal_mel, trust_in, with_context
+from avsync.scorer.features.log_mel import log_mel
+from avsync.scorer.features.normalising import level_of, normal_lips, normal_mel, trust_in, with_context
 from avsync.scorer.nets.architecture import ENCODER_CELLS
-from avsync.scorer.nets.lite import LiteNetworks
-from avsync.scorer.nets.litert import litert_is_here
-from avsync.scorer.nets.weights import Arrays, load_weights, shipped
+from avsync.scorer.nets.litert_networks import LiteNetworks
+from avsync.scorer.nets.litert_runtime import litert_is_here
+from avsync.scorer.nets.weight_files import Arrays, load_weights, shipped
 from avsync.scorer.signal import Method
 
 PIXELS_WEIGHT: Final = 2.0
@@ -75,9 +77,9 @@ class Ensemble:
             return learned
         return np.hstack([learned, lip_envelopes(normal, window)]) * trust_in(cells[seen], self.usual_spread)
 
-    def embed_sound(self, mel: Floats, window: slice) -> Floats:
-        around = with_context(normal_mel(mel), window, ENCODER_CELLS, MEL_PER_CELL)
-        learned = self._level(self.networks.sound(around))
+    def embed_sound(self, mel: Floats, normal: Floats, window: slice) -> Floats:
+        """`normal`: the window's rows as `normal_sound` gives them, the same for all ensembles."""
+        learned = self._level(self.networks.sound(normal))
         return learned if self.sees_pixels else np.hstack([learned, sound_envelopes(mel, window)])
 
     def _level(self, embedded: Floats) -> Floats:
@@ -89,7 +91,7 @@ def networks_on(device: str, arrays: Arrays, header: dict[str, Any]) -> Networks
     """On a CPU LiteRT runs them, on anything else torch; and torch where there is no LiteRT."""
     if device == "cpu" and litert_is_here():
         return LiteNetworks(arrays, header)
-    from avsync.scorer.nets.modules import TorchNetworks
+    from avsync.scorer.nets.torch_networks import TorchNetworks
 
     return TorchNetworks(arrays, header, device)
 
@@ -100,11 +102,14 @@ class NetBackend:
 
     method: Method
     ensembles: tuple[Ensemble, ...]
-    zero_ms: float
+    bias_ms: float
     wants: frozenset[str]
 
     def picture_values(self, rois: NDArray[np.uint8] | None, landmarks: Floats | None) -> Floats:
         return np.concatenate([each.picture_values(rois, landmarks) for each in self.ensembles], axis=1)
+
+    def sound_values(self, pcm: Floats) -> Floats:
+        return log_mel(pcm)
 
     def embed_lips(self, cells: Floats, seen: NDArray[np.bool_], window: slice) -> Floats:
         widths = np.cumsum([len(each.usual_spread) for each in self.ensembles])[:-1]
@@ -114,7 +119,13 @@ class NetBackend:
         )
 
     def embed_sound(self, mel: Floats, window: slice) -> Floats:
-        return np.hstack([each.embed_sound(mel, window) for each in self.ensembles])
+        normal = normal_sound(mel, window)
+        return np.hstack([each.embed_sound(mel, normal, window) for each in self.ensembles])
+
+
+def normal_sound(mel: Floats, window: slice) -> Floats:
+    """What a network of sound is given of mel (2 M, 40) for the cells of a window: float32 (2 (m + 14), 40)."""
+    return with_context(normal_mel(mel), window, ENCODER_CELLS, MEL_PER_CELL)
 
 
 def read_ensemble(path: Path, *, device: str = "cpu") -> Ensemble:
@@ -130,11 +141,9 @@ def read_ensemble(path: Path, *, device: str = "cpu") -> Ensemble:
 
 def load_nets(method: Method, *, device: str, weights: dict[str, Path]) -> NetBackend:
     """The backend geometry, pixels or fused, from the shipped weights or the given ones."""
-    from avsync.scorer.calibration import zero_ms_of
-
     names: dict[str, tuple[str, ...]] = {
         "geometry": ("geometry",), "pixels": ("pixels",), "fused": ("geometry", "pixels"),
     }  # fmt: skip
     ensembles = tuple(read_ensemble(weights.get(net, shipped(net)), device=device) for net in names[method])
     wants = {"geometry": "landmarks", "pixels": "rois"}
-    return NetBackend(method, ensembles, zero_ms_of(method), frozenset(wants[net] for net in names[method]))
+    return NetBackend(method, ensembles, bias_ms_of(method), frozenset(wants[net] for net in names[method]))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import Final
 
 from avsync.errors import InputError
 from avsync.scorer.backends.backend import Backend
-from avsync.scorer.nets.litert import litert_is_here
+from avsync.scorer.backends.heuristic import HeuristicBackend
+from avsync.scorer.backends.learned import load_nets
+from avsync.scorer.nets.litert_runtime import litert_is_here
 from avsync.scorer.signal import Method
 
-if TYPE_CHECKING:
-    from pathlib import Path
+LEARNED: Final[dict[str, Method]] = {"fused": "fused", "pixels": "pixels", "geometry": "geometry"}
+"""What has networks of our own, by its name."""
 
 
 def load_backend(name: str = "auto", *, device: str = "cpu", weights: dict[str, Path] | None = None) -> Backend:
@@ -24,10 +27,8 @@ def load_backend(name: str = "auto", *, device: str = "cpu", weights: dict[str, 
     if name == "auto":
         name = "fused" if networks_run_on(device) else "heuristic"
     if name == "heuristic":
-        from avsync.scorer.backends.heuristic import HeuristicBackend
-
         return HeuristicBackend()
-    if name not in ("fused", "pixels", "geometry", "syncnet"):
+    if name != "syncnet" and name not in LEARNED:
         raise InputError(f"no backend {name!r}; there are auto, fused, pixels, geometry, heuristic, syncnet")
     if not (torch_is_here() if name == "syncnet" else networks_run_on(device)):
         where = "" if name == "syncnet" or device == "cpu" else f" on {device}"
@@ -35,12 +36,10 @@ def load_backend(name: str = "auto", *, device: str = "cpu", weights: dict[str, 
             f"the {name} backend needs torch{where}: pip install 'avsync[scorer]'; the heuristic one does not"
         )
     if name == "syncnet":
-        from avsync.scorer.backends.syncnet import load_syncnet
+        from avsync.scorer.backends.syncnet import load_syncnet  # imports torch
 
         return load_syncnet(device=device, weights=weights or {})
-    from avsync.scorer.backends.learned import load_nets
-
-    return load_nets(cast(Method, name), device=device, weights=weights or {})
+    return load_nets(LEARNED[name], device=device, weights=weights or {})
 
 
 def networks_run_on(device: str) -> bool:

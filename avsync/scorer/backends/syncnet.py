@@ -8,8 +8,8 @@ ms apart, and 20 columns of 13 MFCC, 10 ms apart; both become 1024 numbers.
 The pictures given as `rois` must therefore be crops of the whole face, square, RGB (the mouth crops
 of the other backends show too little): 224 x 224 is what the network sees, smaller ones are
 enlarged. Its sound is MFCC, not the log-mel of the other backends (`sound_values`). Its own measure
-is the Euclidean distance (`distances`); as a backend it is correlated like the others, which is
-that distance with the lengths and means of both sides divided out.
+is the Euclidean distance (`distances`, which `benchmarks/bench_scorer.py` times); as a backend it is
+correlated like the others, which is that distance with the lengths and means of both sides divided out.
 
 It is slow: 75 ms of one CPU core for each cell of 20 ms, and a second of 224 x 224 pictures takes
 100 MB on the grid.
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from avsync.errors import InputError, UsageError
-from avsync.scorer.features.features import MEL_PER_CELL, SAMPLE_RATE_HZ, Floats
+from avsync.scorer.features.cells import MEL_PER_CELL, SAMPLE_RATE_HZ, Floats
 from avsync.scorer.signal import Method
 
 SIDE = 224
@@ -199,14 +199,14 @@ class SyncNetBackend:
     """SyncNet behind the interface of all backends (`avsync.scorer.backends.backend.Backend`)."""
 
     method: Method = "syncnet"
-    zero_ms = 0.0
+    bias_ms = 0.0
     wants = frozenset({"rois"})
 
     def __init__(self, net: SyncNet, *, device: str = "cpu") -> None:
         self._net, self._device = net.to(device).eval(), device
 
     def sound_values(self, pcm: NDArray[Any]) -> Floats:
-        """What `embed_sound` wants in place of log-mel: 16 kHz mono (n,) -> (n // 160, 13)."""
+        """MFCC in place of log-mel: 16 kHz mono (n,) -> (n // 160, 13)."""
         return mfcc(pcm)
 
     def picture_values(self, rois: NDArray[np.uint8] | None, landmarks: Floats | None) -> Floats:
@@ -237,7 +237,7 @@ class SyncNetBackend:
     def embed_sound(self, mel: Floats, window: slice) -> Floats:
         """Columns of `sound_values` (2 M, 13) -> (m, 1024) of the cells in `window`."""
         if mel.shape[1] != MFCC.coefficients:
-            raise UsageError(f"syncnet hears MFCC (2 M, 13) as its sound_values gives them, got {mel.shape}")
+            raise UsageError(f"syncnet wants MFCC (2 M, 13) as its sound_values gives them, got {mel.shape}")
         first = np.arange(window.start, window.stop) * MEL_PER_CELL + FIRST_COLUMN
         rows = np.clip(first[:, None] + np.arange(COLUMNS), 0, len(mel) - 1)
         columns = torch.from_numpy(mel[rows].transpose(0, 2, 1)[:, None].copy()).to(self._device)

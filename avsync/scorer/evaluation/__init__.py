@@ -1,1 +1,1 @@
-"""How often is the scorer right on real clips, and the zero and confidence set from their development half."""
+"""How often is the scorer right on real clips, and the bias and confidence set from their development half."""

@@ -1,10 +1,11 @@
 """Calibration: the two things that real clips may set, and only those of the development half.
 
-The *zero*: what a method says of clips in sync is not quite 0, because a mouth leads its sound and the training had
-another lead in mind. The *curve*: how likely an answer is right within 40 ms, by its margin, its peak and the seconds
-of speech. A curve of maximum likelihood is honest on average, but too generous where it matters: those who act on a
-confidence above 0.8 are promised that fewer than 1 % of the answers are wrong. So the fitted curve is bent until that
-holds with something to spare, for windows of each length and for voices that belong to somebody else.
+The *bias*: what a method says of clips in sync is not quite 0, because a mouth begins before its sound, by more or less
+than in training. Minus that is added to the times of pictures. The *curve*: how likely an answer is right within 40 ms,
+by its margin, its peak and the seconds of speech. A curve of maximum likelihood is honest on average, but too generous
+where it matters: those who act on a confidence above 0.8 are promised that fewer than 1 % of the answers are wrong. So
+the fitted curve is bent until that holds with something to spare, for windows of each length and for voices that belong
+to somebody else.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import InputError
-from avsync.scorer.calibration import MOST_UNCALIBRATED, TERMS, Curve, terms
-from avsync.scorer.evaluation.numbers import Sure, chosen, confidences, right, sure
+from avsync.scorer.calibration import MOST_UNCALIBRATED, TERMS, ConfidenceCurve, terms
+from avsync.scorer.evaluation.numbers import BIAS_STEP_MS, BIAS_WINDOW_MS, SureAnswers, chosen, confidences, right, sure
 from avsync.scorer.evaluation.protocol import KINDS, STEPS_MS, WINDOWS_MS, Trials
 from avsync.scorer.matching.confidence import EDGE_MOST, UNRELATED_FROM_S
 from avsync.scorer.score.evidence import SURE
@@ -28,8 +29,6 @@ from avsync.scorer.signal import Method
 STEP_MS: Final = max(STEPS_MS)
 """The lag step at which the promise holds: that of the headline accuracy, a picture at 25 fps. References are known to
 a picture or so; at 20 ms an answer 60 ms off is next to one that is right, and no margin can tell them apart."""
-ZERO_STEP_MS: Final = min(STEPS_MS)
-ZERO_WINDOW_MS: Final = 2000
 WRONG_MOST: Final = 0.005
 """Of sure answers, on the clips that were fitted: half of what is promised for others."""
 UNRELATED_MOST: Final = 0.045
@@ -50,21 +49,21 @@ Flags = NDArray[np.bool_]
 class Fit(NamedTuple):
     """What was fitted for a method."""
 
-    curve: Curve
-    sure: dict[int, Sure]
+    curve: ConfidenceCurve
+    sure: dict[int, SureAnswers]
     """By window (ms), of answers with a known offset: on the clips that were fitted."""
-    held_out: dict[int, Sure]
+    held_out: dict[int, SureAnswers]
     """The same for each speaker by a curve fitted on the others."""
-    unrelated: dict[int, Sure]
+    unrelated: dict[int, SureAnswers]
     """By window, of voices of others and offsets beyond the search: none of these is right."""
 
 
-def zero_error_ms(trials: Trials, speakers: Mapping[int, str]) -> float:
+def in_sync_reading_ms(trials: Trials, speakers: Mapping[int, str]) -> float:
     """What the method says of clips in sync (ms): the median over speakers of the medians of their clips.
 
     trials: of windows of 2 s at 20 ms lags; speakers: by clip. One speaker with many clips counts once.
     """
-    known = chosen(trials, window_ms=ZERO_WINDOW_MS, step_ms=ZERO_STEP_MS)
+    known = chosen(trials, window_ms=BIAS_WINDOW_MS, step_ms=BIAS_STEP_MS)
     known = known[known["tracked"] & np.isfinite(known["refined_ms"]) & (np.abs(known["error_ms"]) < 200)]
     medians: dict[str, list[float]] = {}
     for clip in np.unique(known["clip"]):
@@ -72,31 +71,31 @@ def zero_error_ms(trials: Trials, speakers: Mapping[int, str]) -> float:
         medians.setdefault(speakers[int(clip)], []).append(float(np.median(some["refined_ms"] + some["delay_ms"])))
     if len(medians) < FEWEST_SPEAKERS:
         raise InputError(
-            f"windows of 2 s of {len(medians)} speakers are too few to set a zero; {FEWEST_SPEAKERS} are needed"
+            f"windows of 2 s of {len(medians)} speakers are too few to set a bias; {FEWEST_SPEAKERS} are needed"
         )
     return float(np.median([np.median(clips) for clips in medians.values()]))
 
 
-def fit(method: Method, trials: Trials, speakers: Mapping[int, str], zero_ms: float) -> Fit:
+def fit(method: Method, trials: Trials, speakers: Mapping[int, str], bias_ms: float) -> Fit:
     """The curve of a method from its trials of all kinds in the stream. InputError where they are too few."""
     trials = trials[trials["step_ms"] == STEP_MS]
-    curve = fit_curve(method, trials, zero_ms)
+    curve = fit_curve(method, trials, bias_ms)
     names = np.array([speakers[int(clip)] for clip in trials["clip"]])
-    told = np.zeros(len(trials))
+    believed = np.zeros(len(trials))
     for name in np.unique(names):
-        others = fit_curve(method, trials[names != name], zero_ms) if len(set(names)) > FEWEST_SPEAKERS else curve
-        told[names == name] = confidences(trials[names == name], others)
+        others = fit_curve(method, trials[names != name], bias_ms) if len(set(names)) > FEWEST_SPEAKERS else curve
+        believed[names == name] = confidences(trials[names == name], others)
     held_out, fitted, unrelated = {}, {}, {}
     for window_ms in WINDOWS_MS:
         own = (trials["window_ms"] == window_ms) & (trials["kind"] == KINDS.index("known"))
         stranger = (trials["window_ms"] == window_ms) & (trials["kind"] != KINDS.index("known"))
-        held_out[window_ms] = sure(told[own], right(trials[own]))
+        held_out[window_ms] = sure(believed[own], right(trials[own]))
         fitted[window_ms] = sure(confidences(trials[own], curve), right(trials[own]))
         unrelated[window_ms] = sure(confidences(trials[stranger], curve), right(trials[stranger]))
     return Fit(curve, fitted, held_out, unrelated)
 
 
-def fit_curve(method: Method, trials: Trials, zero_ms: float) -> Curve:
+def fit_curve(method: Method, trials: Trials, bias_ms: float) -> ConfidenceCurve:
     """trials: at one lag step. Answers to strangers and to offsets beyond the search count as wrong."""
     used = trials[trials["tracked"] & np.isfinite(trials["found_ms"]) & (trials["speech_s"] > 0)]
     if len(used) < FEWEST_TRIALS:
@@ -104,7 +103,7 @@ def fit_curve(method: Method, trials: Trials, zero_ms: float) -> Curve:
     weights = likeliest(terms(used["margin"], used["best"], used["speech_s"]), right(used))
     named_peak, named_margin = unrelated_limits(used)
     most = MOST_UNCALIBRATED if method == "heuristic" else 1.0
-    curve = Curve(method, zero_ms, tuple(float(each) for each in weights), most, named_peak, named_margin)
+    curve = ConfidenceCurve(method, bias_ms, tuple(float(each) for each in weights), most, named_peak, named_margin)
     return curve if method == "heuristic" else bent(curve, used)
 
 
@@ -129,7 +128,7 @@ def likeliest(columns: Floats64, rights: Flags) -> Floats64:
     return np.asarray(plain)
 
 
-def bent(curve: Curve, trials: Trials) -> Curve:
+def bent(curve: ConfidenceCurve, trials: Trials) -> ConfidenceCurve:
     """The curve, moved (and moved by the logarithm of the evidence) until a confidence above 0.8 keeps its promise.
 
     Among all such moves the one that covers most windows of 1 and 2 s; then made steeper or flatter about 0.8, as the
@@ -176,17 +175,17 @@ def unrelated_limits(trials: Trials) -> tuple[float, float]:
     return best[1], best[2]
 
 
-def as_numbers(curve: Curve, trials: int, speakers: int) -> dict[str, Any]:
+def as_numbers(curve: ConfidenceCurve, trials: int, speakers: int) -> dict[str, Any]:
     """The curve as `confidence.read_calibration` wants it."""
     return {
-        "zero_ms": round(curve.zero_ms, 1),
+        "bias_ms": round(curve.bias_ms, 1),
         "curve": {term: round(weight, 4) for term, weight in zip(TERMS, curve.weights, strict=True)},
         "unrelated": {"peak": round(curve.unrelated_peak, 4), "margin": round(curve.unrelated_margin, 4)},
         "from": {"speakers": speakers, "answers": trials},
     }
 
 
-def _threshold(trials: Trials, curve: Curve, raw: Floats64) -> float:
+def _threshold(trials: Trials, curve: ConfidenceCurve, raw: Floats64) -> float:
     """The lowest value above which answers keep both promises at each length of window at once; infinite if none."""
     wrong, free = ~right(trials), _free(trials, curve)
     places = np.append(np.quantile(raw, np.linspace(0, 1, PLACES)), -np.inf)
@@ -207,7 +206,7 @@ def _above(values: Floats64, places: Floats64) -> Floats64:
     return np.asarray(len(ordered) - np.searchsorted(ordered, places, side="right"), np.float64)
 
 
-def _covered(trials: Trials, curve: Curve, kept: Flags) -> float:
+def _covered(trials: Trials, curve: ConfidenceCurve, kept: Flags) -> float:
     """How much of the windows of 1 and 2 s is sure: the smaller share of what is promised (at most 1), then the sum."""
     shares = []
     for window_ms, wanted in ((1000, 0.4), (2000, 0.8)):
@@ -216,7 +215,7 @@ def _covered(trials: Trials, curve: Curve, kept: Flags) -> float:
     return min(1.0, *shares) * 10 + sum(shares)
 
 
-def _free(trials: Trials, curve: Curve) -> Flags:
+def _free(trials: Trials, curve: ConfidenceCurve) -> Flags:
     """Answers that `label_of` does not hold down whatever the curve says (0.3 is far below 0.8)."""
     assert EDGE_MOST < SURE
     unrelated = (trials["best"] < curve.unrelated_peak) & (trials["margin"] < curve.unrelated_margin)

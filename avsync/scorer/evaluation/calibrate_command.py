@@ -1,4 +1,4 @@
-"""``avsync scorer calibrate``: set the zero and the confidence curve of each backend from the development half."""
+"""``avsync scorer calibrate``: set the bias and the confidence curve of each backend from the development half."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rich.console import Console
 
 from avsync.errors import InputError
 from avsync.scorer.calibration import CALIBRATION, curve_of, read_calibration
-from avsync.scorer.evaluation.calibrate import Fit, as_numbers, fit, zero_error_ms
+from avsync.scorer.evaluation.calibrate import Fit, as_numbers, fit, in_sync_reading_ms
 from avsync.scorer.evaluation.command import checked_jobs, chosen_entries, console, contenders, run_all
-from avsync.scorer.evaluation.evaluate import ClipAnswers, Contender, Plan, backend_of
+from avsync.scorer.evaluation.evaluate import Contender, EvaluatedClip, EvaluationPlan, backend_of
 from avsync.scorer.evaluation.protocol import Trials
 from avsync.scorer.signal import METHODS
 
@@ -54,22 +54,24 @@ def run_calibrate(args: argparse.Namespace) -> int:
         backend_of(contender)
     jobs = checked_jobs(args.jobs)
     numbers = dict(kept)
-    zeros: dict[str, float] = {}
-    # Twice: an answer that is 25 ms off by the zero alone must not count as wrong when the curve is fitted.
+    biases: dict[str, float] = {}
+    # Twice: an answer that is 25 ms off by the bias alone must not count as wrong when the curve is fitted.
     first = run_all(
         out,
         entries,
-        Plan(tuple(one._replace(zero_ms=0.0) for one in plain), modes=("stream",), cache=args.cache, strangers=False),
+        EvaluationPlan(
+            tuple(one._replace(bias_ms=0.0) for one in plain), modes=("stream",), cache=args.cache, strangers=False
+        ),
         jobs=jobs,
     )
     for contender in plain:
-        zeros[contender.method] = -zero_error_ms(_trials(first, contender), speakers)
-    moved = tuple(one._replace(zero_ms=round(zeros[one.method], 1)) for one in plain)
-    second = run_all(out, entries, Plan(moved, modes=("stream",), cache=args.cache), jobs=jobs)
+        biases[contender.method] = -in_sync_reading_ms(_trials(first, contender), speakers)
+    moved = tuple(one._replace(bias_ms=round(biases[one.method], 1)) for one in plain)
+    second = run_all(out, entries, EvaluationPlan(moved, modes=("stream",), cache=args.cache), jobs=jobs)
     for contender in moved:
         trials = _trials(second, contender)
-        left = zero_error_ms(trials, speakers)
-        found = fit(backend_of(contender).method, trials, speakers, contender.zero_ms or 0.0)
+        left = in_sync_reading_ms(trials, speakers)
+        found = fit(backend_of(contender).method, trials, speakers, contender.bias_ms or 0.0)
         _say(out, contender, found, left)
         numbers[contender.method] = as_numbers(found.curve, len(trials), len(set(speakers.values())))
     _write(args.out, numbers)
@@ -78,13 +80,13 @@ def run_calibrate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _trials(done: Sequence[ClipAnswers], contender: Contender) -> Trials:
+def _trials(done: Sequence[EvaluatedClip], contender: Contender) -> Trials:
     found = [answers.trials for clip in done for answers in clip.answers if answers.label == contender.label]
     return np.concatenate(found)
 
 
 def _say(out: Console, contender: Contender, found: Fit, left_ms: float) -> None:
-    out.print(f"{contender.method}: zero {found.curve.zero_ms:+.1f} ms (with it, {left_ms:+.1f} ms are left)")
+    out.print(f"{contender.method}: bias {found.curve.bias_ms:+.1f} ms (with it, {left_ms:+.1f} ms are left)")
     for window_ms, fitted in found.sure.items():
         others, strange = found.held_out[window_ms], found.unrelated[window_ms]
         words = (

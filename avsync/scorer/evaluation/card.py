@@ -131,9 +131,9 @@ def _sure(rows: Sequence[Row], unrelated: Sequence[Row]) -> str:
             key = row["backend"], row["half"], row["window_ms"]
             most = STRANGERS_MOST if row["window_ms"] == 2000 else None
             others = (_number(strange.get((kind, *key)), most=most) for kind in ("other", "beyond"))
-            told = row["sure"]
+            answers = row["sure"]
             least = COVERED_LEAST.get(row["window_ms"])
-            shares = _number(told["covered_pct"], least=least), _number(told["wrong_pct"], most=WRONG_MOST)
+            shares = _number(answers["covered_pct"], least=least), _number(answers["wrong_pct"], most=WRONG_MOST)
             lines.append((row["backend"], row["half"], _seconds(row["window_ms"]), *shares, *others))
     head = ("backend", "clips", "window", "covered", "wrong of these", "other's voice", "beyond the search")
     return _table("Answers surer than 0.8, stream, 40 ms lags, %", head, lines)
@@ -141,8 +141,14 @@ def _sure(rows: Sequence[Row], unrelated: Sequence[Row]) -> str:
 
 def _bias(rows: Sequence[Row]) -> str:
     names = ("median_ms", "quarter_ms", "three_quarters_ms", "lowest_ms", "highest_ms")
+    most = {"median_ms": BIAS_MOST_MS}
     lines = [
-        (row["backend"], f"{row['half']} ({row['clips']})", *(_signed(row[name]) for name in names)) for row in rows
+        (
+            row["backend"],
+            f"{row['half']} ({row['clips']})",
+            *(_signed(row[name], most=most.get(name)) for name in names),
+        )
+        for row in rows
     ]
     head = ("backend", "clips", "median", "25 %", "75 %", "lowest", "highest")
     return _table("Signed error, 2 s, 20 ms lags, ms over clips", head, lines)

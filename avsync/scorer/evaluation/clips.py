@@ -21,11 +21,11 @@ from avsync.scorer.evaluation import degrade
 from avsync.scorer.evaluation.degrade import PICTURE_CONDITIONS, typical_face
 from avsync.scorer.evaluation.protocol import Footage
 from avsync.scorer.features import geometry
-from avsync.scorer.features.features import Floats, as_mono_float
+from avsync.scorer.features.cells import Floats, as_mono_float
 from avsync.scorer.features.geometry import LANDMARKS
-from avsync.scorer.tracking.clip import Picture, open_clip
-from avsync.scorer.tracking.crops import CROP_SIZE
-from avsync.scorer.tracking.faces import TrackedClip, TrackedFace, track_clip
+from avsync.scorer.tracking.clip_reader import Picture, open_clip
+from avsync.scorer.tracking.mouth_crops import CROP_SIZE
+from avsync.scorer.tracking.tracked_faces import TrackedClip, TrackedFace, track_clip
 
 
 @dataclass(frozen=True, slots=True)

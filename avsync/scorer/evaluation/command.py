@@ -15,7 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from avsync.errors import InputError
 from avsync.scorer.backends.load import networks_run_on
 from avsync.scorer.evaluation.card import check_card, write_card
-from avsync.scorer.evaluation.evaluate import CONDITIONS, ClipAnswers, Contender, Plan, backend_of, evaluate, one_thread
+from avsync.scorer.evaluation.evaluate import (
+    CONDITIONS,
+    Contender,
+    EvaluatedClip,
+    EvaluationPlan,
+    backend_of,
+    evaluate,
+    one_thread,
+)
 from avsync.scorer.evaluation.protocol import MODES, WINDOWS_MS
 from avsync.scorer.evaluation.speakers import HALVES, ClipEntry, read_manifest
 from avsync.scorer.evaluation.summary import floor_numbers, summary
@@ -79,7 +87,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     """0 where the floor is reached or none was given, else 1. Bad input raises before any clip is opened."""
     out = console(stderr=args.json)
     entries = chosen_entries(args.clips, args.half)
-    plan = Plan(
+    plan = EvaluationPlan(
         contenders(args.backend, args.weights),
         CONDITIONS if args.conditions else (),
         modes=("stream",) if args.quick else MODES,
@@ -145,7 +153,7 @@ def checked_jobs(jobs: int) -> int:
     return jobs
 
 
-def run_all(out: Console, entries: Sequence[ClipEntry], plan: Plan, *, jobs: int) -> list[ClipAnswers]:
+def run_all(out: Console, entries: Sequence[ClipEntry], plan: EvaluationPlan, *, jobs: int) -> list[EvaluatedClip]:
     """All clips under a progress bar. InputError where not one could be used."""
     columns = (
         TextColumn("{task.description}"),
@@ -156,7 +164,7 @@ def run_all(out: Console, entries: Sequence[ClipEntry], plan: Plan, *, jobs: int
     )
     if jobs == 1:
         one_thread()
-    done: list[ClipAnswers] = []
+    done: list[EvaluatedClip] = []
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("clips", total=len(entries))
         for clip in evaluate(entries, plan, jobs=jobs):

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avsync.errors import InputError
-from avsync.scorer.features.features import SAMPLE_RATE_HZ, Floats, as_mono_float
+from avsync.scorer.features.cells import SAMPLE_RATE_HZ, Floats, as_mono_float
 
-Picture = NDArray[np.uint8]
+Frame = NDArray[np.uint8]
 
 LOW_LIGHT_GAIN: Final = 0.25
 """Of the picture's values (gamma-coded: about 4.5 stops less light)."""
@@ -45,7 +45,7 @@ VARIABLE_MS: Final = (15.0, 45.0)
 """Distance of pictures at a variable rate, evenly spread."""
 
 
-class Face(NamedTuple):
+class FacePosition(NamedTuple):
     """Where the face is in the picture that is to be spoiled, in pixels."""
 
     centre_x: float
@@ -56,14 +56,14 @@ class Face(NamedTuple):
     mouth_width: float
 
 
-def face_at(landmarks: Floats) -> Face | None:
+def face_at(landmarks: Floats) -> FacePosition | None:
     """landmarks: float32 (468, 2), the mesh's numbering; None where they are NaN."""
     if np.isnan(landmarks).any():
         return None
     low, high = landmarks.min(axis=0), landmarks.max(axis=0)
     corners = landmarks[[61, 291]]
     mouth = corners.mean(axis=0)
-    return Face(
+    return FacePosition(
         float(low[0] + high[0]) / 2,
         float(low[1] + high[1]) / 2,
         float(high[0] - low[0]),
@@ -73,20 +73,20 @@ def face_at(landmarks: Floats) -> Face | None:
     )
 
 
-def typical_face(landmarks: Floats) -> Face | None:
+def typical_face(landmarks: Floats) -> FacePosition | None:
     """The middle of a clip's faces: landmarks (T, 468, 2), NaN where unseen; None where no face ever was."""
     faces = [face for face in map(face_at, landmarks) if face is not None]
-    return Face(*(float(number) for number in np.median(np.array(faces), axis=0))) if faces else None
+    return FacePosition(*(float(number) for number in np.median(np.array(faces), axis=0))) if faces else None
 
 
-def low_light(picture: Picture, face: Face, number: int) -> Picture:
+def low_light(picture: Frame, face: FacePosition, number: int) -> Frame:
     """Dark, and grainy as a sensor is then; the grain differs from picture to picture."""
     chance = np.random.default_rng([1, number])
     noise = chance.standard_normal(picture.shape, dtype=np.float32) * np.float32(LOW_LIGHT_NOISE)
     return _as_picture(picture * np.float32(LOW_LIGHT_GAIN) + noise)
 
 
-def motion_blur(picture: Picture, face: Face, number: int) -> Picture:
+def motion_blur(picture: Frame, face: FacePosition, number: int) -> Frame:
     """Smeared along a diagonal, evenly to both sides."""
     steps = max(2, round(MOTION_BLUR_SHARE * face.width / 2**0.5))
     before = (steps - 1) // 2
@@ -98,7 +98,7 @@ def motion_blur(picture: Picture, face: Face, number: int) -> Picture:
     return _as_picture(total / np.float32(steps))
 
 
-def occlusion(picture: Picture, face: Face, number: int) -> Picture:
+def occlusion(picture: Frame, face: FacePosition, number: int) -> Frame:
     """A dark microphone over a third of the mouth. It stands still while the face moves behind it."""
     out = picture.copy()
     edge_x = face.mouth_x - face.mouth_width / 2 + face.mouth_width * OCCLUSION_SHARE
@@ -111,7 +111,7 @@ def occlusion(picture: Picture, face: Face, number: int) -> Picture:
     return out
 
 
-def jpeg(picture: Picture, face: Face, number: int) -> Picture:
+def jpeg(picture: Frame, face: FacePosition, number: int) -> Frame:
     """Through JPEG and back."""
     try:
         from PIL import Image
@@ -122,13 +122,13 @@ def jpeg(picture: Picture, face: Face, number: int) -> Picture:
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 
-def low_resolution(picture: Picture, face: Face, number: int) -> Picture:
+def low_resolution(picture: Frame, face: FacePosition, number: int) -> Frame:
     """The whole picture made so small that the face is 64 pixels wide (never made larger)."""
     share = min(1.0, SMALL_FACE_PX / face.width)
     return _resized(picture, max(2, round(picture.shape[0] * share)), max(2, round(picture.shape[1] * share)))
 
 
-def small_face(picture: Picture, face: Face, number: int) -> Picture:
+def small_face(picture: Frame, face: FacePosition, number: int) -> Frame:
     """A face of 64 pixels in 1280x720: the small picture, somewhere on a wall of even grey with some grain."""
     small = low_resolution(picture, face, number)
     height, width = LARGE_FRAME
@@ -189,10 +189,7 @@ def at_rate(start_ns: NDArray[np.int64], end_ns: int, rate: str) -> tuple[NDArra
     return slots, np.maximum(shown, 0)
 
 
-PictureCondition = Literal["low_light", "motion_blur", "occlusion", "jpeg_10", "small_face", "low_resolution"]
-SoundCondition = Literal["noise_10_db", "music"]
-
-PICTURE_CONDITIONS: Final[dict[str, Callable[[Picture, Face, int], Picture]]] = {
+PICTURE_CONDITIONS: Final[dict[str, Callable[[Frame, FacePosition, int], Frame]]] = {
     "low_light": low_light,
     "motion_blur": motion_blur,
     "occlusion": occlusion,
@@ -203,11 +200,11 @@ PICTURE_CONDITIONS: Final[dict[str, Callable[[Picture, Face, int], Picture]]] = 
 SOUND_CONDITIONS: Final[dict[str, Callable[[NDArray[Any]], Floats]]] = {"noise_10_db": white_noise, "music": music}
 
 
-def _as_picture(values: NDArray[np.float32]) -> Picture:
+def _as_picture(values: NDArray[np.float32]) -> Frame:
     return np.asarray(np.clip(values + np.float32(0.5), 0, 255), np.uint8)
 
 
-def _resized(picture: Picture, height: int, width: int) -> Picture:
+def _resized(picture: Frame, height: int, width: int) -> Frame:
     """By area, as cameras and converters do: a smaller picture without false patterns."""
     import av
 

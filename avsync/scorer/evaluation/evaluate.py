@@ -1,6 +1,6 @@
 """Evaluation: every clip of a folder under the protocol, for each backend, mode and condition, in a few processes.
 
-Nothing here prints. `evaluate` yields the clips as they are done; what they add up to is `evaluate_summary`.
+Nothing here prints. `evaluate` yields the clips as they are done; what they add up to is `summary`.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from avsync.scorer.evaluation.degrade import PICTURE_CONDITIONS, RATES, SOUND_CO
 from avsync.scorer.evaluation.protocol import (
     MODES,
     WINDOWS_MS,
-    Ears,
-    Eyes,
+    AlignedSound,
+    CellSpan,
     Footage,
+    LipEmbeddings,
     Lips,
     Mode,
-    Sound,
+    SoundEmbeddings,
     Trials,
-    Window,
     answers_to,
     counted_windows,
     lips_of,
     sound_of,
 )
 from avsync.scorer.evaluation.speakers import ClipEntry
-from avsync.scorer.features.features import CELL_MS, as_mono_float
+from avsync.scorer.features.cells import CELL_MS, as_mono_float
 from avsync.scorer.threads import keep_to_one_thread
-from avsync.scorer.tracking.clip import open_clip, whole_sound
+from avsync.scorer.tracking.clip_reader import open_clip, whole_sound
 
 CLEAN: Final = "clean"
 CONDITION_WINDOWS_MS: Final = (1000,)
 RATE_WINDOWS_MS: Final = (1000, 2000)
 """What is asked about spoiled clips, and about those at another rate (2 s: how far the answer moves)."""
 PORTION: Final = 64
-"""So many windows (15 s) are answered before what was seen and heard in them is forgotten."""
+"""So many windows (15 s) are answered before what was embedded for them is forgotten."""
 PARTNERS: Final = 5
 """So many other clips lend a clip their sound for the trials with somebody else's voice."""
 
@@ -56,7 +56,7 @@ class Contender(NamedTuple):
     method: str
     label: str
     weights: tuple[tuple[str, Path], ...] = ()
-    zero_ms: float | None = None
+    bias_ms: float | None = None
     """In place of the calibrated one."""
 
     @property
@@ -64,7 +64,7 @@ class Contender(NamedTuple):
         return not self.weights
 
 
-class Plan(NamedTuple):
+class EvaluationPlan(NamedTuple):
     """What to do with every clip. Seeds (contenders with weights of their own) are only tried clean, in the stream."""
 
     contenders: tuple[Contender, ...]
@@ -76,16 +76,16 @@ class Plan(NamedTuple):
     cache: Path | None = None
 
 
-class Scene(NamedTuple):
+class ConditionedClip(NamedTuple):
     """A clip under a condition, as each contender sees it, and its sound."""
 
     condition: str
     lips: dict[str, Lips]
     """By label."""
-    sound: Sound
+    sound: AlignedSound
 
 
-class Answers(NamedTuple):
+class ContenderTrials(NamedTuple):
     """One contender's answers about one clip."""
 
     label: str
@@ -94,13 +94,13 @@ class Answers(NamedTuple):
     trials: Trials
 
 
-class ClipAnswers(NamedTuple):
+class EvaluatedClip(NamedTuple):
     """A clip that is done, or was left out for a reason."""
 
     place: int
     """In the manifest."""
     entry: ClipEntry
-    answers: tuple[Answers, ...] = ()
+    answers: tuple[ContenderTrials, ...] = ()
     seconds: float = 0.0
     pictures: int = 0
     face_pct: float = 0.0
@@ -118,7 +118,7 @@ def looked_at(condition: str) -> tuple[int, ...]:
     return RATE_WINDOWS_MS if condition in RATES else CONDITION_WINDOWS_MS
 
 
-def evaluate(entries: Sequence[ClipEntry], plan: Plan, *, jobs: int = 1) -> Iterator[ClipAnswers]:
+def evaluate(entries: Sequence[ClipEntry], plan: EvaluationPlan, *, jobs: int = 1) -> Iterator[EvaluatedClip]:
     """Clips as they are done, in any order; the same numbers for any number of processes."""
     tasks = [(index, entries, plan) for index in range(len(entries))]
     if jobs == 1 or len(tasks) == 1:
@@ -137,13 +137,13 @@ def evaluate(entries: Sequence[ClipEntry], plan: Plan, *, jobs: int = 1) -> Iter
             raise
 
 
-def evaluate_clip(index: int, entries: Sequence[ClipEntry], plan: Plan) -> ClipAnswers:
+def evaluate_clip(index: int, entries: Sequence[ClipEntry], plan: EvaluationPlan) -> EvaluatedClip:
     """One clip with all contenders and conditions. A clip that cannot be used says why in `left_out`."""
     entry = entries[index]
     try:
         found = tracked(entry.path, plan.cache)
     except InputError as error:
-        return ClipAnswers(index, entry, left_out=str(error))
+        return EvaluatedClip(index, entry, left_out=str(error))
     clip = found.footage
     assert entry.truth_ms is not None, "the manifest was read with references"
     sound = sound_of(clip.pcm, clip.pcm_start_ns, entry.truth_ms)
@@ -153,13 +153,13 @@ def evaluate_clip(index: int, entries: Sequence[ClipEntry], plan: Plan) -> ClipA
     for condition in plan.conditions:
         shipped = [contender for contender in plan.contenders if contender.shipped]
         scenes.append(_scene(condition, shipped, *harmed(condition, entry, clip, sound, plan.cache)))
-    answers: list[Answers] = []
+    answers: list[ContenderTrials] = []
     for contender in plan.contenders:
         answers += _answers(contender, plan, index, scenes, others, windows)
     seconds = (clip.end_ns - int(clip.start_ns[0])) / 1e9
     face_pct = 100 * float((~np.isnan(clip.landmarks[:, 0, 0])).mean())
     counts = tuple(len(some) for some in windows)
-    return ClipAnswers(index, entry, tuple(answers), seconds, len(clip.start_ns), face_pct, counts, found.troubles)
+    return EvaluatedClip(index, entry, tuple(answers), seconds, len(clip.start_ns), face_pct, counts, found.troubles)
 
 
 def partners(entries: Sequence[ClipEntry], index: int) -> list[int]:
@@ -172,8 +172,8 @@ def partners(entries: Sequence[ClipEntry], index: int) -> list[int]:
 
 
 def harmed(
-    condition: str, entry: ClipEntry, clip: Footage, sound: Sound, cache: Path | None = None
-) -> tuple[Footage, Sound]:
+    condition: str, entry: ClipEntry, clip: Footage, sound: AlignedSound, cache: Path | None = None
+) -> tuple[Footage, AlignedSound]:
     """The clip's pictures and sound under a condition."""
     if condition in SOUND_CONDITIONS:
         pcm = SOUND_CONDITIONS[condition](clip.pcm)
@@ -184,7 +184,7 @@ def harmed(
     return spoiled(entry.path, clip, condition, cache), sound
 
 
-def _borrowed(path: Path) -> Sound:
+def _borrowed(path: Path) -> AlignedSound:
     """Another clip's sound; none where it cannot be read (that clip itself says why)."""
     try:
         pcm, start_ns = whole_sound(open_clip(path))
@@ -193,22 +193,22 @@ def _borrowed(path: Path) -> Sound:
         return sound_of(np.zeros(0, np.float32), 0)
 
 
-def _scene(condition: str, contenders: Sequence[Contender], clip: Footage, sound: Sound) -> Scene:
-    return Scene(condition, {one.label: lips_of(clip, backend_of(one)) for one in contenders}, sound)
+def _scene(condition: str, contenders: Sequence[Contender], clip: Footage, sound: AlignedSound) -> ConditionedClip:
+    return ConditionedClip(condition, {one.label: lips_of(clip, backend_of(one)) for one in contenders}, sound)
 
 
 def _answers(
     contender: Contender,
-    plan: Plan,
+    plan: EvaluationPlan,
     index: int,
-    scenes: Sequence[Scene],
-    others: Sequence[Sound],
-    windows: Sequence[Sequence[Window]],
-) -> list[Answers]:
+    scenes: Sequence[ConditionedClip],
+    others: Sequence[AlignedSound],
+    windows: Sequence[Sequence[CellSpan]],
+) -> list[ContenderTrials]:
     """Everything that one contender says about a clip.
 
     Spoiled or not, all meet the windows that count in the clean clip; those in which the face was lost are answered
-    without a face: wrong. Windows come in portions, so that what was seen and heard does not pile up.
+    without a face: wrong. Windows come in portions, so that embeddings do not pile up.
     """
     backend = backend_of(contender)
     clean, *spoilt = (scene for scene in scenes if contender.label in scene.lips)
@@ -216,30 +216,35 @@ def _answers(
     parts: dict[tuple[Mode, str], list[Trials]] = {}
     for mode in plan.modes if contender.shipped else plan.modes[:1]:
         for some in (every[at : at + PORTION] for every in windows for at in range(0, len(every), PORTION)):
-            eyes, ears = Eyes(backend, clean.lips[contender.label], mode), Ears(backend, clean.sound, mode)
+            lip_side = LipEmbeddings(backend, clean.lips[contender.label], mode)
+            sound_side = SoundEmbeddings(backend, clean.sound, mode)
             found = parts.setdefault((mode, CLEAN), [])
-            found.append(answers_to(eyes, ears, some, clip=index))
+            found.append(answers_to(lip_side, sound_side, some, clip=index))
             if mode != "stream":
                 continue
             if strangers:
-                found.append(answers_to(eyes, ears, some, kind="beyond", clip=index))
+                found.append(answers_to(lip_side, sound_side, some, kind="beyond", clip=index))
                 found += [
-                    answers_to(eyes, Ears(backend, sound, mode), some, kind="other", clip=index) for sound in others
+                    answers_to(lip_side, SoundEmbeddings(backend, other, mode), some, kind="other", clip=index)
+                    for other in others
                 ]
             for scene in spoilt:
                 if some[0].cells * CELL_MS in looked_at(scene.condition):
-                    lips = Eyes(backend, scene.lips[contender.label], mode)
-                    heard = ears if scene.sound is clean.sound else Ears(backend, scene.sound, mode)
-                    parts.setdefault((mode, scene.condition), []).append(answers_to(lips, heard, some, clip=index))
-    return [Answers(contender.label, mode, name, np.concatenate(found)) for (mode, name), found in parts.items()]
+                    lips = LipEmbeddings(backend, scene.lips[contender.label], mode)
+                    same = scene.sound is clean.sound
+                    sound = sound_side if same else SoundEmbeddings(backend, scene.sound, mode)
+                    parts.setdefault((mode, scene.condition), []).append(answers_to(lips, sound, some, clip=index))
+    return [
+        ContenderTrials(contender.label, mode, name, np.concatenate(found)) for (mode, name), found in parts.items()
+    ]
 
 
 @lru_cache(maxsize=16)
 def backend_of(contender: Contender) -> Backend:
     """Loaded once a process. InputError where what runs it or a file is missing."""
     backend = load_backend(contender.method, weights=dict(contender.weights))
-    if contender.zero_ms is not None:
-        backend.zero_ms = contender.zero_ms
+    if contender.bias_ms is not None:
+        backend.bias_ms = contender.bias_ms
     return backend
 
 

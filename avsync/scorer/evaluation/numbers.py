@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.calibration import Curve
+from avsync.scorer.calibration import ConfidenceCurve
 from avsync.scorer.evaluation.protocol import KINDS, RIGHT_MS, Kind, Trials
 from avsync.scorer.matching.confidence import EDGE_MOST, UNRELATED_FROM_S
 from avsync.scorer.score.evidence import SURE
@@ -19,6 +19,9 @@ from avsync.scorer.score.evidence import SURE
 RESAMPLES: Final = 2000
 COVERAGES: Final = (10, 20, 30, 40, 50, 60, 70, 75, 80, 90, 100)
 BINS: Final = 10
+BIAS_WINDOW_MS: Final = 2000
+BIAS_STEP_MS: Final = 20
+"""The windows and lags that a bias is read off."""
 
 Floats64 = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -38,7 +41,8 @@ class Accuracy(NamedTuple):
 
 
 class Bias(NamedTuple):
-    """Signed error (positive: the answer says the voice is further ahead than it is): over clips, of their medians."""
+    """What is left after calibration: the signed error (positive: the answer says the voice is further ahead than it
+    is), over clips, of their medians."""
 
     clips: int
     median_ms: float | None
@@ -48,7 +52,7 @@ class Bias(NamedTuple):
     highest_ms: float | None
 
 
-class Sure(NamedTuple):
+class SureAnswers(NamedTuple):
     """Answers with a confidence above 0.8."""
 
     trials: int
@@ -82,13 +86,13 @@ def right(trials: Trials) -> Flags:
     return np.asarray(trials["tracked"] & (np.abs(trials["error_ms"]) <= RIGHT_MS + 1e-3))
 
 
-def confidences(trials: Trials, curve: Curve) -> Floats64:
-    """What `stretch.signal_of` would say to each; 0 without a face."""
+def confidences(trials: Trials, curve: ConfidenceCurve) -> Floats64:
+    """What `confidence.signal_of` would say to each; 0 without a face."""
     best, margin, speech_s = (trials[name].astype(np.float64) for name in ("best", "margin", "speech_s"))
-    told = np.where(speech_s > 0, curve.chances(margin, best, speech_s), 0.0) * trials["coverage"]
+    believed = np.where(speech_s > 0, curve.chances(margin, best, speech_s), 0.0) * trials["coverage"]
     unrelated = (speech_s >= UNRELATED_FROM_S) & (best < curve.unrelated_peak) & (margin < curve.unrelated_margin)
-    told = np.where(trials["at_edge"] | unrelated, np.minimum(told, EDGE_MOST), told)
-    return np.where(trials["tracked"] & np.isfinite(trials["found_ms"]), told, 0.0)
+    believed = np.where(trials["at_edge"] | unrelated, np.minimum(believed, EDGE_MOST), believed)
+    return np.where(trials["tracked"] & np.isfinite(trials["found_ms"]), believed, 0.0)
 
 
 def accuracy(trials: Trials) -> Accuracy:
@@ -119,13 +123,13 @@ def clip_medians_ms(trials: Trials) -> dict[int, float]:
     return {int(clip): float(np.median(found["error_ms"][found["clip"] == clip])) for clip in np.unique(found["clip"])}
 
 
-def sure(confidence: Floats64, rights: Flags) -> Sure:
+def sure(confidence: Floats64, rights: Flags) -> SureAnswers:
     """Coverage and error of the answers above 0.8."""
     kept = confidence > SURE
     covered, wrong = (
         (float(kept.mean()), float((~rights[kept]).mean()) if kept.any() else np.nan) if len(kept) else (np.nan,) * 2
     )
-    return Sure(len(kept), _pct(covered), _pct(wrong))
+    return SureAnswers(len(kept), _pct(covered), _pct(wrong))
 
 
 def coverage(confidence: Floats64, rights: Flags) -> list[tuple[int, float | None]]:

@@ -5,8 +5,8 @@ A *trial* is one window of pictures with the sound put off by a known delay. The
 offset. Delays move real sound; a trial whose search would reach beyond it is left out. Which windows count is decided
 on the clean clip alone, before any backend has seen it: all backends and conditions meet the same ones.
 
-The answers are those of `stretch.measure`, as `LipSyncScorer` gives them: `Eyes` and `Ears` take the same three steps,
-and take each only once where several trials share a stretch of pictures or of sound.
+The answers are those of `segment.measure`, as `LipSyncScorer` gives them: `LipEmbeddings` and `SoundEmbeddings` take
+the same three steps, and each only once where several trials share a segment of pictures or of sound.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.scorer.backends.backend import Backend
-from avsync.scorer.features.features import (
+from avsync.scorer.features.cells import (
     CELL_MS,
     CELL_NS,
     CELL_SAMPLES,
     HOP_SAMPLES,
     SAMPLE_RATE_HZ,
-    WINDOW_SAMPLES,
     Floats,
     as_mono_float,
-    log_mel,
 )
 from avsync.scorer.features.grid import on_grid
-from avsync.scorer.matching.lags import best_lag, search_offsets
-from avsync.scorer.matching.segment import Heard, Listened, Looked, Watched, compare, hear, listen, look, watch
+from avsync.scorer.features.log_mel import WINDOW_SAMPLES, log_mel
+from avsync.scorer.matching.lag_search import best_lag, search_offsets
+from avsync.scorer.matching.media_features import PictureFeatures, SoundFeatures, picture_features, sound_features
+from avsync.scorer.matching.segment import LipObservation, SoundObservation, compare, observe_lips, observe_sound
 from avsync.scorer.score.evidence import between_lags
 from avsync.scorer.scorer import SILENCE_DBFS
 
@@ -51,7 +51,7 @@ SPEECH_FLOOR_DBFS: Final = -60.0
 SPEECH_SHARE: Final = 0.5
 FACE_SHARE: Final = 0.95
 ISOLATED_SOUND_MS: Final = 300
-"""Isolated: sound to either side of the window, and nothing else. (Stream: what `stretch.measure` declares.)"""
+"""Isolated: sound to either side of the window, and nothing else. (Stream: what `segment.measure` declares.)"""
 
 Mode = Literal["stream", "isolated"]
 MODES: Final[tuple[Mode, ...]] = ("stream", "isolated")
@@ -68,7 +68,7 @@ TRIAL: Final = np.dtype(
 )  # fmt: skip
 """One answer. `kind`: index in `KINDS`; `tracked`: the face was found in enough of the window; `found_ms`: NaN where
 nothing could be said; `refined_ms`: the same refined between lags; `error_ms`: found minus truth, infinite where there
-is no answer or no truth; `best`, `margin`, `at_edge`: as in `Peak`; `speech_s`, `coverage`: as in `Measured`."""
+is no answer or no truth; `best`, `margin`, `at_edge`: as in `Peak`; `speech_s`, `coverage`: as in `Measurement`."""
 
 Trials = NDArray[np.void]
 
@@ -89,15 +89,15 @@ class Footage(NamedTuple):
     pcm_start_ns: int
 
 
-class Sound(NamedTuple):
+class AlignedSound(NamedTuple):
     """Whole cells of sound, its clip's own offset taken out."""
 
     pcm: Floats
-    heard: Heard
+    features: SoundFeatures
 
     @property
     def first(self) -> int:
-        return self.heard.first_cell
+        return self.features.first_cell
 
     @property
     def cells(self) -> int:
@@ -107,70 +107,70 @@ class Sound(NamedTuple):
 class Lips(NamedTuple):
     """A clip's pictures as one backend sees them, and for each cell from `first` on whether a face is seen."""
 
-    looked: Looked
+    features: PictureFeatures
     end_ns: int
     seen: NDArray[np.bool_]
     first: int
 
 
-class Window(NamedTuple):
-    """A stretch of cells."""
+class CellSpan(NamedTuple):
+    """A segment of cells."""
 
     start: int
     cells: int
 
 
-class Eyes:
-    """A clip's pictures as one backend sees them, window by window, each looked at only once."""
+class LipEmbeddings:
+    """A clip's pictures as one backend embeds them, window by window, each only once."""
 
     def __init__(self, backend: Backend, lips: Lips, mode: Mode) -> None:
         self.lips = lips
         self._backend, self._mode = backend, mode
-        self._seen: dict[Window, tuple[Watched, Floats | None]] = {}
+        self._known: dict[CellSpan, tuple[LipObservation, Floats | None]] = {}
 
-    def see(self, window: Window) -> tuple[Watched, Floats | None]:
+    def of(self, window: CellSpan) -> tuple[LipObservation, Floats | None]:
         """The window, and its embedding (n, D): None where it cannot be judged."""
-        if window not in self._seen:
-            looked, end_ns = _shown(self.lips, window, self._backend.zero_ms, self._mode)
-            found = watch(looked, window.start, window.cells, end_ns=end_ns)
+        if window not in self._known:
+            pictures, end_ns = _shown(self.lips, window, self._backend.bias_ms, self._mode)
+            found = observe_lips(pictures, window.start, window.cells, end_ns=end_ns)
             embed = self._backend.embed_lips
             lips = embed(found.values, found.known, found.window) if found.why is None else None
-            self._seen[window] = found, lips
-        return self._seen[window]
+            self._known[window] = found, lips
+        return self._known[window]
 
 
-class Ears:
-    """A sound as one backend hears it, stretch by stretch, each listened to only once, whatever it is compared to."""
+class SoundEmbeddings:
+    """A sound as one backend embeds it, segment by segment, each only once, whatever it is compared to."""
 
-    def __init__(self, backend: Backend, sound: Sound, mode: Mode) -> None:
+    def __init__(self, backend: Backend, sound: AlignedSound, mode: Mode) -> None:
         self.sound = sound
         self._backend, self._mode = backend, mode
-        self._heard: dict[tuple[int, int], tuple[Listened, Floats | None]] = {}
+        self._known: dict[tuple[int, int], tuple[SoundObservation, Floats | None]] = {}
 
-    def hear(self, at: int, cells: int) -> tuple[Listened, Floats | None]:
-        """The stretch from cell `at` of the sound on, and its embedding (m, D): None where it cannot be judged."""
-        if (at, cells) not in self._heard:
-            heard = self.sound.heard if self._mode == "stream" else isolated(self.sound, at, cells)
-            found = listen(heard, self.sound.first + at, cells, OFFSETS_MS, silence_dbfs=SILENCE_DBFS)
+    def of(self, at: int, cells: int) -> tuple[SoundObservation, Floats | None]:
+        """The segment from cell `at` of the sound on, and its embedding (m, D): None where it cannot be judged."""
+        if (at, cells) not in self._known:
+            known = self.sound.features if self._mode == "stream" else isolated(self.sound, at, cells)
+            found = observe_sound(known, self.sound.first + at, cells, OFFSETS_MS, silence_dbfs=SILENCE_DBFS)
             sound = self._backend.embed_sound(found.mel, found.near) if found.why is None else None
-            self._heard[at, cells] = found, sound
-        return self._heard[at, cells]
+            self._known[at, cells] = found, sound
+        return self._known[at, cells]
 
 
-def sound_of(pcm: NDArray[np.float32], pcm_start_ns: int, truth_ms: float = 0.0) -> Sound:
+def sound_of(pcm: NDArray[np.float32], pcm_start_ns: int, truth_ms: float = 0.0) -> AlignedSound:
     """The sound from its first whole cell on, moved by `truth_ms` so that its clip is in sync."""
     start_ns = pcm_start_ns + round(truth_ms * 1e6)
     first = -((-start_ns) // CELL_NS)
     cut = round((first * CELL_NS - start_ns) * SAMPLE_RATE_HZ / 1e9)
     whole = as_mono_float(pcm)[cut:]
     whole = whole[: len(whole) // CELL_SAMPLES * CELL_SAMPLES]
-    return Sound(whole, hear(first, whole))
+    return AlignedSound(whole, sound_features(first, whole))
 
 
 def lips_of(footage: Footage, backend: Backend) -> Lips:
-    """The pictures as the backend sees them (its zero moves them); `seen` is the tracker's and knows no zero."""
-    looked = look(backend, footage.start_ns, footage.rois, footage.landmarks)
-    return Lips(looked, footage.end_ns + round(backend.zero_ms * 1e6), _seen_cells(footage), _span(footage)[0])
+    """The pictures as the backend sees them (its bias moves them); `seen` is the tracker's and knows no bias."""
+    features = picture_features(backend, footage.start_ns, footage.rois, footage.landmarks)
+    return Lips(features, footage.end_ns + round(backend.bias_ms * 1e6), _seen_cells(footage), _span(footage)[0])
 
 
 def _span(footage: Footage) -> tuple[int, int]:
@@ -185,7 +185,7 @@ def _seen_cells(footage: Footage) -> NDArray[np.bool_]:
     return on_grid(footage.start_ns, known, first, last - first, end_ns=footage.end_ns)[1]
 
 
-def speech_cells(sound: Sound) -> NDArray[np.bool_]:
+def speech_cells(sound: AlignedSound) -> NDArray[np.bool_]:
     """(M,) whether each cell of sound is speech, by its level over the 40 ms around its centre."""
     power = np.square(sound.pcm, dtype=np.float64).reshape(-1, CELL_SAMPLES // 2).mean(axis=1)
     if len(power) == 0:
@@ -196,7 +196,7 @@ def speech_cells(sound: Sound) -> NDArray[np.bool_]:
     return np.asarray((level >= loud - SPEECH_RANGE_DB) & (level > SPEECH_FLOOR_DBFS))
 
 
-def counted_windows(footage: Footage, sound: Sound, window_ms: int) -> list[Window]:
+def counted_windows(footage: Footage, sound: AlignedSound, window_ms: int) -> list[CellSpan]:
     """The windows that count: half of their frames are speech (in sync), and nearly all show a face."""
     first, last = _span(footage)
     seen, speech = _seen_cells(footage), speech_cells(sound)
@@ -206,7 +206,7 @@ def counted_windows(footage: Footage, sound: Sound, window_ms: int) -> list[Wind
     spoken[inside] = speech[at[inside]]
     cells = window_ms // CELL_MS
     return [
-        Window(first + start, cells)
+        CellSpan(first + start, cells)
         for start in range(0, last - first - cells + 1, EVERY_MS // CELL_MS)
         if spoken[start : start + cells].mean() >= SPEECH_SHARE and seen[start : start + cells].mean() >= FACE_SHARE
     ]
@@ -215,26 +215,35 @@ def counted_windows(footage: Footage, sound: Sound, window_ms: int) -> list[Wind
 def trials_of(
     backend: Backend,
     lips: Lips,
-    sound: Sound,
-    windows: Sequence[Window],
+    sound: AlignedSound,
+    windows: Sequence[CellSpan],
     *,
     mode: Mode,
     kind: Kind = "known",
     clip: int = 0,
 ) -> Trials:
     """The answers for all windows and delays of a clip, at both lag steps."""
-    return answers_to(Eyes(backend, lips, mode), Ears(backend, sound, mode), windows, kind=kind, clip=clip)
+    return answers_to(
+        LipEmbeddings(backend, lips, mode), SoundEmbeddings(backend, sound, mode), windows, kind=kind, clip=clip
+    )
 
 
-def answers_to(eyes: Eyes, ears: Ears, windows: Sequence[Window], *, kind: Kind = "known", clip: int = 0) -> Trials:
-    """`trials_of` with what was seen and heard before.
+def answers_to(
+    lip_side: LipEmbeddings,
+    sound_side: SoundEmbeddings,
+    windows: Sequence[CellSpan],
+    *,
+    kind: Kind = "known",
+    clip: int = 0,
+) -> Trials:
+    """`trials_of` with what was embedded before.
 
-    `ears`: of the clip's own sound, or another's for the kind "other": then only trials whose sound is speech are
+    `sound_side`: of the clip's own sound, or another's for the kind "other": then only trials whose sound is speech are
     asked.
     """
     delays = {"known": DELAYS_MS, "other": (0,), "beyond": (-SEARCH_MS - BEYOND_MS, SEARCH_MS + BEYOND_MS)}[kind]
     reach = SEARCH_MS // CELL_MS
-    lips, sound = eyes.lips, ears.sound
+    lips, sound = lip_side.lips, sound_side.sound
     speech = speech_cells(sound) if kind == "other" else None
     rows: list[tuple[object, ...]] = []
     for window in windows:
@@ -246,7 +255,7 @@ def answers_to(eyes: Eyes, ears: Ears, windows: Sequence[Window], *, kind: Kind 
                 continue
             if speech is not None and speech[at : at + window.cells].mean() < SPEECH_SHARE:
                 continue
-            rho, speech_s, coverage = _measured(eyes, ears, window, at)
+            rho, speech_s, coverage = _measured(lip_side, sound_side, window, at)
             wanted_ms = -float(delay_ms) if kind == "known" else None
             head = (clip, KINDS.index(kind), window.cells * CELL_MS, window.start * CELL_MS, delay_ms)
             for step_ms in STEPS_MS:
@@ -257,35 +266,37 @@ def answers_to(eyes: Eyes, ears: Ears, windows: Sequence[Window], *, kind: Kind 
     return np.array(rows, TRIAL)
 
 
-def _measured(eyes: Eyes, ears: Ears, window: Window, at: int) -> tuple[NDArray[np.float64], float, float]:
+def _measured(
+    lip_side: LipEmbeddings, sound_side: SoundEmbeddings, window: CellSpan, at: int
+) -> tuple[NDArray[np.float64], float, float]:
     """What `measure` says of a window with the sound from cell `at` on: its lag scores, seconds of speech, coverage."""
-    (watched, lips), (listened, heard) = eyes.see(window), ears.hear(at, window.cells)
-    if lips is None or heard is None:
+    (lips, lip_rows), (sound, sound_rows) = lip_side.of(window), sound_side.of(at, window.cells)
+    if lip_rows is None or sound_rows is None:
         return np.full(len(OFFSETS_MS), np.nan), 0.0, 0.0
-    found = compare(watched, lips, listened, heard, OFFSETS_MS)
+    found = compare(lips, lip_rows, sound, sound_rows, OFFSETS_MS)
     assert found.scores is not None
     return found.scores.rho, found.speech_s, found.coverage
 
 
-def _shown(lips: Lips, window: Window, zero_ms: float, mode: Mode) -> tuple[Looked, int]:
+def _shown(lips: Lips, window: CellSpan, bias_ms: float, mode: Mode) -> tuple[PictureFeatures, int]:
     """The pictures that a trial is given, and when the last of them ends. Isolated: those that begin in the window."""
     if mode == "stream":
-        return lips.looked, lips.end_ns
-    zero_ns = round(zero_ms * 1e6)
-    starts = lips.looked.start_ns
-    bounds = (window.start * CELL_NS + zero_ns, (window.start + window.cells) * CELL_NS + zero_ns)
+        return lips.features, lips.end_ns
+    bias_ns = round(bias_ms * 1e6)
+    starts = lips.features.start_ns
+    bounds = (window.start * CELL_NS + bias_ns, (window.start + window.cells) * CELL_NS + bias_ns)
     first, last = (int(at) for at in np.searchsorted(starts, bounds))
-    return lips.looked.part(first, last), int(starts[last]) if last < len(starts) else lips.end_ns
+    return lips.features.part(first, last), int(starts[last]) if last < len(starts) else lips.end_ns
 
 
-def isolated(sound: Sound, at: int, cells: int) -> Heard:
-    """The sound of some cells and 300 ms to either side, as if there were no other: equal to `hear` of the cut samples.
+def isolated(sound: AlignedSound, at: int, cells: int) -> SoundFeatures:
+    """The sound of some cells and 300 ms to either side, as if there were no other: equal to the cut samples' features.
 
     Only the outermost mel frames look beyond a cut, so only they are computed again.
     """
     around = ISOLATED_SOUND_MS // CELL_MS
     low, high = max(0, at - around), min(sound.cells, at + cells + around)
-    part = sound.heard.between(sound.first + low, sound.first + high)
+    part = sound.features.between(sound.first + low, sound.first + high)
     pcm = sound.pcm[low * CELL_SAMPLES : high * CELL_SAMPLES]
     mel = part.mel.copy()
     mel[0] = log_mel(pcm[:WINDOW_SAMPLES])[0]

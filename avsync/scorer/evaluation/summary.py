@@ -1,6 +1,6 @@
 """What an evaluation adds up to: plain rows, the same that ``--json`` prints and that the tables are made of.
 
-Every row names what it is of (backend, half, window, ...) and holds numbers from `evaluate_numbers`. Clips that were
+Every row names what it is of (backend, half, window, ...) and holds numbers from `numbers`. Clips that were
 left out are listed with their reason and counted nowhere.
 """
 
@@ -14,8 +14,10 @@ import numpy as np
 
 from avsync.scorer.calibration import curve_of
 from avsync.scorer.evaluation import degrade
-from avsync.scorer.evaluation.evaluate import CLEAN, ClipAnswers, Contender, Plan
+from avsync.scorer.evaluation.evaluate import CLEAN, Contender, EvaluatedClip, EvaluationPlan
 from avsync.scorer.evaluation.numbers import (
+    BIAS_STEP_MS,
+    BIAS_WINDOW_MS,
     accuracy,
     as_json,
     bias,
@@ -44,8 +46,6 @@ from avsync.scorer.evaluation.protocol import (
 from avsync.scorer.evaluation.speakers import HALVES
 
 POOLED: Final = "all"
-BIAS_STEP_MS: Final = 20
-BIAS_WINDOW_MS: Final = 2000
 CONDITION_WINDOW_MS: Final = 1000
 FLOOR_STEP_MS: Final = 40
 
@@ -55,7 +55,7 @@ Rows = list[dict[str, Any]]
 class Pool:
     """All the trials of an evaluation, by contender, mode, condition and part of the clips."""
 
-    def __init__(self, done: Sequence[ClipAnswers]) -> None:
+    def __init__(self, done: Sequence[EvaluatedClip]) -> None:
         used = [clip for clip in done if not clip.left_out]
         self.parts = {POOLED: [clip.place for clip in used]}
         for half in HALVES:
@@ -75,7 +75,7 @@ class Pool:
         return of_clips(found, self.parts[part]) if found is not None else np.zeros(0, TRIAL)
 
 
-def summary(done: Sequence[ClipAnswers], plan: Plan) -> dict[str, Any]:
+def summary(done: Sequence[EvaluatedClip], plan: EvaluationPlan) -> dict[str, Any]:
     """Everything the tables say, as JSON would have it."""
     pool = Pool(done)
     shipped = [one for one in plan.contenders if one.shipped]
@@ -94,7 +94,7 @@ def summary(done: Sequence[ClipAnswers], plan: Plan) -> dict[str, Any]:
     }
 
 
-def floor_numbers(done: Sequence[ClipAnswers], label: str) -> list[float | None]:
+def floor_numbers(done: Sequence[EvaluatedClip], label: str) -> list[float | None]:
     """Pooled percent right in the stream at 40 ms lags, per window: what ``--floor`` is held against."""
     pool = Pool(done)
     part = POOLED if POOLED in pool.parts else next(iter(pool.parts))
@@ -144,9 +144,9 @@ def _confidence(pool: Pool, contenders: Sequence[Contender]) -> Rows:
     for step_ms, window_ms in product(STEPS_MS, WINDOWS_MS):
         for one, part, head in _heads(pool, contenders):
             trials = chosen(pool.of(one.label, part), window_ms=window_ms, step_ms=step_ms)
-            told, rights = confidences(trials, curve_of(one.method)), right(trials)
-            found = {"step_ms": step_ms, "window_ms": window_ms, "sure": sure(told, rights)}
-            found |= {"coverage": coverage(told, rights), "reliability": reliability(told, rights)}
+            believed, rights = confidences(trials, curve_of(one.method)), right(trials)
+            found = {"step_ms": step_ms, "window_ms": window_ms, "sure": sure(believed, rights)}
+            found |= {"coverage": coverage(believed, rights), "reliability": reliability(believed, rights)}
             rows.append(head | as_json(found))
     return rows
 
@@ -202,7 +202,7 @@ def _rates(pool: Pool, contenders: Sequence[Contender], rates: Sequence[str]) ->
     return rows
 
 
-def _clip(clip: ClipAnswers) -> dict[str, Any]:
+def _clip(clip: EvaluatedClip) -> dict[str, Any]:
     return {
         "file": clip.entry.name,
         "speaker": clip.entry.speaker,
@@ -217,7 +217,7 @@ def _clip(clip: ClipAnswers) -> dict[str, Any]:
     }
 
 
-def _protocol(plan: Plan) -> dict[str, Any]:
+def _protocol(plan: EvaluationPlan) -> dict[str, Any]:
     severities = {name.lower(): value for name, value in vars(degrade).items() if name.isupper() and _plain(value)}
     return {
         "windows_ms": list(WINDOWS_MS),

@@ -18,7 +18,7 @@ NOTHING: Final = "-"
 
 
 def print_summary(out: Console, found: dict[str, Any]) -> None:
-    """All tables of `evaluate_summary.summary`; those without rows are left out."""
+    """All tables of `summary.summary`; those without rows are left out."""
     _print_clips(out, found["clips"])
     for mode in dict.fromkeys(row["mode"] for row in found["accuracy"]):
         for step_ms in dict.fromkeys(row["step_ms"] for row in found["accuracy"]):

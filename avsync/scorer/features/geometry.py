@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 
 LANDMARKS: Final = 468
 

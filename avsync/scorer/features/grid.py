@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import CELL_NS, Floats
+from avsync.scorer.features.cells import CELL_NS, Floats
 
 SPAN_NS: Final = 40_000_000
 """The mean is taken over so much: one picture at 25 fps."""

@@ -1,7 +1,7 @@
 """Occlusion and stillness: pictures that show no speaking mouth, found without a network.
 
 Each crop becomes a *thumbnail* of 12x12 grey values, too coarse for lips, fine enough for a hand. A picture whose
-thumbnail does not look like the running picture of this mouth (the median of the last second and the stretch itself)
+thumbnail does not look like the running picture of this mouth (the median of the last second and the segment itself)
 hides it. The limits lean to saying nothing: measured on the development half of real clips, 0.7 % of windows of a
 second in which nothing hides the mouth are called occluded (in two clips with cuts and wide turns of the head); a flat
 patch that comes over the whole crop is seen in 95 % of its pictures, one over its lower or one side's half in 40 to
@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 
 THUMB: Final = 12
 ALIKE: Final = 0.3
@@ -24,7 +24,7 @@ are above 0.97."""
 REFERENCE_NS: Final = 1_000_000_000
 """How far the running picture reaches back: it must forget the last shot soon after a cut."""
 OCCLUDED_SHARE: Final = 0.3
-"""`occluded` is said when the mouth was hidden, or no face seen, for so much of the stretch."""
+"""`occluded` is said when the mouth was hidden, or no face seen, for so much of the segment."""
 
 STILL_SHARE: Final = 0.05
 """Pictures that change by less than this share of their contrast are one picture. Real blocks of 0.4 s: 0.12 and
@@ -51,7 +51,7 @@ def thumbnails(rois: NDArray[np.uint8]) -> Floats:
 def hidden(thumbs: Floats, around: Floats) -> NDArray[np.bool_]:
     """Which pictures do not look like the running picture of this mouth.
 
-    thumbs: (T, 144), the stretch; around: (R, 144), the same and what came before it. Returns bool (T,).
+    thumbs: (T, 144), the segment; around: (R, 144), the same and what came before it. Returns bool (T,).
     """
     if len(thumbs) == 0 or len(around) == 0:
         return np.zeros(len(thumbs), np.bool_)

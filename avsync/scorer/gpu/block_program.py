@@ -1,7 +1,7 @@
 """A block in one go: crops, landmarks and sound to the agreement at every lag, as tensor operations alone.
 
-The path through `grid`, `backends` and `lags` makes a dozen stops in numpy, which a CPU does not mind and a GPU does.
-Here the same steps are written for a batch of blocks of one shape: what depends on the shape alone (which picture
+The path through `grid`, `backends` and `lag_search` makes a dozen stops in numpy, which a CPU does not mind and a GPU
+does. Here the same steps are written for a batch of blocks of one shape: what depends on the shape alone (which picture
 covers which cell, what a lag compares with what) becomes constant matrices when the program is built, and no step
 depends on what the numbers are, so that a GPU may record it once as a CUDA graph (`avsync.scorer.gpu.block_scorer`).
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 from avsync.errors import UsageError
 from avsync.scorer.backends import envelopes
-from avsync.scorer.features import features, geometry, grid
-from avsync.scorer.features.features import CELL_MS, CELL_NS, CELL_SAMPLES, MEL_PER_CELL, Floats
-from avsync.scorer.features.normal import (
+from avsync.scorer.backends.learned import Ensemble, NetBackend
+from avsync.scorer.features import geometry, grid
+from avsync.scorer.features.cells import CELL_MS, CELL_NS, CELL_SAMPLES, HOP_SAMPLES, MEL_PER_CELL, Floats
+from avsync.scorer.features.log_mel import FFT_SAMPLES, POWER_FLOOR, WINDOW_SAMPLES, mel_filters
+from avsync.scorer.features.normalising import (
     MEL_SPREAD_FLOOR,
     SPREAD_SHARE,
     TRUST_FROM,
@@ -31,17 +33,14 @@ from avsync.scorer.features.normal import (
     trust_columns,
     with_context,
 )
-from avsync.scorer.matching import lags
-from avsync.scorer.matching.checks import fps_of
+from avsync.scorer.matching import lag_search
+from avsync.scorer.matching.input_checks import fps_of
 from avsync.scorer.matching.segment import STATISTICS_CELLS
-from avsync.scorer.matching.tracks import cell_at
+from avsync.scorer.matching.stream_buffers import cell_at
 from avsync.scorer.nets.architecture import ENCODER_CELLS
-from avsync.scorer.nets.modules import modules_of
-from avsync.scorer.nets.mouthnet import TOGETHER
+from avsync.scorer.nets.torch_mouth_network import TOGETHER
+from avsync.scorer.nets.torch_networks import modules_of
 from avsync.units import ticks_to_ns
-
-if TYPE_CHECKING:
-    from avsync.scorer.backends.learned import Ensemble, NetBackend
 
 TOLERANCE: Final = 2e-5
 """Of a correlation, in float32 on a CPU. With half precision it is 0.03 (mantissas: 2^-8 for bfloat16, 2^-11 for
@@ -93,21 +92,21 @@ class BlockProgram:
             return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
         self.shape, self.offsets_ms = shape, offsets_ms
-        at = _layout(shape, backend.zero_ms, offsets_ms)
-        self._samples, self._heard, self._own = at.samples, at.heard, at.own
+        at = _layout(shape, backend.bias_ms, offsets_ms)
+        self._samples, self._mel_frames, self._own = at.samples, at.mel_frames, at.own
         self._parts = [_Part(each, at, kept, dtype) for each in backend.ensembles]
-        self._dft, self._mel = kept(_windowed_dft()), kept(features.mel_filters())
+        self._dft, self._mel = kept(_windowed_dft()), kept(mel_filters())
         self._pairs = kept(np.array([pair for pairs in geometry.MOUTH_DISTANCES.values() for pair in pairs]))
         self._shares = kept(geometry.distance_shares())
         self._cover = kept(_cover(at))
         both, weight, square, beside = _lag_matrices(at, offsets_ms)
         self._both, self._weight = kept(both), kept(weight)
         self._square, self._beside = kept(square), kept(beside)
-        drifts = at.own.stop - at.own.start > lags.DRIFT_CELLS
+        drifts = at.own.stop - at.own.start > lag_search.DRIFT_CELLS
         self._around = [kept(_around(span.stop - span.start)) for span in (at.own, at.near)] if drifts else None
 
     def __call__(self, pcm: Tensor, rois: Tensor | None, landmarks: Tensor | None) -> Tensor:
-        mel = self.log_mel(pcm[:, self._samples])[:, self._heard]
+        mel = self.log_mel(pcm[:, self._samples])[:, self._mel_frames]
         values = self._picture_values(rois, landmarks)
         known = torch.isfinite(torch.cat(values, dim=2)).all(dim=2).float()
         covered = known @ self._cover.T
@@ -121,14 +120,14 @@ class BlockProgram:
         return self._correlate(torch.cat(lips, dim=2), torch.cat(sound, dim=2), seen[:, self._own])
 
     def log_mel(self, pcm: Tensor) -> Tensor:
-        """(B, samples) -> (B, 2 cells, 40), as `features.log_mel`; the transform is a matrix: a graph can hold it."""
+        """(B, samples) -> (B, 2 cells, 40), as `log_mel`; the transform is a matrix: a graph can hold it."""
         x = pcm.float() / 32768.0 if pcm.dtype == torch.int16 else pcm
         frames = x.shape[1] // CELL_SAMPLES * MEL_PER_CELL
-        before = (features.WINDOW_SAMPLES - features.HOP_SAMPLES) // 2
-        padded = nn.functional.pad(x, (before, features.WINDOW_SAMPLES))
-        windows = padded.unfold(1, features.WINDOW_SAMPLES, features.HOP_SAMPLES)[:, :frames]
+        before = (WINDOW_SAMPLES - HOP_SAMPLES) // 2
+        padded = nn.functional.pad(x, (before, WINDOW_SAMPLES))
+        windows = padded.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES)[:, :frames]
         spectrum = (windows @ self._dft).reshape(len(x), frames, 2, -1)
-        return torch.log(spectrum.square().sum(dim=2) @ self._mel + features.POWER_FLOOR)
+        return torch.log(spectrum.square().sum(dim=2) @ self._mel + POWER_FLOOR)
 
     def geometry(self, landmarks: Tensor) -> Tensor:
         """(B, frames, 468, 2) -> (B, frames, 9), as `geometry.geometry`."""
@@ -155,9 +154,9 @@ class BlockProgram:
         return values
 
     def _correlate(self, lips: Tensor, sound: Tensor, seen: Tensor) -> Tensor:
-        """(B, n, D), (B, m, D), (B, n) -> (B, 2, L), as `lags.lag_scores`: sums over the cells under both, per lag."""
+        """(B, n, D), (B, m, D), (B, n) -> (B, 2, L), as `lag_scores`: sums over the cells under both, per lag."""
         blocks, n, m = len(lips), lips.shape[1], sound.shape[1]
-        if self._around is not None:  # `lags.without_drift`
+        if self._around is not None:  # `lag_search.without_drift`
             of_lips, of_sound = self._around
             counted = (seen @ of_lips).clamp_min(1.0)[..., None]
             lips = lips - of_lips @ (lips * seen[..., None]) / counted
@@ -170,14 +169,14 @@ class BlockProgram:
         of_lips, of_sound = self._both.T @ v, taken.transpose(1, 2) @ s
         top = (v @ s.transpose(1, 2)).reshape(blocks, -1) @ self._weight.reshape(n * m, -1)
         square, beside = s.square().sum(dim=2), (s[:, :-1] * s[:, 1:]).sum(dim=2)
-        heard = (seen @ self._square.reshape(n, -1)).reshape(blocks, m, -1) * square[..., None]
+        squares = (seen @ self._square.reshape(n, -1)).reshape(blocks, m, -1) * square[..., None]
         mixed = (seen @ self._beside.reshape(n, -1)).reshape(blocks, m - 1, -1) * beside[..., None]
-        of_s = heard.sum(dim=1) + mixed.sum(dim=1) - of_sound.square().sum(dim=2) / share
+        of_s = squares.sum(dim=1) + mixed.sum(dim=1) - of_sound.square().sum(dim=2) / share
         of_v = v.square().sum(dim=2) @ self._both - of_lips.square().sum(dim=2) / share
         root = of_v.clamp_min(0.0) * of_s.clamp_min(0.0)
         rho = (top - (of_lips * of_sound).sum(dim=2) / share) / root.clamp_min(1e-12).sqrt()
         overlap = count / n
-        rho = torch.where(overlap >= lags.OVERLAP_SHARE - 1e-6, torch.where(root > 1e-12, rho, 0.0), torch.nan)
+        rho = torch.where(overlap >= lag_search.OVERLAP_SHARE - 1e-6, torch.where(root > 1e-12, rho, 0.0), torch.nan)
         return torch.stack([rho, overlap], dim=1)
 
 
@@ -197,21 +196,23 @@ class _Part:
             return kept(with_context(numbers, window, ENCODER_CELLS, per_cell).astype(np.int64))
 
         self._members, self._weight, self._dtype = ensemble.members, ensemble.weight, dtype
-        self._lip_rows = rows(at.looked.stop - at.looked.start, at.own)
-        self._mel_rows = rows((at.heard.stop - at.heard.start) // MEL_PER_CELL, at.near, MEL_PER_CELL)
-        self._slopes = kept(_slopes(at.looked.stop - at.looked.start))
+        self._lip_rows = rows(at.picture_cells.stop - at.picture_cells.start, at.own)
+        self._mel_rows = rows((at.mel_frames.stop - at.mel_frames.start) // MEL_PER_CELL, at.near, MEL_PER_CELL)
+        self._slopes = kept(_slopes(at.picture_cells.stop - at.picture_cells.start))
         self._usual = kept(np.asarray(ensemble.usual_spread, np.float32))
         networks = modules_of(ensemble.arrays, ensemble.header)
         self._lips, self._sound = ready(networks.lips), ready(networks.sound)
-        self._envelope_rows = kept(np.clip(np.arange(at.own.start, at.own.stop) - envelopes.LEAD_CELLS, 0, None))
+        self._envelope_rows = kept(
+            np.clip(np.arange(at.own.start, at.own.stop) - envelopes.ANTICIPATION_CELLS, 0, None)
+        )
         self._near = at.near
         self._columns, self._signs = kept(np.array(envelopes.lip_columns())), kept(envelopes.SIGNS)
         self._weights, self._trust_by = kept(envelopes.WEIGHTS), kept(np.array(trust_columns()))
-        self._mel_slopes = kept(_slopes((at.heard.stop - at.heard.start) // MEL_PER_CELL))
+        self._mel_slopes = kept(_slopes((at.mel_frames.stop - at.mel_frames.start) // MEL_PER_CELL))
         self.mouth = None if networks.mouth is None else ready(networks.mouth)
 
     def embed_lips(self, cells: Tensor, seen: Tensor) -> Tensor:
-        """(B, N, F), (B, N), all that is known -> (B, n, D) of the block alone: `backends.normal_lips`, the network."""
+        """(B, N, F), (B, N), all that is known -> (B, n, D) of the block alone: `normal_lips`, the network."""
         mask, count = seen[..., None], seen.sum(dim=1).clamp_min(1.0)[:, None, None]
         centred = (cells - (cells * mask).sum(dim=1, keepdim=True) / count) * mask
         spread = (centred.square().sum(dim=1, keepdim=True) / count).sqrt()
@@ -222,11 +223,11 @@ class _Part:
             return learned
         envelope = normal[:, self._envelope_rows][..., self._columns] * self._signs
         moved = (spread[..., self._trust_by] / self._usual[self._trust_by]).mean(dim=2, keepdim=True)
-        trust = (moved / TRUST_FROM).clamp(TRUST_LEAST, 1.0).square()  # `backends.trust_in`
+        trust = (moved / TRUST_FROM).clamp(TRUST_LEAST, 1.0).square()  # `normalising.trust_in`
         return torch.cat([learned, self._weighted(envelope)], dim=2) * trust
 
     def embed_sound(self, mel: Tensor) -> Tensor:
-        """(B, 2 M, 40) -> (B, m, D); `backends.normal_mel` and the network."""
+        """(B, 2 M, 40) -> (B, m, D); `normalising.normal_mel` and the network."""
         spread = mel.std(dim=1, correction=0, keepdim=True)
         normal = (mel - mel.mean(dim=1, keepdim=True)) / (spread + MEL_SPREAD_FLOOR)
         learned = self._run(self._sound, normal[:, self._mel_rows])
@@ -258,26 +259,26 @@ class _Part:
 
 def _windowed_dft() -> Floats:
     """(400, 2 x 257): a window of sound times this is the real and the imaginary part of its spectrum."""
-    n, k = np.arange(features.WINDOW_SAMPLES)[:, None], np.arange(features.FFT_SAMPLES // 2 + 1)
-    turn = 2 * np.pi * n * k / features.FFT_SAMPLES
-    hann = np.hanning(features.WINDOW_SAMPLES + 2)[1:-1, None]
+    n, k = np.arange(WINDOW_SAMPLES)[:, None], np.arange(FFT_SAMPLES // 2 + 1)
+    turn = 2 * np.pi * n * k / FFT_SAMPLES
+    hann = np.hanning(WINDOW_SAMPLES + 2)[1:-1, None]
     return np.asarray(np.concatenate([hann * np.cos(turn), hann * np.sin(turn)], axis=1), np.float32)
 
 
 class _Layout(NamedTuple):
-    """Which parts of a block's sound and pictures are used for what, as `scorer` and `stretch.measure` choose them.
+    """Which parts of a block's sound and pictures are used for what, as `scorer` and `segment.measure` choose them.
     Time 0 is the first sample."""
 
     times: NDArray[np.int64]
     """(frames + 1,) ns: when each picture starts, the last one's end."""
     first: int
     """The block's first cell."""
-    looked: slice
+    picture_cells: slice
     """Cells that the pictures say something about: the block's own, and where they are moved, some beside them."""
     own: slice
     """The block's cells among those."""
     samples: slice
-    heard: slice
+    mel_frames: slice
     """Of the mel frames of these samples: what the sound is normalised over."""
     near: slice
     """Of the cells of these: what the search looks at."""
@@ -285,14 +286,14 @@ class _Layout(NamedTuple):
     """The first of those."""
 
 
-def _layout(shape: BlockShape, zero_ms: float, offsets_ms: NDArray[np.float64]) -> _Layout:
+def _layout(shape: BlockShape, bias_ms: float, offsets_ms: NDArray[np.float64]) -> _Layout:
     rate = fps_of(shape.fps)
     ticks = [ticks_to_ns(number, rate) for number in range(shape.frames + 1)]
-    times = np.array(ticks, np.int64) - round(shape.pcm_start_ms * 1e6) + round(zero_ms * 1e6)
+    times = np.array(ticks, np.int64) - round(shape.pcm_start_ms * 1e6) + round(bias_ms * 1e6)
     first = cell_at(int(times[0]))
     end = max(cell_at(int(times[-1])), first + 1)
     reach = math.ceil(float(np.abs(offsets_ms).max()) / CELL_MS - 1e-9)
-    looked = slice(
+    picture_cells = slice(
         min(first, max(int(times[0]) // CELL_NS, first - STATISTICS_CELLS)),
         max(end, min(end + ENCODER_CELLS, int(times[-2] + grid.HOLD_MAX_NS // 2) // CELL_NS)),
     )
@@ -306,8 +307,8 @@ def _layout(shape: BlockShape, zero_ms: float, offsets_ms: NDArray[np.float64]) 
     return _Layout(
         times,
         first,
-        looked,
-        slice(first - looked.start, end - looked.start),
+        picture_cells,
+        slice(first - picture_cells.start, end - picture_cells.start),
         samples,
         slice(0, (stop - start) * MEL_PER_CELL),
         slice(near.start - start, near.stop - start),
@@ -318,19 +319,19 @@ def _layout(shape: BlockShape, zero_ms: float, offsets_ms: NDArray[np.float64]) 
 def _cover(at: _Layout) -> Floats:
     """(N, frames): the share of a cell's span that each picture is held, as `grid.on_grid` weighs them."""
     start, end = at.times[:-1], np.minimum(at.times[1:], at.times[:-1] + grid.HOLD_MAX_NS)
-    centre = (np.arange(at.looked.start, at.looked.stop) + 0.5)[:, None] * CELL_NS
+    centre = (np.arange(at.picture_cells.start, at.picture_cells.stop) + 0.5)[:, None] * CELL_NS
     held = np.minimum(end, centre + grid.SPAN_NS / 2) - np.maximum(start, centre - grid.SPAN_NS / 2)
     return np.asarray(np.maximum(held, 0.0) / grid.SPAN_NS, np.float32)
 
 
 def _around(cells: int) -> Floats:
-    """(n, n): 1 where two cells are near enough for one running mean (`lags.without_drift`), symmetric."""
+    """(n, n): 1 where two cells are near enough for one running mean (`lag_search.without_drift`), symmetric."""
     at = np.arange(cells)
-    return np.asarray(np.abs(at[:, None] - at) <= lags.DRIFT_CELLS // 2, np.float32)
+    return np.asarray(np.abs(at[:, None] - at) <= lag_search.DRIFT_CELLS // 2, np.float32)
 
 
 def _slopes(cells: int) -> Floats:
-    """(n, n): values times this are their slopes over two cells, as `backends.normal_lips` takes them."""
+    """(n, n): values times this are their slopes over two cells, as `normalising.normal_lips` takes them."""
     if cells < 2:
         return np.zeros((cells, cells), np.float32)
     return np.asarray(2.0 * np.asarray(np.gradient(np.eye(cells), axis=0)), np.float32)
@@ -356,13 +357,13 @@ def _lag_matrices(at: _Layout, offsets_ms: NDArray[np.float64]) -> tuple[Floats,
 
 
 def read_scores(offsets_ms: NDArray[np.float64], answer: Floats) -> BlockScores:
-    """What `BlockProgram` answered (B, 2, L), with the best lag of each block as `lags.best_lag` chooses it."""
+    """What `BlockProgram` answered (B, 2, L), with the best lag of each block as `lag_search.best_lag` chooses it."""
     rho = answer[:, 0]
     filled = np.where(np.isfinite(rho), rho, -np.inf)
     top = filled.max(axis=1, keepdims=True)
     nearness = np.where(filled == top, np.abs(offsets_ms), np.inf)
     best = nearness.argmin(axis=1)
-    far = np.abs(offsets_ms - offsets_ms[best][:, None]) > lags.NEIGHBOUR_MS + 1e-6
+    far = np.abs(offsets_ms - offsets_ms[best][:, None]) > lag_search.NEIGHBOUR_MS + 1e-6
     rival = np.where(far, filled, -np.inf).max(axis=1)
     scored = np.isfinite(top[:, 0])
     margin = np.where(scored, top[:, 0] - np.where(np.isfinite(rival), rival, 0.0), np.nan)

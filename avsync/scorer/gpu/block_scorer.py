@@ -20,10 +20,10 @@ from torch import Tensor
 
 from avsync.errors import UsageError
 from avsync.scorer.backends.learned import NetBackend
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import LANDMARKS
 from avsync.scorer.gpu.block_program import BlockProgram, BlockScores, BlockShape, read_scores
-from avsync.scorer.matching.lags import search_offsets
+from avsync.scorer.matching.lag_search import search_offsets
 
 PRECISIONS: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """Of the networks; log-mel, normalisation and correlation stay float32."""

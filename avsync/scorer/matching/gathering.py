@@ -15,16 +15,16 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.matching.lags import NEIGHBOUR_MS, Peak, best_lag
+from avsync.scorer.matching.lag_search import NEIGHBOUR_MS, Peak, best_lag
 
-Sure = Callable[[float, float, float], float]
-"""(margin, peak, seconds of evidence) -> confidence: a `Curve`."""
+ConfidenceOf = Callable[[float, float, float], float]
+"""(margin, peak, seconds of evidence) -> confidence: a `ConfidenceCurve`."""
 
 TAKES_OVER: Final = 0.8
 """A single window this sure of another offset needs no second."""
 
 
-class Window(NamedTuple):
+class LagWindow(NamedTuple):
     end_ns: int
     rho: NDArray[np.float64]
     """(L,), NaN where not scored."""
@@ -39,11 +39,11 @@ class Gathered(NamedTuple):
 class Gathering:
     """The windows of the last `keep_ns` of media time. Memory: one row of lags a window."""
 
-    def __init__(self, offsets_ms: NDArray[np.float64], keep_ns: int, sure: Sure) -> None:
+    def __init__(self, offsets_ms: NDArray[np.float64], keep_ns: int, sure: ConfidenceOf) -> None:
         self._offsets_ms, self._keep_ns, self._sure = offsets_ms, keep_ns, sure
-        self._windows: deque[Window] = deque()
+        self._windows: deque[LagWindow] = deque()
 
-    def add(self, window: Window) -> Gathered:
+    def add(self, window: LagWindow) -> Gathered:
         """The window together with those before it that still count."""
         while self._windows and self._windows[0].end_ns <= window.end_ns - self._keep_ns:
             self._windows.popleft()
@@ -69,7 +69,7 @@ class Gathering:
         if kept:
             self._windows = deque(kept)
 
-    def _peak(self, windows: list[Window]) -> Peak | None:
+    def _peak(self, windows: list[LagWindow]) -> Peak | None:
         return best_lag(self._offsets_ms, _mean(windows).rho)
 
 
@@ -77,7 +77,7 @@ def _agree(a: Peak, b: Peak) -> bool:
     return abs(a.offset_ms - b.offset_ms) <= NEIGHBOUR_MS + 1e-6
 
 
-def _mean(windows: list[Window]) -> Gathered:
+def _mean(windows: list[LagWindow]) -> Gathered:
     """Mean lag scores, by seconds of speech; a lag that some window could not score is the mean of the others."""
     weights = np.array([max(window.speech_s, 1e-3) for window in windows])[:, None]
     rho = np.stack([window.rho for window in windows])

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from avsync.scorer.features.features import MEL_BANDS, MEL_PER_CELL
+from avsync.scorer.features.cells import MEL_PER_CELL
+from avsync.scorer.features.log_mel import MEL_BANDS
 
 EMBEDDING: Final = 32
 """Dimensions of one member's embedding."""

@@ -20,8 +20,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from avsync.errors import InputError
 from avsync.scorer.backends.backend import Backend
-from avsync.scorer.score.clip import Options, load_for, score_clip
-from avsync.scorer.score.report import Outcome, Report, as_dict, error_dict, exit_code
+from avsync.scorer.score.report import ClipReport, Outcome, as_dict, error_dict, exit_code
+from avsync.scorer.score.score_clip import Options, load_for, score_clip
 from avsync.scorer.score.table import print_report, say
 from avsync.scorer.threads import keep_to_one_thread
 
@@ -100,7 +100,7 @@ def _on_one_thread(backend: Backend) -> Backend:
     return backend
 
 
-def _tell(out: Console, report: Report, picture: Path | None, args: argparse.Namespace, *, more: bool) -> None:
+def _tell(out: Console, report: ClipReport, picture: Path | None, args: argparse.Namespace, *, more: bool) -> None:
     if args.json:
         print(json.dumps(as_dict(report), allow_nan=False), flush=True)
     else:
@@ -156,7 +156,7 @@ def _pictures(clips: Sequence[Path], wanted: Path | None) -> list[Path | None]:
     ]
 
 
-def _with_bar(clip: Path, options: Options, backend: Callable[[], Backend], out: Console) -> Report:
+def _with_bar(clip: Path, options: Options, backend: Callable[[], Backend], out: Console) -> ClipReport:
     bar = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
         console=out, transient=True, disable=not out.is_terminal,

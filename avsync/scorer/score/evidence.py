@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.scorer.matching.confidence import EDGE_MOST
-from avsync.scorer.matching.lags import Peak, best_lag
+from avsync.scorer.matching.lag_search import Peak, best_lag
 from avsync.scorer.signal import Label
 
 Array = NDArray[np.float64]
@@ -48,8 +48,8 @@ class Evidence(NamedTuple):
     speech_s: float
 
 
-class Part(NamedTuple):
-    """A stretch of the clip with one offset, or with one that moves steadily from one to another."""
+class OffsetPart(NamedTuple):
+    """A segment of the clip with one offset, or with one that moves steadily from one to another."""
 
     start_ms: float
     end_ms: float

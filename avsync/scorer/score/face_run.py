@@ -12,15 +12,15 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from avsync.scorer.backends.backend import Backend
-from avsync.scorer.calibration import Curve
-from avsync.scorer.features.features import Floats
+from avsync.scorer.calibration import ConfidenceCurve
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import LANDMARKS
 from avsync.scorer.score.evidence import Array, Evidence
 from avsync.scorer.signal import LipSyncSignal
-from avsync.scorer.stream import LipSyncStream, Scored
-from avsync.scorer.tracking.clip import Rgb
-from avsync.scorer.tracking.crops import CROP_SIZE
-from avsync.scorer.tracking.placing import Sound
+from avsync.scorer.stream import LipSyncStream, ScoredSegment
+from avsync.scorer.tracking.clip_reader import Rgb
+from avsync.scorer.tracking.mouth_crops import CROP_SIZE
+from avsync.scorer.tracking.sound_placing import SoundPiece
 from avsync.units import to_ms
 
 TOGETHER: Final = 8
@@ -32,7 +32,7 @@ LOST: Final = np.full((LANDMARKS, 2), np.nan, np.float32)
 INNER_LIPS: Final = (13, 14)
 
 
-class Place(NamedTuple):
+class FacePlace(NamedTuple):
     """Where a face was: its width and the middle of its mouth, pixels."""
 
     width_px: float
@@ -48,8 +48,8 @@ class FaceRun:
         number: int,
         backend: Backend,
         offsets_ms: Array,
-        curve: Curve,
-        before: Iterable[Sound],
+        curve: ConfidenceCurve,
+        before: Iterable[SoundPiece],
         *,
         with_blocks: bool = False,
     ) -> None:
@@ -60,27 +60,27 @@ class FaceRun:
         self.evidence: list[Evidence] = []
         self.pictures_seen = 0
         self.last_seen_ns = 0
-        self._places: list[Place] = []
+        self._places: list[FacePlace] = []
         block_ms = BLOCK_MS if with_blocks else None
         self._stream = LipSyncStream(lambda _: backend, offsets_ms, block_ms=block_ms, gather_s=0.0, curve=curve)
         self._waiting: list[tuple[int, Floats, Rgb]] = []
         self._last_crop: Rgb = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
         for sound in before:
-            self.hear(sound)
+            self.add_sound(sound)
 
-    def hear(self, sound: Sound) -> None:
+    def add_sound(self, sound: SoundPiece) -> None:
         self._keep(self._stream.push_audio(sound.pcm, sound.pts_ns))
 
-    def see(self, pts_ns: int, landmarks: Floats, crop: Rgb) -> None:
+    def add_picture(self, pts_ns: int, landmarks: Floats, crop: Rgb) -> None:
         if self.pictures_seen % PLACE_EVERY == 0:
             x, y = landmarks[list(INNER_LIPS)].mean(axis=0).tolist()
-            self._places.append(Place(float(np.ptp(landmarks[:, 0])), x, y))
+            self._places.append(FacePlace(float(np.ptp(landmarks[:, 0])), x, y))
         self.pictures_seen += 1
         self.last_seen_ns = pts_ns
         self._last_crop = crop
         self._push(pts_ns, landmarks)
 
-    def miss(self, pts_ns: int) -> None:
+    def add_lost(self, pts_ns: int) -> None:
         """A picture without it. It keeps its last crop, so that what this mouth looks like is not forgotten."""
         self._push(pts_ns, LOST)
 
@@ -90,9 +90,9 @@ class FaceRun:
         self._keep(self._stream.flush())
 
     @property
-    def place(self) -> Place:
+    def place(self) -> FacePlace:
         """The middle of where it was."""
-        return Place(*np.median(np.array(self._places), axis=0).tolist())
+        return FacePlace(*np.median(np.array(self._places), axis=0).tolist())
 
     def _push(self, pts_ns: int, landmarks: Floats) -> None:
         self._waiting.append((pts_ns, landmarks, self._last_crop))
@@ -105,7 +105,7 @@ class FaceRun:
             self._waiting = []
             self._keep(self._stream.push_video(np.stack(crops), times, landmarks=np.stack(landmarks)))
 
-    def _keep(self, scored: Iterable[Scored]) -> None:
+    def _keep(self, scored: Iterable[ScoredSegment]) -> None:
         for one in scored:
             if one.kind == "block":
                 self.blocks.append(one.signal)

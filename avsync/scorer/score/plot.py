@@ -1,6 +1,6 @@
 """Plot: one picture of a clip: the offset over time, the scores under it.
 
-What is sure is opaque, what is a guess is faint; stretches that nothing can be said of are shaded by reason. Importing
+What is sure is opaque, what is a guess is faint; segments that nothing can be said of are shaded by reason. Importing
 this file imports matplotlib, so it is imported only where something is drawn. No global state is touched.
 """
 
@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from avsync.errors import InputError
 from avsync.scorer.score.evidence import UNJUDGED
-from avsync.scorer.score.report import Report
-from avsync.scorer.score.words import MARKS
+from avsync.scorer.score.report import ClipReport
+from avsync.scorer.score.verdict_words import MARKS
 from avsync.scorer.signal import Label, LipSyncSignal
 from avsync.units import to_ms
 
@@ -35,7 +35,7 @@ FAINTEST = 0.12
 LEAST_REACH_MS = 120.0
 
 
-def plot(path: Path, report: Report) -> Path:
+def plot(path: Path, report: ClipReport) -> Path:
     """Write a picture, of the kind that the name ends with (PNG where it has no ending). Returns where it is."""
     path = path if path.suffix else path.with_suffix(".png")
     figure = Figure(figsize=(WIDTH_IN, HIGH_IN), dpi=DPI, layout="constrained")
@@ -61,7 +61,7 @@ def plot(path: Path, report: Report) -> Path:
     return path
 
 
-def _draw_evidence(axes: Axes, report: Report) -> None:
+def _draw_evidence(axes: Axes, report: ClipReport) -> None:
     """How well each offset fits in each window, behind everything else: the darker the better."""
     count = len(report.answer.curve)
     if count < 2:
@@ -79,7 +79,7 @@ def _draw_evidence(axes: Axes, report: Report) -> None:
             )  # fmt: skip
 
 
-def _draw_offsets(axes: Axes, report: Report, windows: Sequence[LipSyncSignal]) -> None:
+def _draw_offsets(axes: Axes, report: ClipReport, windows: Sequence[LipSyncSignal]) -> None:
     """A bar per window, as long as the window; confidence as opacity."""
     limit_ms = report.settings.limit_ms
     axes.axhspan(-limit_ms, limit_ms, color=LIMIT, alpha=0.10, lw=0, label=f"in sync (±{limit_ms:.0f} ms)")
@@ -149,7 +149,7 @@ def _span_s(signal: LipSyncSignal) -> tuple[float, float]:
     return start_s, start_s + to_ms(signal.duration_ns) / 1000
 
 
-def _dress(upper: Axes, lower: Axes, report: Report) -> None:
+def _dress(upper: Axes, lower: Axes, report: ClipReport) -> None:
     found = [abs(signal.offset_ms) for signal in report.face.windows if signal.offset_ms is not None]
     reach = max([LEAST_REACH_MS, *found, report.settings.search_ms if found else 0.0])
     upper.set_ylim(-1.08 * reach, 1.08 * reach)

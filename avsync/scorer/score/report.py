@@ -12,9 +12,9 @@ from itertools import zip_longest
 from typing import Any, Literal
 
 from avsync.errors import InputError
-from avsync.scorer.score.answer import Answer
+from avsync.scorer.score.clip_answer import ClipAnswer
 from avsync.scorer.score.evidence import SURE, Evidence
-from avsync.scorer.score.words import verdict_words
+from avsync.scorer.score.verdict_words import verdict_words
 from avsync.scorer.signal import LipSyncSignal, Method
 from avsync.units import to_ms
 
@@ -28,7 +28,7 @@ CODES: Mapping[Outcome, int] = {"in_sync": MET, "out_of_sync": MISSED, "unsure":
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class ClipMedia:
     """What the clip is. ``fps``: the middle of its pictures' distances; ``variable``: they differ by more than 10 %."""
 
     duration_ms: float
@@ -42,7 +42,7 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ScoreSettings:
     """How the clip was scored."""
 
     method: Method
@@ -52,7 +52,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class FaceReport:
     """One face of the clip, numbered from 1 in the order of appearance.
 
     ``width_px``: its middle width; ``x_px, y_px``: the middle of its mouth; ``seen_pct``: of the clip's pictures.
@@ -64,31 +64,31 @@ class Face:
     width_px: float
     x_px: float
     y_px: float
-    answer: Answer
+    answer: ClipAnswer
     windows: tuple[LipSyncSignal, ...]
     blocks: tuple[LipSyncSignal, ...]
     evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ClipReport:
     """``chosen``: the number of the face the verdict is about, ``why``: a sentence. ``spent_s``: time it took."""
 
     file: str
-    media: Media
-    settings: Settings
-    faces: tuple[Face, ...]
+    media: ClipMedia
+    settings: ScoreSettings
+    faces: tuple[FaceReport, ...]
     chosen: int
     why: str
     spent_s: float
     notes: tuple[str, ...] = ()
 
     @property
-    def face(self) -> Face:
+    def face(self) -> FaceReport:
         return next(face for face in self.faces if face.number == self.chosen)
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> ClipAnswer:
         return self.face.answer
 
     @property
@@ -101,7 +101,7 @@ class Report:
         return verdict_words(self.answer, search_ms=one.search_ms, limit_ms=one.limit_ms, method=one.method)
 
 
-def outcome(answer: Answer, limit_ms: float) -> Outcome:
+def outcome(answer: ClipAnswer, limit_ms: float) -> Outcome:
     """Only a sure answer says anything; one part of the clip beyond the limit is enough to be out of sync."""
     worst_ms = answer.worst_ms
     if worst_ms is None or answer.confidence < SURE or answer.label in ("unrelated", "out_of_range"):
@@ -119,7 +119,7 @@ def exit_code(outcomes: Sequence[Outcome], bad: int) -> int:
     return MET
 
 
-def as_dict(report: Report) -> dict[str, Any]:
+def as_dict(report: ClipReport) -> dict[str, Any]:
     """The JSON form of a report."""
     return {
         "schema": SCHEMA,
@@ -166,7 +166,7 @@ def signal_dict(signal: LipSyncSignal) -> dict[str, Any]:
     }
 
 
-def _answer_dict(answer: Answer) -> dict[str, Any]:
+def _answer_dict(answer: ClipAnswer) -> dict[str, Any]:
     return {
         "label": answer.label,
         "offset_ms": _rounded(answer.offset_ms),
@@ -180,7 +180,7 @@ def _answer_dict(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _face_dict(face: Face) -> dict[str, Any]:
+def _face_dict(face: FaceReport) -> dict[str, Any]:
     return {
         "number": face.number,
         "seen_pct": round(face.seen_pct, 1),

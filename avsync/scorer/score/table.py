@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from avsync.scorer.score.evidence import SURE
-from avsync.scorer.score.report import Face, Media, Outcome, Report
-from avsync.scorer.score.words import MARKS, offset_words, signed_words, time_words
+from avsync.scorer.score.report import ClipMedia, ClipReport, FaceReport, Outcome
+from avsync.scorer.score.verdict_words import MARKS, offset_words, signed_words, time_words
 from avsync.scorer.signal import LipSyncSignal
 from avsync.units import to_ms
 
@@ -25,7 +25,7 @@ SHOWN = 120
 _VERDICT_STYLE: dict[Outcome, str] = {"in_sync": "bold green", "out_of_sync": "bold red", "unsure": "bold yellow"}
 
 
-def print_report(out: Console, report: Report, *, blocks: bool = False) -> None:
+def print_report(out: Console, report: ClipReport, *, blocks: bool = False) -> None:
     """A clip's tables on a screen or into a pipe."""
     say(out, f"{report.file}: {media_words(report.media)}", "bold")
     settings = report.settings
@@ -44,20 +44,20 @@ def say(out: Console, text: str, style: str = "") -> None:
     out.print(Text(text, style=style), soft_wrap=True)
 
 
-def media_words(media: Media) -> str:
+def media_words(media: ClipMedia) -> str:
     """``12.0 s, 1280x720 at 25 fps, sound 44.1 kHz``."""
     rate = f"about {media.fps:.3g} fps, variable" if media.variable else f"{media.fps:.4g} fps"
     size = f"{media.width_px}x{media.height_px}"
     return f"{media.duration_ms / 1000:.1f} s, {size} at {rate}, sound {media.sound_rate_hz / 1000:g} kHz"
 
 
-def face_words(face: Face) -> str:
+def face_words(face: FaceReport) -> str:
     """``212 px wide at (640, 360), seen 98 % of the time``."""
     seen = f"seen {face.seen_pct:.0f} % of the time"
     return f"{face.width_px:.0f} px wide at ({face.x_px:.0f}, {face.y_px:.0f}), {seen}"
 
 
-def _print_faces(out: Console, report: Report) -> None:
+def _print_faces(out: Console, report: ClipReport) -> None:
     if len(report.faces) == 1:
         say(out, f"one face, {face_words(report.face)}")
         return

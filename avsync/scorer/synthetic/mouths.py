@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.synthetic.espeak import Phoneme
 from avsync.scorer.synthetic.phonemes import PAUSE, Gesture, gestures
 
@@ -69,9 +69,9 @@ class Style:
     """Gap between the lips when jaw and lips are fully open."""
     jaw_share: float
     """How much of the opening is the jaw's."""
-    lead_s: dict[str, float]
+    anticipation_s: dict[str, float]
     """How far the mouth is ahead of the sound, by kind."""
-    lead_jitter_s: float
+    anticipation_jitter_s: float
     jaw_reach_s: tuple[float, float]
     """Time constants of a sound's pull before it begins and after it ends."""
     lips_reach_s: tuple[float, float]
@@ -110,13 +110,13 @@ def draw_style(random: np.random.Generator) -> Style:
         middle, tilt = between(low, high), between(-0.35, 0.35)
         return middle * (1 + tilt), middle * (1 - tilt)
 
-    lead = float(random.normal(0.02, 0.012))
+    anticipation = float(random.normal(0.02, 0.012))
     hangs = random.random() < 0.25
     return Style(
         opening=float(np.exp(random.normal(np.log(0.20), 0.35))),
         jaw_share=between(0.3, 0.8),
-        lead_s={kind: lead + float(random.normal(0.0, 0.010)) for kind in _KINDS},
-        lead_jitter_s=between(0.003, 0.015),
+        anticipation_s={kind: anticipation + float(random.normal(0.0, 0.010)) for kind in _KINDS},
+        anticipation_jitter_s=between(0.003, 0.015),
         jaw_reach_s=reach(0.030, 0.085),
         lips_reach_s=reach(0.018, 0.055),
         round_reach_s=reach(0.025, 0.080),
@@ -194,9 +194,11 @@ def _blend(
 ) -> _Shape:
     count = len(moves)
     pause = np.array([move.kind == "pause" for move in moves])
-    lead = np.array([who.lead_s[move.kind] for move in moves]) + random.normal(0.0, who.lead_jitter_s, count)
-    start = np.array([move.start_s for move in moves]) - lead
-    end = np.maximum(np.array([move.end_s for move in moves]) - lead, start + 0.005)
+    anticipation = np.array([who.anticipation_s[move.kind] for move in moves]) + random.normal(
+        0.0, who.anticipation_jitter_s, count
+    )
+    start = np.array([move.start_s for move in moves]) - anticipation
+    end = np.maximum(np.array([move.end_s for move in moves]) - anticipation, start + 0.005)
     # A mouth opens before it speaks and closes after: the pull of a pause ends early and begins late.
     end = np.where(pause, np.maximum(end - random.uniform(0.0, 0.15, count), start + 0.02), end)
     start = np.where(pause, np.minimum(start + random.uniform(0.0, 0.20, count), end - 0.02), start)

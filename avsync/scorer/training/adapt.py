@@ -7,7 +7,7 @@ few steps at a small rate; what reads mouths off pictures stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,19 +16,20 @@ import torch
 
 from avsync.errors import InputError
 from avsync.scorer.backends.learned import Ensemble, NetBackend, read_ensemble
-from avsync.scorer.calibration import zero_ms_of
+from avsync.scorer.calibration import bias_ms_of
 from avsync.scorer.evaluation.clips import tracked
 from avsync.scorer.evaluation.protocol import Footage, counted_windows, lips_of, sound_of, speech_cells, trials_of
 from avsync.scorer.evaluation.speakers import ClipEntry, read_manifest
-from avsync.scorer.features.features import MEL_PER_CELL
+from avsync.scorer.features.cells import MEL_PER_CELL
 from avsync.scorer.features.grid import on_grid
-from avsync.scorer.matching.lags import best_lag, lag_scores, search_offsets
-from avsync.scorer.nets.modules import arrays_of, modules_of
-from avsync.scorer.nets.networks import LipNet, SoundNet
-from avsync.scorer.nets.weights import Arrays, save_weights, shipped
+from avsync.scorer.matching.lag_search import best_lag, lag_scores, search_offsets
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.torch_networks import arrays_of, modules_of
+from avsync.scorer.nets.weight_files import Arrays, save_weights, shipped
 from avsync.scorer.signal import Method
-from avsync.scorer.training.examples import Clip, Sampler
+from avsync.scorer.training.examples import Sampler, TrainingClip
 from avsync.scorer.training.fit import Pair, Recipe, fit
+from avsync.scorer.training.progress import Progress
 
 LEAST_S: Final = 180.0
 LEAST_SPEAKERS: Final = 4
@@ -39,8 +40,6 @@ RATE: Final = 4e-4
 """A tenth of the training's: the networks are to be bent, not made anew."""
 RIGHT_MS: Final = 40.0
 SHOWN_MS: Final = (500, 1000, 2000)
-
-Told = Callable[[str, int, int], None]
 
 
 class Own(NamedTuple):
@@ -60,7 +59,7 @@ def adapt(
     device: str,
     steps: int | None,
     cache: Path | None,
-    progress: Told,
+    progress: Progress,
 ) -> Iterator[str]:
     """Adapt and write `out`/NET.npz; yields lines that say how right the networks are before and after.
 
@@ -81,7 +80,7 @@ def adapt(
             yield f"{net}: adapting did not help on speakers left out; keep the shipped weights"
 
 
-def own_clips(entries: Sequence[ClipEntry], cache: Path | None, progress: Told) -> list[Own]:
+def own_clips(entries: Sequence[ClipEntry], cache: Path | None, progress: Progress) -> list[Own]:
     """The clips that can be used, tracked; an unknown offset is asked of the shipped geometry network."""
     geometry: NetBackend | None = None
     found = []
@@ -94,7 +93,7 @@ def own_clips(entries: Sequence[ClipEntry], cache: Path | None, progress: Told) 
         truth_ms = entry.truth_ms
         if truth_ms is None:
             geometry = geometry or backend_of("geometry", read_ensemble(shipped("geometry")))
-            truth_ms = heard_offset_ms(geometry, footage)
+            truth_ms = estimated_offset_ms(geometry, footage)
         if truth_ms is not None:
             found.append(Own(entry, footage, truth_ms))
     progress("tracking", len(entries), len(entries))
@@ -113,38 +112,38 @@ def refuse_too_little(folder: Path, clips: Sequence[Own]) -> None:
         )
 
 
-def heard_offset_ms(backend: NetBackend, footage: Footage) -> float | None:
+def estimated_offset_ms(backend: NetBackend, footage: Footage) -> float | None:
     """What a backend says of a whole clip; None where it cannot say, or the best is at the edge of the search."""
     sound, lips = sound_of(footage.pcm, footage.pcm_start_ns), lips_of(footage, backend)
-    cells, seen = on_grid(lips.looked.start_ns, lips.looked.values, sound.first, sound.cells, end_ns=lips.end_ns)
+    cells, seen = on_grid(lips.features.start_ns, lips.features.values, sound.first, sound.cells, end_ns=lips.end_ns)
     whole = slice(0, sound.cells)
     if not seen.any():
         return None
     offsets_ms = search_offsets(400.0, 20.0)
-    embedded = backend.embed_lips(cells, seen, whole), backend.embed_sound(sound.heard.mel, whole)
+    embedded = backend.embed_lips(cells, seen, whole), backend.embed_sound(sound.features.mel, whole)
     peak = best_lag(offsets_ms, lag_scores(*embedded, 0, offsets_ms, seen=seen).rho)
     return None if peak is None or peak.at_edge else peak.offset_ms
 
 
-def example_of(ensemble: Ensemble, net: str, clip: Own) -> Clip:
+def example_of(ensemble: Ensemble, net: str, clip: Own) -> TrainingClip:
     """A clip as the training sees it: lip values in sync with the sound, cell by cell."""
     footage = clip.footage
     sound = sound_of(footage.pcm, footage.pcm_start_ns, clip.truth_ms)
     lips = lips_of(footage, backend_of(net, ensemble))
-    cells, seen = on_grid(lips.looked.start_ns, lips.looked.values, sound.first, sound.cells, end_ns=lips.end_ns)
-    mel = sound.heard.mel[: sound.cells * MEL_PER_CELL].astype(np.float16)
-    return Clip(cells, seen, mel, speech_cells(sound) & seen)
+    cells, seen = on_grid(lips.features.start_ns, lips.features.values, sound.first, sound.cells, end_ns=lips.end_ns)
+    mel = sound.features.mel[: sound.cells * MEL_PER_CELL].astype(np.float16)
+    return TrainingClip(cells, seen, mel, speech_cells(sound) & seen)
 
 
 def backend_of(net: str, ensemble: Ensemble) -> NetBackend:
     """An ensemble as a backend of its own."""
     method: Method = "geometry" if net == "geometry" else "pixels"
     return NetBackend(
-        method, (ensemble,), zero_ms_of(method), frozenset({"landmarks" if net == "geometry" else "rois"})
+        method, (ensemble,), bias_ms_of(method), frozenset({"landmarks" if net == "geometry" else "rois"})
     )
 
 
-def bent(base: Ensemble, examples: Sequence[Clip], recipe: Recipe, seed: int, device: str) -> Arrays:
+def bent(base: Ensemble, examples: Sequence[TrainingClip], recipe: Recipe, seed: int, device: str) -> Arrays:
     """The ensemble's weights after some more steps on these examples; what reads mouths stays as it is."""
     nets = modules_of(base.arrays, base.header)
     torch.manual_seed(seed)
@@ -158,11 +157,11 @@ def left_out(
     net: str,
     base: Ensemble,
     clips: Sequence[Own],
-    examples: Sequence[Clip],
+    examples: Sequence[TrainingClip],
     recipe: Recipe,
     seed: int,
     device: str,
-    progress: Told,
+    progress: Progress,
 ) -> tuple[list[float], list[float]]:
     """Percent right at 0.5, 1 and 2 s on speakers that were not learned from, before and after adapting."""
     speakers = sorted({clip.entry.speaker for clip in clips})

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import SAMPLE_RATE_HZ, Floats
+from avsync.scorer.features.cells import SAMPLE_RATE_HZ, Floats
 
-Sound = NDArray[np.float64]
+Samples = NDArray[np.float64]
 NOISES: Final = ("white", "pink", "hum", "babble", "music")
 
 
@@ -36,7 +36,7 @@ def through_channel(pcm: Floats, random: np.random.Generator, others: Sequence[F
     return np.asarray(x * 10.0 ** (random.uniform(-26.0, -0.5) / 20.0) * 32767.0, np.int16)
 
 
-def room(x: Sound, random: np.random.Generator) -> Sound:
+def room(x: Samples, random: np.random.Generator) -> Samples:
     """Reverberation of 0.1 to 0.8 s: a decaying noise after the direct sound, darker the later."""
     seconds = random.uniform(0.1, 0.8)
     samples = int(seconds * SAMPLE_RATE_HZ)
@@ -48,7 +48,7 @@ def room(x: Sound, random: np.random.Generator) -> Sound:
     return filtered(x, np.fft.rfft(tail, _fft_length(len(x) + samples)))
 
 
-def equalised(x: Sound, random: np.random.Generator) -> Sound:
+def equalised(x: Samples, random: np.random.Generator) -> Samples:
     """A tilt of up to 5 dB an octave and a few broad bumps of microphone and place."""
     length = _fft_length(len(x))
     octave = np.log2(np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ), 50.0) / 1000.0)
@@ -59,7 +59,7 @@ def equalised(x: Sound, random: np.random.Generator) -> Sound:
     return filtered(x, 10.0 ** (np.clip(gain_db, -24.0, 18.0) / 20.0))
 
 
-def band_limited(x: Sound, random: np.random.Generator) -> Sound:
+def band_limited(x: Samples, random: np.random.Generator) -> Samples:
     """A telephone, a codec at low rate, a small speaker."""
     length = _fft_length(len(x))
     hertz = np.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ)
@@ -69,7 +69,7 @@ def band_limited(x: Sound, random: np.random.Generator) -> Sound:
     return filtered(x, edge)
 
 
-def compressed(x: Sound, amount: float) -> Sound:
+def compressed(x: Samples, amount: float) -> Samples:
     """Level differences made smaller: 0.5 leaves half of them (in dB); the level is looked at over 50 ms."""
     span = SAMPLE_RATE_HZ // 20
     total = np.concatenate([np.zeros(1), np.cumsum(x**2)])
@@ -78,14 +78,16 @@ def compressed(x: Sound, amount: float) -> Sound:
     return np.asarray(x * (power + 1e-2 * float(power.mean()) + 1e-12) ** (-0.5 * amount))
 
 
-def with_noise(x: Sound, kind: str, snr_db: float, random: np.random.Generator, others: Sequence[Floats] = ()) -> Sound:
+def with_noise(
+    x: Samples, kind: str, snr_db: float, random: np.random.Generator, others: Sequence[Floats] = ()
+) -> Samples:
     """Noise of one of `NOISES` at so many dB below the voice's mean power."""
     noise = _noise(kind, len(x), random, others)
     power = float(np.mean(x**2)) + 1e-12
     return np.asarray(x + noise * np.sqrt(power / (float(np.mean(noise**2)) + 1e-12) * 10.0 ** (-snr_db / 10.0)))
 
 
-def _noise(kind: str, n: int, random: np.random.Generator, others: Sequence[Floats]) -> Sound:
+def _noise(kind: str, n: int, random: np.random.Generator, others: Sequence[Floats]) -> Samples:
     if kind == "music":
         return _music(n, random)
     if kind == "babble" and len(others):
@@ -103,7 +105,7 @@ def _noise(kind: str, n: int, random: np.random.Generator, others: Sequence[Floa
     return filtered(white, (np.maximum(hertz, 40.0) / 40.0) ** -slope)
 
 
-def _music(n: int, random: np.random.Generator) -> Sound:
+def _music(n: int, random: np.random.Generator) -> Samples:
     """Notes of a few harmonics that begin at once and fade, on a beat."""
     out = np.zeros(n)
     beat = int(random.uniform(0.15, 0.5) * SAMPLE_RATE_HZ)
@@ -117,7 +119,7 @@ def _music(n: int, random: np.random.Generator) -> Sound:
     return out
 
 
-def filtered(x: Sound, response: NDArray[np.complexfloating] | Sound) -> Sound:
+def filtered(x: Samples, response: NDArray[np.complexfloating] | Samples) -> Samples:
     """x through a response given at the bins of `_fft_length(len(x))` or of a longer transform."""
     length = 2 * (len(response) - 1)
     return np.asarray(np.fft.irfft(np.fft.rfft(x, length) * response, length)[: len(x)])

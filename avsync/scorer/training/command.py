@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from avsync.errors import InputError
+from avsync.scorer.training.progress import Progress, shown_as_bars
 
 if TYPE_CHECKING:
     from avsync.scorer.training.fit import Pair
@@ -33,8 +31,6 @@ A training that was stopped goes on where it was when it is started again with t
 with a manifest.csv (columns: file; if known ref_offset_ms, positive for audio late; speaker), of 3 minutes and 4
 speakers at least; the gain is shown on speakers that were left out.
 """
-
-Told = Callable[[str, int, int], None]
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,15 +62,15 @@ def run_train(args: argparse.Namespace) -> int:
     if args.clips is not None:
         from avsync.scorer.training.adapt import adapt
 
-        with _progress() as told:
+        with shown_as_bars() as progress:
             for line in adapt(args.clips, args.out, nets, seed=args.seed, device=device, steps=args.steps,
-                              cache=args.cache, progress=told):  # fmt: skip
+                              cache=args.cache, progress=progress):  # fmt: skip
                 out.print(line)
         return 0
     began_s = time.monotonic()
-    with _progress() as told:
+    with shown_as_bars() as progress:
         for line in train(args.out, nets, seed=args.seed, device=device, utterances=args.utterances, steps=args.steps,
-                          progress=told):  # fmt: skip
+                          progress=progress):  # fmt: skip
             out.print(line)
     out.print(f"done in {(time.monotonic() - began_s) / 60:.0f} min on {device}")
     return 0
@@ -88,34 +84,36 @@ def train(
     device: str,
     utterances: int | None,
     steps: int | None,
-    progress: Told,
+    progress: Progress,
 ) -> Iterator[str]:
     """Train and write `folder`/geometry.npz and pixels.npz; yields a line for each thing done."""
     from dataclasses import replace
 
-    from avsync.scorer.nets.weights import save_weights
+    from avsync.scorer.nets.weight_files import save_weights
     from avsync.scorer.training.geometry_train import (
         CLIPS,
         GeometryRecipe,
         geometry_weights,
-        heard_pool,
         train_geometry,
+        voice_pool,
     )
     from avsync.scorer.training.pixel_train import PixelRecipe, pixel_weights, train_pixels
 
     work = folder / "work"
-    heard = heard_pool(utterances or CLIPS, seed, progress=progress)
-    header: dict[str, Any] = {"seed": seed, "utterances": len(heard)}
+    voices = voice_pool(utterances or CLIPS, seed, progress=progress)
+    header: dict[str, Any] = {"seed": seed, "utterances": len(voices)}
     if "geometry" in nets:
         recipe = GeometryRecipe()
         if steps is not None:
             recipe = replace(recipe, pair=replace(recipe.pair, steps=steps))
 
-        def seen(member: int, step: int, loss: float, pair: Pair, _spread: Any) -> None:
+        def on_step(member: int, step: int, loss: float, pair: Pair, _spread: Any) -> None:
             shown.append(f"geometry, member {member + 1}: step {step}, loss {loss:.3f}")
 
         shown: list[str] = []
-        members, spread = train_geometry(heard, recipe, seed, device=device, work=work, progress=progress, seen=seen)
+        members, spread = train_geometry(
+            voices, recipe, seed, device=device, work=work, progress=progress, on_step=on_step
+        )
         yield from shown[-1:]
         arrays, own = geometry_weights(members, spread, recipe)
         digest = save_weights(folder / "geometry.npz", arrays, {**own, **header, "steps": recipe.pair.steps})
@@ -124,7 +122,7 @@ def train(
         pixels = PixelRecipe()
         if steps is not None:
             pixels = replace(pixels, pair=replace(pixels.pair, steps=steps), mouth=replace(pixels.mouth, steps=steps))
-        filmed = heard[:FILMED]
+        filmed = voices[:FILMED]
         mouths = train_pixels(filmed, pixels, seed, device=device, work=work, progress=progress)
         arrays, own = pixel_weights(mouths)
         digest = save_weights(folder / "pixels.npz", arrays, {**own, **header, "steps": pixels.pair.steps})
@@ -141,24 +139,3 @@ def _device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from error
     return name
-
-
-@contextmanager
-def _progress() -> Iterator[Told]:
-    """Bars on a terminal; elsewhere a line now and then."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        tasks: dict[str, Any] = {}
-
-        def told(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=of)
-            bar.update(tasks[what], completed=done, total=of)
-
-        yield told

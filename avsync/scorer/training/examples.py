@@ -17,14 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avsync.scorer.features.features import CELLS_PER_S, MEL_PER_CELL, Floats, log_mel
+from avsync.scorer.features.cells import CELLS_PER_S, MEL_PER_CELL, Floats
 from avsync.scorer.features.grid import on_grid
-from avsync.scorer.features.normal import normal_lips, normal_mel, with_context
+from avsync.scorer.features.log_mel import log_mel
+from avsync.scorer.features.normalising import normal_lips, normal_mel, with_context
 from avsync.scorer.nets.architecture import ENCODER_CELLS
 from avsync.scorer.synthetic.mouths import TRACK_HZ, mouth_track
 from avsync.scorer.synthetic.speech import Utterance, utterance
 from avsync.scorer.training.channel import through_channel
-from avsync.scorer.training.seen import seen_geometry
+from avsync.scorer.training.tracker_errors import tracked_geometry
 
 LAG_CELLS: Final = 15
 """Training looks 300 ms to either side, so that the 200 ms of the search have something beyond them."""
@@ -36,7 +37,7 @@ SPOKEN_DB: Final = 25.0
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class TrainingClip:
     """cells: float32 (N, F), seen: bool (N,), mel: float16 (2 N, 40), spoken: bool (N,)."""
 
     cells: Floats
@@ -53,32 +54,32 @@ class Batch(NamedTuple):
     n: int
 
 
-class Heard(NamedTuple):
-    """What a clip sounds like. mel: float16 (2 N, 40)."""
+class TrainingVoice(NamedTuple):
+    """The sound of a clip: an utterance through a channel. mel: float16 (2 N, 40)."""
 
     spoken: Utterance
     mel: NDArray[np.float16]
 
 
-def make_heard(seed: int, index: int, others: Sequence[Floats] = ()) -> Heard:
+def make_voice(seed: int, index: int, others: Sequence[Floats] = ()) -> TrainingVoice:
     """The sound of clip `index` of the pool `seed`: one utterance through one channel."""
     spoken = utterance(substream(seed, index, "speech"))
     pcm = through_channel(spoken.pcm, substream(seed, index, "channel"), others)
-    return Heard(spoken, log_mel(pcm).astype(np.float16))
+    return TrainingVoice(spoken, log_mel(pcm).astype(np.float16))
 
 
-def make_clip(heard: Heard, random: np.random.Generator) -> Clip:
-    """What is heard, said by some mouth and seen by some tracker."""
-    spoken = heard.spoken
+def make_clip(voice: TrainingVoice, random: np.random.Generator) -> TrainingClip:
+    """A voice, said by some mouth and measured by some tracker."""
+    spoken = voice.spoken
     track = mouth_track(spoken.phonemes, spoken.duration_s, random, level_db=spoken.level_db)
-    times_ns, values = seen_geometry(track, random)
-    count = min(len(heard.mel) // MEL_PER_CELL, len(track.values) * CELLS_PER_S // TRACK_HZ)
+    times_ns, values = tracked_geometry(track, random)
+    count = min(len(voice.mel) // MEL_PER_CELL, len(track.values) * CELLS_PER_S // TRACK_HZ)
     cells, seen = on_grid(times_ns, values, 0, count)
     loud = spoken.level_db > np.percentile(spoken.level_db, 95) - SPOKEN_DB
-    return Clip(cells, seen, heard.mel[: count * MEL_PER_CELL], np.resize(loud[::MEL_PER_CELL], count))
+    return TrainingClip(cells, seen, voice.mel[: count * MEL_PER_CELL], np.resize(loud[::MEL_PER_CELL], count))
 
 
-def usual_spread(clips: Sequence[Clip]) -> Floats:
+def usual_spread(clips: Sequence[TrainingClip]) -> Floats:
     """The middle of the clips' spreads of their lip values: (F,)."""
     return np.asarray(np.median([clip.cells[clip.seen].std(axis=0) for clip in clips], axis=0), np.float32)
 
@@ -91,7 +92,9 @@ def substream(seed: int, index: int, cause: str) -> np.random.Generator:
 class Sampler:
     """Draws batches from a pool; the same seed gives the same batches."""
 
-    def __init__(self, clips: Sequence[Clip], usual_spread: Floats, seed: int, *, strength: float = 1.0) -> None:
+    def __init__(
+        self, clips: Sequence[TrainingClip], usual_spread: Floats, seed: int, *, strength: float = 1.0
+    ) -> None:
         self._clips, self._spread, self._strength = clips, usual_spread, strength
         self._random = np.random.default_rng([seed, 0xBA7C])
         self._torch = torch.Generator().manual_seed(seed)
@@ -161,8 +164,8 @@ def other_tract(mel: Tensor, most_bands: float, make: torch.Generator) -> Tensor
     """mel (B, 40, T) as of a shorter or longer vocal tract: its bands moved by up to so many, and stretched."""
     size, bands, _ = mel.shape
     moved = most_bands * (2 * torch.rand(size, 1, generator=make) - 1)
-    stretch = 1.0 + 0.06 * most_bands * (2 * torch.rand(size, 1, generator=make) - 1)
-    at = (torch.arange(bands) - bands / 2)[None] * stretch + bands / 2 + moved
+    scale = 1.0 + 0.06 * most_bands * (2 * torch.rand(size, 1, generator=make) - 1)
+    at = (torch.arange(bands) - bands / 2)[None] * scale + bands / 2 + moved
     at = at.clamp(0, bands - 1.001)
     below = at.floor().long()
     part = (at - below)[:, :, None]
@@ -170,14 +173,14 @@ def other_tract(mel: Tensor, most_bands: float, make: torch.Generator) -> Tensor
     return mel[pick, below] * (1 - part) + mel[pick, below + 1] * part
 
 
-def _inputs(clip: Clip, start: int, n: int, past: int, ahead: int, spread: Floats) -> tuple[Floats, Floats]:
+def _inputs(clip: TrainingClip, start: int, n: int, past: int, ahead: int, spread: Floats) -> tuple[Floats, Floats]:
     first, last = max(0, start - past), min(len(clip.cells), start + n + ahead)
     lips = normal_lips(clip.cells[first:last], clip.seen[first:last], spread)
-    heard_first, heard_last = max(0, first - LAG_CELLS), min(len(clip.cells), last + LAG_CELLS)
-    mel = normal_mel(clip.mel[heard_first * MEL_PER_CELL : heard_last * MEL_PER_CELL].astype(np.float32))
+    sound_first, sound_last = max(0, first - LAG_CELLS), min(len(clip.cells), last + LAG_CELLS)
+    mel = normal_mel(clip.mel[sound_first * MEL_PER_CELL : sound_last * MEL_PER_CELL].astype(np.float32))
     window = slice(start - first, start - first + n)
-    heard = slice(start - LAG_CELLS - heard_first, start + n + LAG_CELLS - heard_first)
+    sound = slice(start - LAG_CELLS - sound_first, start + n + LAG_CELLS - sound_first)
     return (
         with_context(lips, window, ENCODER_CELLS).astype(np.float32),
-        with_context(mel, heard, ENCODER_CELLS, MEL_PER_CELL),
+        with_context(mel, sound, ENCODER_CELLS, MEL_PER_CELL),
     )

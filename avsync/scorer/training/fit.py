@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avsync.scorer.nets.networks import LipNet, SoundNet
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
 from avsync.scorer.training.examples import LAG_CELLS, Batch
 
 TARGET_SPREAD_CELLS: Final = 0.8
@@ -37,7 +37,7 @@ class Recipe:
     warm_share: float = 0.1
     keep: float = 0.998
     """Of the running mean of the weights, per step."""
-    stretches: int = 3
+    segments: int = 3
     """Windows of several lengths that are cut from each sequence: the embeddings are computed once."""
     foreign_weight: float = 0.3
     """Share of the loss in which sound of other clips and 'neither' stand among the choices."""
@@ -81,14 +81,14 @@ def agreement(lips: Tensor, sound: Tensor, lag_cells: int = LAG_CELLS) -> tuple[
 
 def loss_of(pair: Pair, lips: Tensor, sound: Tensor, recipe: Recipe) -> Tensor:
     """lips (B, D, n), sound (B, D, n + 30): the mean loss of a batch of one member."""
-    mouth, heard = agreement(lips, sound)
+    mouth, voice = agreement(lips, sound)
     scale = pair.sharpness.exp()
-    own = torch.einsum("bd,bld->bl", mouth, heard) * scale
+    own = torch.einsum("bd,bld->bl", mouth, voice) * scale
     wanted = target(own.device)
     loss = -(wanted * own.log_softmax(-1)).sum(-1).mean()
     if recipe.foreign_weight <= 0:
         return loss
-    foreign = [torch.einsum("bd,bld->bl", mouth, heard.roll(shift, 0)) * scale for shift in range(1, FOREIGN + 1)]
+    foreign = [torch.einsum("bd,bld->bl", mouth, voice.roll(shift, 0)) * scale for shift in range(1, FOREIGN + 1)]
     neither = (pair.neither * scale).expand(len(own), 1)
     matched = torch.cat([own, neither, *foreign], dim=1).log_softmax(-1)[:, : own.shape[1]]
     with_others = -(wanted * matched).sum(-1).mean()
@@ -110,9 +110,9 @@ def fit(
     seed: int = 0,
     device: str = "cpu",
     every: int = 500,
-    seen: Callable[[int, float, Pair], None] | None = None,
+    on_step: Callable[[int, float, Pair], None] | None = None,
 ) -> Pair:
-    """Train a pair; returns the running mean of its weights. `seen(step, loss, mean)` is called every so many steps."""
+    """Train a pair; returns the running mean of its weights. `on_step(step, loss, mean)` is called now and then."""
     pair.to(device).train()
     mean = copy.deepcopy(pair).eval()
     weights = list(pair.parameters())
@@ -127,7 +127,7 @@ def fit(
         loss = torch.stack(
             [
                 loss_of(pair, lips[..., first : first + n], sound[..., first : first + n + 2 * LAG_CELLS], recipe)
-                for first, n in stretches(batch.n, recipe.stretches, random)
+                for first, n in segments(batch.n, recipe.segments, random)
             ]
         ).mean()
         optimiser.zero_grad(set_to_none=True)
@@ -139,12 +139,12 @@ def fit(
             for kept, now in zip(mean.parameters(), weights, strict=True):
                 kept.lerp_(now, 1 - keep)
         running += (float(loss.detach()) - running) * max(0.02, 1 / (step + 1))
-        if seen is not None and ((step + 1) % every == 0 or step + 1 == recipe.steps):
-            seen(step + 1, running, mean)
+        if on_step is not None and ((step + 1) % every == 0 or step + 1 == recipe.steps):
+            on_step(step + 1, running, mean)
     return mean
 
 
-def stretches(n: int, count: int, random: np.random.Generator) -> list[tuple[int, int]]:
+def segments(n: int, count: int, random: np.random.Generator) -> list[tuple[int, int]]:
     """The whole sequence of n cells, and shorter windows of it: (first cell, length), from 0.4 s on."""
     cut = [(0, n)]
     for _ in range(count - 1):

@@ -15,19 +15,25 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
-from avsync.scorer.nets.modules import arrays_of
-from avsync.scorer.nets.networks import LipNet, SoundNet
-from avsync.scorer.nets.weights import Arrays
-from avsync.scorer.training.examples import Clip, Heard, Sampler, make_clip, make_heard, substream, usual_spread
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.torch_networks import arrays_of
+from avsync.scorer.nets.weight_files import Arrays
+from avsync.scorer.training.examples import (
+    Sampler,
+    TrainingClip,
+    TrainingVoice,
+    make_clip,
+    make_voice,
+    substream,
+    usual_spread,
+)
 from avsync.scorer.training.fit import Pair, Recipe, fit, merged
+from avsync.scorer.training.progress import Progress
 
 CLIPS: Final = 1200
 """Utterances in the pool, 2.8 h of them."""
-
-Progress = Callable[[str, int, int], None]
-"""What is being done, how much of it is, and how much there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,42 +47,42 @@ class GeometryRecipe:
     embedding: int = 16
 
 
-def heard_pool(count: int, seed: int, *, progress: Progress = lambda what, done, of: None) -> list[Heard]:
+def voice_pool(count: int, seed: int, *, progress: Progress = lambda what, done, of: None) -> list[TrainingVoice]:
     """The sound of `count` clips; the same for the same seed and espeak-ng, made first thing in a fresh process."""
-    pool: list[Heard] = []
+    pool: list[TrainingVoice] = []
     recent: list[Floats] = []
     for index in range(count):
-        heard = make_heard(seed, index, recent)
-        recent = [*recent[-40:], heard.spoken.pcm]
-        pool.append(heard)
+        voice = make_voice(seed, index, recent)
+        recent = [*recent[-40:], voice.spoken.pcm]
+        pool.append(voice)
         progress("speech", index + 1, count)
     return pool
 
 
 def train_geometry(
-    heard: Sequence[Heard],
+    voices: Sequence[TrainingVoice],
     recipe: GeometryRecipe,
     seed: int,
     *,
     device: str = "cpu",
     work: Path | None = None,
     progress: Progress = lambda what, done, of: None,
-    seen: Callable[[int, int, float, Pair, Floats], None] | None = None,
+    on_step: Callable[[int, int, float, Pair, Floats], None] | None = None,
 ) -> tuple[list[Pair], Floats]:
-    """The members of the ensemble, trained on the sound `heard`, and the usual spread of their lip values.
+    """The members of the ensemble, trained on the sound of `voices`, and the usual spread of their lip values.
 
     `work`: a folder that keeps finished members, each under the recipe, seed and size of pool that made it.
-    `seen(member, step, loss, so far, usual spread)` is called every 50 steps.
+    `on_step(member, step, loss, so far, usual spread)` is called every 50 steps.
     """
     members: list[Pair] = []
-    spread = usual_spread(_clips(heard[:400], seed, 0))
+    spread = usual_spread(_clips(voices[:400], seed, 0))
     for index in range(recipe.members):
-        kept = None if work is None else work / f"geometry-{_made_by(recipe, seed, len(heard))}-{index}.pt"
+        kept = None if work is None else work / f"geometry-{_made_by(recipe, seed, len(voices))}-{index}.pt"
         pair = _fresh(recipe, 1000 * seed + index)
         if kept is not None and kept.exists():
             pair.load_state_dict(torch.load(kept, weights_only=True))
         else:
-            pair = _member(index, pair, heard, spread, recipe, seed, device, progress, seen)
+            pair = _member(index, pair, voices, spread, recipe, seed, device, progress, on_step)
             if kept is not None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 torch.save(pair.state_dict(), kept)
@@ -98,27 +104,27 @@ def _fresh(recipe: GeometryRecipe, seed: int) -> Pair:
 def _member(
     index: int,
     pair: Pair,
-    heard: Sequence[Heard],
+    voices: Sequence[TrainingVoice],
     spread: Floats,
     recipe: GeometryRecipe,
     seed: int,
     device: str,
     progress: Progress,
-    seen: Callable[[int, int, float, Pair, Floats], None] | None,
+    on_step: Callable[[int, int, float, Pair, Floats], None] | None,
 ) -> Pair:
     own = 1000 * seed + index
-    clips = _clips(heard, seed, index)
+    clips = _clips(voices, seed, index)
 
     def tell(step: int, loss: float, mean: Pair) -> None:
         progress(f"member {index + 1} of {recipe.members}", step, recipe.pair.steps)
-        if seen is not None:
-            seen(index, step, loss, mean, spread)
+        if on_step is not None:
+            on_step(index, step, loss, mean, spread)
 
-    return fit(pair, Sampler(clips, spread, own).batch, recipe.pair, seed=own, device=device, every=50, seen=tell)
+    return fit(pair, Sampler(clips, spread, own).batch, recipe.pair, seed=own, device=device, every=50, on_step=tell)
 
 
-def _clips(heard: Sequence[Heard], seed: int, member: int) -> list[Clip]:
-    return [make_clip(each, substream(seed, index, f"mouth {member}")) for index, each in enumerate(heard)]
+def _clips(voices: Sequence[TrainingVoice], seed: int, member: int) -> list[TrainingClip]:
+    return [make_clip(each, substream(seed, index, f"mouth {member}")) for index, each in enumerate(voices)]
 
 
 def geometry_weights(members: Sequence[Pair], spread: Floats, recipe: GeometryRecipe) -> tuple[Arrays, dict[str, Any]]:

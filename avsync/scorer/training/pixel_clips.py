@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avsync.scorer.features.features import CELL_NS, CELLS_PER_S, MEL_PER_CELL, Floats
+from avsync.scorer.features.cells import CELL_NS, CELLS_PER_S, MEL_PER_CELL, Floats
 from avsync.scorer.features.grid import on_grid
-from avsync.scorer.nets.mouthnet import MouthNet
+from avsync.scorer.nets.torch_mouth_network import MouthNet
 from avsync.scorer.synthetic.mouths import TRACK_HZ, mouth_track
 from avsync.scorer.synthetic.renderer import at_pictures, render
-from avsync.scorer.training.examples import SPOKEN_DB, Clip, Heard, substream
+from avsync.scorer.training.examples import SPOKEN_DB, TrainingClip, TrainingVoice, substream
 
 RATES: Final = (25.0, 25.0, 25.0, 24.0, 30.0, 30.0, 50.0)
 LONGEST_S: Final = 7.0
@@ -34,10 +34,10 @@ class Film(NamedTuple):
     spoken: NDArray[np.bool_]
 
 
-def tracks_of(heard: Sequence[Heard], seed: int, each: int = 1) -> list[Floats]:
-    """Mouths that say what is heard, `each` speakers an utterance: float32 (n, columns), 100 rows a second."""
+def tracks_of(voices: Sequence[TrainingVoice], seed: int, each: int = 1) -> list[Floats]:
+    """Mouths that say what the voices do, `each` speakers an utterance: float32 (n, columns), 100 rows a second."""
     found = []
-    for index, (spoken, _) in enumerate(heard):
+    for index, (spoken, _) in enumerate(voices):
         for speaker in range(each):
             random = substream(seed, index * each + speaker, "mouth")
             track = mouth_track(spoken.phonemes, spoken.duration_s, random, level_db=spoken.level_db)
@@ -46,32 +46,36 @@ def tracks_of(heard: Sequence[Heard], seed: int, each: int = 1) -> list[Floats]:
 
 
 def film_pool(
-    heard: Sequence[Heard], tracks: Sequence[Floats], seed: int, *, progress: Callable[[int, int], None] | None = None
+    voices: Sequence[TrainingVoice],
+    tracks: Sequence[Floats],
+    seed: int,
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Film]:
     """Each utterance filmed once, with a face, a camera and a rate of its own."""
     films = []
-    for index, (sound, track) in enumerate(zip(heard, tracks, strict=True)):
+    for index, (sound, track) in enumerate(zip(voices, tracks, strict=True)):
         films.append(_film(sound, track, substream(seed, index, "film")))
         if progress is not None:
-            progress(index + 1, len(heard))
+            progress(index + 1, len(voices))
     return films
 
 
-def _film(heard: Heard, track: Floats, random: np.random.Generator) -> Film:
+def _film(voice: TrainingVoice, track: Floats, random: np.random.Generator) -> Film:
     fps = float(random.choice(RATES))
     length_s = min(len(track) / TRACK_HZ, LONGEST_S)
     start_s = np.arange(int(length_s * fps) - 1) / fps + random.uniform(0.0, 1.0 / fps)
     values = at_pictures(track, start_s, 1.0 / fps)
     with torch.no_grad():
         pictures = render(values[None], random, strength=float(random.uniform(0.1, 1.0)))[0]
-    cells = min(int(start_s[-1] * CELLS_PER_S), len(heard.mel) // MEL_PER_CELL)
-    loud = heard.spoken.level_db > np.percentile(heard.spoken.level_db, 95) - SPOKEN_DB
+    cells = min(int(start_s[-1] * CELLS_PER_S), len(voice.mel) // MEL_PER_CELL)
+    loud = voice.spoken.level_db > np.percentile(voice.spoken.level_db, 95) - SPOKEN_DB
     grey = np.asarray((pictures * 255).round().to(torch.uint8).numpy())
     times_ns = np.round(start_s * 1e9).astype(np.int64)
-    return Film(times_ns, grey, heard.mel[: cells * MEL_PER_CELL], np.resize(loud[::MEL_PER_CELL], cells))
+    return Film(times_ns, grey, voice.mel[: cells * MEL_PER_CELL], np.resize(loud[::MEL_PER_CELL], cells))
 
 
-def clips_of(net: MouthNet, films: Sequence[Film], *, device: str = "cpu") -> list[Clip]:
+def clips_of(net: MouthNet, films: Sequence[Film], *, device: str = "cpu") -> list[TrainingClip]:
     """What a MouthNet reads off the films, and off their mirror images: twice as many clips as films."""
     clips = []
     net = net.to(device).eval()
@@ -84,5 +88,5 @@ def clips_of(net: MouthNet, films: Sequence[Film], *, device: str = "cpu") -> li
             cells, seen = on_grid(
                 film.times_ns, values, 0, len(film.spoken), end_ns=max(end_ns, int(film.times_ns[-1]))
             )
-            clips.append(Clip(cells, seen, film.mel, film.spoken))
+            clips.append(TrainingClip(cells, seen, film.mel, film.spoken))
     return clips

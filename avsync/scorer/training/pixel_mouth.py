@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.nets.architecture import CHANNELS
-from avsync.scorer.nets.mouthnet import MouthNet
+from avsync.scorer.nets.torch_mouth_network import MouthNet
 from avsync.scorer.synthetic.mouths import COLUMNS
 from avsync.scorer.synthetic.renderer import render
 from avsync.scorer.training.examples import substream
@@ -72,7 +72,7 @@ class Reader(nn.Module):
         return said
 
 
-Seen = Callable[[int, list[float], list[Reader]], None]
+OnStep = Callable[[int, list[float], list[Reader]], None]
 
 
 def fit_mouths(
@@ -83,12 +83,12 @@ def fit_mouths(
     device: str = "cpu",
     work: Path | None = None,
     every: int = 100,
-    seen: Seen | None = None,
+    on_step: OnStep | None = None,
 ) -> list[MouthNet]:
     """One MouthNet per seed, in its training form, from tracks of mouths.
 
     tracks: float32 (n, columns) each, 100 rows a second. `work`: a file that keeps the state each `every` steps and
-    from which the training goes on when it is there. `seen(step, losses, means)` is called as often.
+    from which the training goes on when it is there. `on_step(step, losses, means)` is called as often.
     """
     learners = [_Learner(recipe, seed, device) for seed in seeds]
     usual = torch.from_numpy(np.mean([track[:, _AT].std(axis=0) for track in tracks], axis=0) + 1e-3).float()
@@ -105,8 +105,8 @@ def fit_mouths(
             learner.learn(*recent[int(own.integers(len(recent)))], step, own, fresh=False)
         if (step + 1) % every == 0 or step + 1 == recipe.steps:
             _keep(work, learners, recipe, step + 1)
-            if seen is not None:
-                seen(step + 1, [learner.loss for learner in learners], [learner.mean for learner in learners])
+            if on_step is not None:
+                on_step(step + 1, [learner.loss for learner in learners], [learner.mean for learner in learners])
     return [learner.mean.mouth.cpu() for learner in learners]
 
 

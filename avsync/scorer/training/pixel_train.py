@@ -16,24 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.nets.architecture import EMBEDDING, HIDDEN
-from avsync.scorer.nets.modules import arrays_of
-from avsync.scorer.nets.mouthnet import MouthNet, packed
-from avsync.scorer.nets.networks import LipNet, SoundNet
-from avsync.scorer.nets.weights import Arrays
-from avsync.scorer.training.examples import Clip, Heard, Sampler, usual_spread
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.torch_mouth_network import MouthNet, packed
+from avsync.scorer.nets.torch_networks import arrays_of
+from avsync.scorer.nets.weight_files import Arrays
+from avsync.scorer.training.examples import Sampler, TrainingClip, TrainingVoice, usual_spread
 from avsync.scorer.training.fit import Pair, Recipe, fit
 from avsync.scorer.training.pixel_clips import clips_of, film_pool, tracks_of
 from avsync.scorer.training.pixel_mouth import MouthRecipe, fit_mouths
+from avsync.scorer.training.progress import Progress
 
 MEMBERS = 4
 """Beside geometry it hardly matters how many there are: two give 88.3 / 96.0 / 99.6, six 88.9 / 96.1 / 99.6."""
 SPEAKERS = 2
 """Mouths an utterance of the pool is said by while the pictures' networks learn."""
-
-Progress = Callable[[str, int, int], None]
-"""What is being done, how much of it is, and how much there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,37 +55,37 @@ class Member:
 
 
 def train_pixels(
-    heard: Sequence[Heard],
+    voices: Sequence[TrainingVoice],
     recipe: PixelRecipe,
     seed: int,
     *,
     device: str = "cpu",
     work: Path | None = None,
     progress: Progress = lambda what, done, of: None,
-    seen: Callable[[int, int, float, Member], None] | None = None,
+    on_step: Callable[[int, int, float, Member], None] | None = None,
 ) -> list[Member]:
-    """The members of the ensemble, trained on the sound `heard`.
+    """The members of the ensemble, trained on the sound of `voices`.
 
-    `work`: a folder that keeps what is done, so that a training that was stopped goes on. `seen(member, step, loss,
+    `work`: a folder that keeps what is done, so that a training that was stopped goes on. `on_step(member, step, loss,
     so far)` is called now and then while lips and sound learn to agree.
     """
     if work is not None:
         work.mkdir(parents=True, exist_ok=True)
     seeds = [1000 * seed + member for member in range(recipe.members)]
     mouths = fit_mouths(
-        tracks_of(heard, seed, SPEAKERS),
+        tracks_of(voices, seed, SPEAKERS),
         recipe.mouth,
         seeds,
         device=device,
         work=None if work is None else work / "mouths.pt",
         every=25,
-        seen=lambda step, losses, means: progress("mouths", step, recipe.mouth.steps),
+        on_step=lambda step, losses, means: progress("mouths", step, recipe.mouth.steps),
     )
-    films = film_pool(heard, tracks_of(heard, seed + 1), seed, progress=lambda done, of: progress("films", done, of))
+    films = film_pool(voices, tracks_of(voices, seed + 1), seed, progress=lambda done, of: progress("films", done, of))
     members = []
     for index, (mouth, own) in enumerate(zip(mouths, seeds, strict=True)):
         clips = clips_of(mouth, films, device=device)
-        members.append(_agree(index, own, mouth, clips, recipe, device, progress, seen))
+        members.append(_agree(index, own, mouth, clips, recipe, device, progress, on_step))
     return members
 
 
@@ -95,11 +93,11 @@ def _agree(
     index: int,
     seed: int,
     mouth: MouthNet,
-    clips: Sequence[Clip],
+    clips: Sequence[TrainingClip],
     recipe: PixelRecipe,
     device: str,
     progress: Progress,
-    seen: Callable[[int, int, float, Member], None] | None,
+    on_step: Callable[[int, int, float, Member], None] | None,
 ) -> Member:
     """Lips and sound of one member."""
     spread = usual_spread(clips)
@@ -109,10 +107,10 @@ def _agree(
 
     def tell(step: int, loss: float, mean: Pair) -> None:
         progress(f"lips and sound {index + 1}", step, recipe.pair.steps)
-        if seen is not None:
-            seen(index, step, loss, Member(mouth, mean, spread))
+        if on_step is not None:
+            on_step(index, step, loss, Member(mouth, mean, spread))
 
-    mean = fit(pair, Sampler(clips, spread, seed).batch, recipe.pair, seed=seed, device=device, every=50, seen=tell)
+    mean = fit(pair, Sampler(clips, spread, seed).batch, recipe.pair, seed=seed, device=device, every=50, on_step=tell)
     return Member(mouth.cpu(), mean.cpu().eval(), spread)
 
 
@@ -126,8 +124,8 @@ def pixel_weights(members: Sequence[Member]) -> tuple[Arrays, dict[str, Any]]:
     spread = np.concatenate([member.usual_spread for member in members])
     together = LipNet(2 * len(spread), len(members), hidden, embedding)
     _lay(together.layers, [member.pair.lips.get_submodule("layers") for member in members], own_inputs=True)
-    heard = SoundNet(len(members), hidden, embedding)
-    _lay(heard.layers, [member.pair.sound.get_submodule("layers") for member in members], own_inputs=False)
+    sounds = SoundNet(len(members), hidden, embedding)
+    _lay(sounds.layers, [member.pair.sound.get_submodule("layers") for member in members], own_inputs=False)
     header = {
         "net": "pixels",
         "members": len(members),
@@ -135,7 +133,7 @@ def pixel_weights(members: Sequence[Member]) -> tuple[Arrays, dict[str, Any]]:
         "embedding": embedding,
         "mouth": {"members": len(members), "values": mouth.values, "channels": list(mouth.channels)},
     }
-    return arrays_of(together, heard, mouth, spread), header
+    return arrays_of(together, sounds, mouth, spread), header
 
 
 def _convolutions(layers: nn.Module) -> list[nn.Conv1d]:

@@ -5,7 +5,7 @@ import { readStats } from "/browser_stats.js";
 
 const ABOUT = {
   "avsync": "One clock for voice and lips; the sender reports tell the truth, so your browser can repair what is late.",
-  "naive-valve": "A strict rate, with the voice sent {lead} ms before its pictures. The sender reports do not say so: compare the first two numbers.",
+  "naive-valve": "A strict rate, with the voice sent {ahead} ms before its pictures. The sender reports do not say so: compare the first two numbers.",
   "naive": "A queue and a clock for each track, and nothing that compares the two. Stalls are never repaired.",
 };
 const GATHER_MS = 1000;
@@ -238,10 +238,10 @@ function describe(config) {
   put("mode", config.mode);
   $("mode").classList.toggle("naive", config.mode !== "avsync");
   const asked = [];
-  if (config.lead_frames) asked.push(`lead ${config.lead_frames} frames`);
+  if (config.voice_ahead_frames) asked.push(`voice ${config.voice_ahead_frames} frames early`);
   if (config.hold_ms) asked.push(`holding voice ${config.hold_ms.audio} ms, picture ${config.hold_ms.video} ms`);
   put("source", [config.source, `${Number(config.fps.toFixed(2))} fps`, ...asked].join(" · "));
-  put("about-mode", (ABOUT[config.mode] || "").replace("{lead}", Math.round(config.lead_ms)));
+  put("about-mode", (ABOUT[config.mode] || "").replace("{ahead}", Math.round(config.voice_ahead_ms)));
 }
 
 $("start").addEventListener("click", () => (session ? stop() : start()));

@@ -14,12 +14,13 @@ looks at a viewer's first 20 s, nor at stalls. UNKNOWN, or a stall: it stays whe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from avsync.errors import check_now
 from avsync.policy import AvSyncPolicy
-from avsync.units import ms, seconds
-from avsync.webrtc.viewers.watch import Recent
+from avsync.types import InsertSilence, Present, Reason
+from avsync.units import FAR_NS, ms, seconds
+from avsync.webrtc.viewers.observer import Recent
 
 ACT_BEYOND_NS = ms(20)
 """Half of what can be seen at all (BT.1359: 45 ms), and well above what such a reading is wrong by (3 ms)."""
@@ -30,6 +31,7 @@ HISTORY_NS = seconds(40)
 """Trims are remembered for as long as a sample may be under way, and then some."""
 HOLD_AFTER_STALL_NS = seconds(20)
 """After a stall the browser's buffers are on the move again, for as long as after a start."""
+EVERY_NS = seconds(1)
 
 
 class ViewerTrim:
@@ -38,14 +40,14 @@ class ViewerTrim:
     def __init__(self, policy: AvSyncPolicy | None = None) -> None:
         self.policy = policy if policy is not None else AvSyncPolicy()
         self.active = False
-        self._now_ns = -(1 << 62)
+        self._now_ns = -FAR_NS
         self._trims: deque[tuple[int, int]] = deque()
-        self._stalled_ns = -(1 << 62)
+        self._stalled_ns = -FAR_NS
 
     def update(self, viewers: Iterable[Recent | None], *, trim_ns: int, now_ns: int, steady: bool = True) -> int | None:
         """Where the trim should go now; None: leave it to what was asked last.
 
-        ``viewers``: ``ViewerWatch.recent`` of each viewer that is connected. ``trim_ns``: the engine's
+        ``viewers``: ``ViewerObserver.recent`` of each viewer that is connected. ``trim_ns``: the engine's
         trim now. ``steady``: False while our own output is in a stall, or degraded.
         """
         self._now_ns = check_now(now_ns, self._now_ns)
@@ -89,6 +91,27 @@ class ViewerTrim:
         """The trim under which these samples were seen, on the average."""
         trims = [trim for at, trim in self._trims if viewer.from_ns <= at <= viewer.until_ns]
         return sum(trims) // len(trims) if trims else self._trims[0][1]
+
+
+class TrimLoop:
+    """``after_slot`` with each slot of sound; once a second it looks at what the viewers report.
+
+    ``recent(now_ns)``: ``ViewerObserver.recent`` of each viewer that is connected and has reported.
+    """
+
+    def __init__(self, policy: AvSyncPolicy, recent: Callable[[int], list[Recent | None]]) -> None:
+        self._trim, self._recent = ViewerTrim(policy), recent
+        self._at_ns = 0
+        self._steady = True  # since the last look our own output had no stall
+
+    def after_slot(self, sound: Present | InsertSilence, *, stalled: bool, trim_ns: int, now_ns: int) -> int | None:
+        """Where the engine's trim should go now; None: leave it. ``stalled``: pictures are missing."""
+        stands = isinstance(sound, InsertSilence) and sound.reason in (Reason.UNDERRUN, Reason.HOLD)
+        self._steady &= not (stands or stalled)
+        if now_ns < self._at_ns:
+            return None
+        self._at_ns, steady, self._steady = now_ns + EVERY_NS, self._steady, True
+        return self._trim.update(self._recent(now_ns), trim_ns=trim_ns, now_ns=now_ns, steady=steady)
 
 
 def fewest(values: list[int]) -> int:

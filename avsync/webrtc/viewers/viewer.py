@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from aiortc import RTCPeerConnection
 
 from avsync.monitor.monitor import SyncReport
-from avsync.types import AUDIO, VIDEO, Kind
-from avsync.webrtc.tracks import SyncTrack
-from avsync.webrtc.viewers.watch import ViewerWatch
-
-if TYPE_CHECKING:
-    from avsync.webrtc.session import AvSyncSession
+from avsync.policy import AvSyncPolicy
+from avsync.timeline.epoch import EpochGate
+from avsync.types import AUDIO, VIDEO
+from avsync.webrtc.output_clock import OutputClock
+from avsync.webrtc.sent_log import SentLog
+from avsync.webrtc.tracks import SyncTrack, TrackOwner
+from avsync.webrtc.viewers.observer import ViewerObserver
 
 
 class Viewer:
     """Made by ``AvSyncSession.viewer``. Add both tracks to one peer connection: lip sync needs one stream id."""
 
-    def __init__(self, session: AvSyncSession) -> None:
-        self._session = session
-        self.audio_track, self.video_track = (self._track(kind) for kind in (AUDIO, VIDEO))
-        self.watch = ViewerWatch(
-            session.sent_log, start_ns=session.start_ns, origins=lambda: self.rtp_origins, policy=session.policy
+    def __init__(
+        self, owner: TrackOwner, gate: EpochGate, sent_log: SentLog, clock: OutputClock, *, policy: AvSyncPolicy
+    ) -> None:
+        self._clock = clock
+        self.audio_track, self.video_track = (SyncTrack(kind, gate, owner) for kind in (AUDIO, VIDEO))
+        self.observer = ViewerObserver(
+            sent_log, start_ns=clock.start_ns, origins=lambda: self.rtp_origins, policy=policy
         )
 
-    def _track(self, kind: Kind) -> SyncTrack:
-        session = self._session
-        return SyncTrack(
-            kind,
-            session.clock.gate,
-            report_now=lambda: session.report_now(kind),
-            connected=session.track_connected,
-            want_key=session.key_wanted,
-            stopped=session.track_stopped,
-        )
+    def add_to(self, connection: RTCPeerConnection) -> None:
+        """Add both tracks to this peer connection."""
+        connection.addTrack(self.audio_track)
+        connection.addTrack(self.video_track)
 
     @property
     def live(self) -> bool:
@@ -51,19 +48,19 @@ class Viewer:
 
     def report(self, now_ns: int) -> SyncReport | None:
         """What this viewer's own observations say of the offset; None while it has sent none."""
-        return self.watch.report(now_ns) if self.reports else None
+        return self.observer.report(now_ns) if self.reports else None
 
     @property
     def reports(self) -> int:
         """How many of its reports were believed to be some."""
-        return self.watch.gate.accepted
+        return self.observer.gate.accepted
 
     def on_report(self, data: object) -> bool:
         """A message of the page (``viewer.js``) over the data channel, hostile until parsed. False: refused."""
-        return self.watch.take(data, self._session.now_ns())
+        return self.observer.take(data, self._clock.now_ns())
 
     def hold_pictures(self, for_ns: int) -> None:
-        """Its pictures leave this much later than the session's, so its voice leads by it; the stamps tell the truth.
+        """Its pictures leave this much later than the session's, its voice is ahead by it; the stamps tell the truth.
 
         A viewer holds the voice back by itself, slowly. A receive buffer (``jitterBufferTarget``) is the better tool.
         """

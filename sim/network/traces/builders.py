@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from avsync.errors import InputError, UsageError
 from avsync.units import NS_PER_S, ms
-from sim.network.traces.reader import Source
+from sim.network.traces.reader import TraceFile
 from sim.network.traces.trace import NetworkTrace
 
 LONE_LOSS_NS = ms(200)
@@ -17,14 +17,14 @@ one answer lost at a ping a second would be a second of silence."""
 _QUANTILES = 1_000
 
 
-class Probe(NamedTuple):
+class ProbePacket(NamedTuple):
     """One packet of a measurement: when it was sent, how long it took; None: lost."""
 
     at_ns: int
     delay_ns: int | None
 
 
-def build(source: Source, about: str, **fields: object) -> NetworkTrace:
+def build(source: TraceFile, about: str, **fields: object) -> NetworkTrace:
     """A ``NetworkTrace``, whose complaints become the file's."""
     try:
         return NetworkTrace(about=about, **fields)  # type: ignore[arg-type]
@@ -38,7 +38,7 @@ def spacing_ns(times: Sequence[int]) -> int:
     return max(gaps[len(gaps) // 2], 1_000) if gaps else NS_PER_S
 
 
-def from_probes(source: Source, format_name: str, about: str, probes: list[Probe]) -> NetworkTrace:
+def from_probes(source: TraceFile, format_name: str, about: str, probes: list[ProbePacket]) -> NetworkTrace:
     """Delays along the line between probes; what was lost is lost until the next probe."""
     by_time = {probe.at_ns: probe for probe in sorted(probes, key=lambda probe: probe.at_ns)}
     times, heard = list(by_time), [probe.delay_ns for probe in by_time.values()]
@@ -93,7 +93,7 @@ def _filled(times: list[int], heard: list[int | None]) -> list[int]:
 
 
 def from_rates(
-    source: Source, format_name: str, about: str, times: list[int], rates: list[int], **more: tuple[int, ...]
+    source: TraceFile, format_name: str, about: str, times: list[int], rates: list[int], **more: tuple[int, ...]
 ) -> NetworkTrace:
     """Steps: each rate holds from its time to the next. ``times`` grow; the first becomes 0."""
     start_ns = times[0]
@@ -114,7 +114,7 @@ def from_rates(
 
 
 def from_distribution(
-    source: Source, format_name: str, about: str, bins: Sequence[tuple[int, int, int]]
+    source: TraceFile, format_name: str, about: str, bins: Sequence[tuple[int, int, int]]
 ) -> NetworkTrace:
     """(from_ns, until_ns, weight) bins, ascending -> 1000 quantiles, straight within a bin."""
     total = sum(weight for _, _, weight in bins)

@@ -7,9 +7,9 @@ import re
 from itertools import pairwise
 from typing import Any
 
-from avsync.units import NS_PER_S, ms
-from sim.network.traces.builders import Probe, build, from_distribution, from_probes, from_rates, spacing_ns
-from sim.network.traces.reader import MAX_RECORDS, Source, looks_like_json
+from avsync.units import FAR_NS, NS_PER_S, ms
+from sim.network.traces.builders import ProbePacket, build, from_distribution, from_probes, from_rates, spacing_ns
+from sim.network.traces.reader import MAX_RECORDS, TraceFile, looks_like_json
 from sim.network.traces.tables import TABLE_READERS, detect_table, headed_histogram, read_table
 from sim.network.traces.trace import MAX_DELAY_NS, MAX_RATE_BPS, NetworkTrace
 
@@ -35,7 +35,7 @@ _SEQ = re.compile(r"\b(?:icmp_)?seq[= ](\d+)")
 _TIME = re.compile(r"\btime[=<] ?([\d.]+) ?ms")
 
 
-def detect(source: Source) -> str:
+def detect(source: TraceFile) -> str:
     """The name of the format, or ``InputError``."""
     first_line, first = source.lines[0]
     head = [text for _, text in source.lines[:50]]
@@ -67,7 +67,7 @@ def detect(source: Source) -> str:
     )
 
 
-def _refuse_other_things(source: Source, head: list[str]) -> None:
+def _refuse_other_things(source: TraceFile, head: list[str]) -> None:
     """Files that lie beside network traces and are none."""
     line = source.lines[0][0]
     if "Nframe" in source.text[:500] or all(re.match(r"^\d+ [UIPB] \S+ \S+ \d+$", text) for text in head):
@@ -104,7 +104,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _one_column(source: Source) -> str:
+def _one_column(source: TraceFile) -> str:
     values = [text.strip(",; ") for _, text in source.lines]
     whole = all(re.fullmatch(r"\+?\d+", text) for text in values)
     numbers = [source.number(text, line, "the value") for (line, _), text in zip(source.lines, values, strict=True)]
@@ -126,7 +126,7 @@ def _one_column(source: Source) -> str:
     )
 
 
-def _two_columns(source: Source) -> str:
+def _two_columns(source: TraceFile) -> str:
     """A histogram of delay has even bins and counts, or shares that add up to 1."""
     rows = [_cells(text) for _, text in source.lines]
     if any(len(row) != 2 for row in rows):
@@ -151,7 +151,7 @@ def _two_columns(source: Source) -> str:
     return "bandwidth-s-mbps"
 
 
-def parse(source: Source, name: str, *, leg: str | None, column: str | None) -> NetworkTrace:
+def parse(source: TraceFile, name: str, *, leg: str | None, column: str | None) -> NetworkTrace:
     """Read it as that format."""
     if name in TABLE_READERS:
         return TABLE_READERS[name](
@@ -168,7 +168,7 @@ def parse(source: Source, name: str, *, leg: str | None, column: str | None) -> 
     return reader(source, name)
 
 
-def _mahimahi(source: Source, name: str) -> NetworkTrace:
+def _mahimahi(source: TraceFile, name: str) -> NetworkTrace:
     times: list[int] = []
     for line, text in source.lines:
         value = source.number(text, line, "the millisecond", 0)
@@ -188,7 +188,7 @@ def _mahimahi(source: Source, name: str) -> NetworkTrace:
     return build(source, about, format=name, duration_ns=times[-1], opportunities_ns=tuple(times))
 
 
-def _rtt_lines(source: Source, name: str) -> NetworkTrace:
+def _rtt_lines(source: TraceFile, name: str) -> NetworkTrace:
     values = sorted(
         round(source.number(text.strip(",; "), line, "the round trip", 0, _MAX_MS) * 1e6) // 2
         for line, text in source.lines
@@ -197,8 +197,8 @@ def _rtt_lines(source: Source, name: str) -> NetworkTrace:
     return from_distribution(source, name, about, [(value, value, 1) for value in values])
 
 
-def _rtt_list(source: Source, name: str) -> NetworkTrace:
-    probes: list[Probe] = []
+def _rtt_list(source: TraceFile, name: str) -> NetworkTrace:
+    probes: list[ProbePacket] = []
     runs = 0
     for line, text in source.lines:
         if re.match(r"^run\b[\s\d:]*$", text, re.IGNORECASE):
@@ -208,14 +208,14 @@ def _rtt_list(source: Source, name: str) -> NetworkTrace:
             missing = cell.lower() in ("", "-", "*", "x", "timeout", "nan")
             rtt_ms = -1.0 if missing else source.number(cell, line, "the round trip", -1, _MAX_MS)
             delay = round(rtt_ms * 1e6) // 2 if rtt_ms >= 0 else None
-            probes.append(Probe(len(probes) * LIST_SPACING_NS, delay))
+            probes.append(ProbePacket(len(probes) * LIST_SPACING_NS, delay))
             if len(probes) > MAX_RECORDS:
                 source.refuse(f"more than {MAX_RECORDS} round trips", line)
     about = "round trips in ms without times; RTT halved; one every 200 ms assumed"
     return from_probes(source, name, about + (f"; {runs} runs joined" if runs > 1 else ""), probes)
 
 
-def _ping_log(source: Source, name: str) -> NetworkTrace:
+def _ping_log(source: TraceFile, name: str) -> NetworkTrace:
     """ping -D: what has a number and no time, or no line at all, was lost."""
     answers: dict[int, tuple[int | None, int]] = {}
     epoch, last = 0, 0
@@ -238,25 +238,25 @@ def _ping_log(source: Source, name: str) -> NetworkTrace:
     if numbers[-1] - numbers[0] > MAX_RECORDS:
         source.refuse(f"icmp_seq jumps over more than {MAX_RECORDS} probes")
     stamped = all(at_ns is not None for at_ns, _ in answers.values())
-    probes: list[Probe] = []
+    probes: list[ProbePacket] = []
     for number, following in pairwise([*numbers, numbers[-1] + 1]):
         at_ns = answers[number][0] if stamped else number * NS_PER_S
         end_ns = answers.get(following, (None, 0))[0] if stamped else following * NS_PER_S
         assert at_ns is not None  # all are, where stamped
-        probes.append(Probe(at_ns, answers[number][1]))
+        probes.append(ProbePacket(at_ns, answers[number][1]))
         step = ((end_ns or at_ns) - at_ns) // (following - number)
         if step > 0:
-            probes.extend(Probe(at_ns + k * step, None) for k in range(1, following - number))
+            probes.extend(ProbePacket(at_ns + k * step, None) for k in range(1, following - number))
     about = "ping log; RTT halved; sent when answered less the round trip"
     return from_probes(
         source, name, about if stamped else "ping log; RTT halved; no times: one a second assumed", probes
     )
 
 
-def _bandwidth(source: Source, name: str) -> NetworkTrace:
+def _bandwidth(source: TraceFile, name: str) -> NetworkTrace:
     unit, bps = _BANDWIDTH[name]
     steps: dict[int, int] = {}
-    last_ns = -(1 << 62)
+    last_ns = -FAR_NS
     for line, text in source.lines:
         cells = _cells(text)
         if len(cells) != 2:
@@ -274,7 +274,7 @@ def _bandwidth(source: Source, name: str) -> NetworkTrace:
     return from_rates(source, name, about, list(steps), list(steps.values()))
 
 
-def _check_units(source: Source, name: str, times: list[int], rates: list[int]) -> None:
+def _check_units(source: TraceFile, name: str, times: list[int], rates: list[int]) -> None:
     """Unlabelled numbers that make no network in these units were probably meant in others."""
     others = ", ".join(other for other in _BANDWIDTH if other != name)
     middle = sorted(rates)[len(rates) // 2]
@@ -287,7 +287,7 @@ def _check_units(source: Source, name: str, times: list[int], rates: list[int]) 
         source.refuse(f"read as {name} its median is {middle} bit/s", remedy=f"if not so: format={others}")
 
 
-def _histogram(source: Source, name: str) -> NetworkTrace:
+def _histogram(source: TraceFile, name: str) -> NetworkTrace:
     rows = []
     for line, text in source.lines:
         cells = _cells(text)
@@ -306,7 +306,7 @@ def _histogram(source: Source, name: str) -> NetworkTrace:
     return from_distribution(source, name, about, bins)
 
 
-def _onl(source: Source, leg: str | None) -> NetworkTrace:
+def _onl(source: TraceFile, leg: str | None) -> NetworkTrace:
     """OpenNetLab: {"uplink": {"trace_pattern": [{duration, capacity, loss, rtt, jitter}]}}."""
     if len(source.text) > _MAX_JSON:
         source.refuse(f"JSON of more than {_MAX_JSON >> 20} MiB")
@@ -355,7 +355,7 @@ def _onl(source: Source, leg: str | None) -> NetworkTrace:
     )
 
 
-def _onl_pattern(source: Source, data: Any, leg: str | None) -> tuple[str, list[Any]]:
+def _onl_pattern(source: TraceFile, data: Any, leg: str | None) -> tuple[str, list[Any]]:
     wanted = ("downlink", "uplink") if leg == "to_viewer" else ("uplink", "downlink")
     for side in wanted:
         part = data.get(side) if isinstance(data, dict) else None
@@ -373,7 +373,7 @@ def _onl_pattern(source: Source, data: Any, leg: str | None) -> tuple[str, list[
 _ONL_BOUNDS = {"duration": 1e9, "capacity": MAX_RATE_BPS / 1e3, "rtt": _MAX_MS, "jitter": _MAX_MS, "loss": 1.0}
 
 
-def _onl_number(source: Source, entry: Any, key: str, place: str) -> float:
+def _onl_number(source: TraceFile, entry: Any, key: str, place: str) -> float:
     value = entry.get(key, 0 if key in ("rtt", "jitter", "loss") else None) if isinstance(entry, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         source.refuse(f"{place}: {key} must be a number")

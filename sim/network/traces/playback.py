@@ -11,7 +11,7 @@ from sim.rng import NORMAL_MILLIONTHS
 _JITTER_CAP_SIGMAS = 3
 
 
-class TraceWeather:
+class TracePlayback:
     """``now_ns`` is the link's time; the trace is read from ``from_ns`` on, and loops.
 
     The entry in force is kept until it ends, so that most questions cost one comparison.

@@ -28,7 +28,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TraceFile:
     """A text file: ``lines`` are (number, stripped text), without blank ones and comments (#, %).
 
     A comment that is the header of the table under it ("# t_s rtt_ms") is a line all the same.
@@ -64,7 +64,7 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
-def read_source(path: str | Path) -> Source:
+def read_source(path: str | Path) -> TraceFile:
     """The text of a plain or gzip file; UTF-8, with or without a byte-order mark."""
     file = str(path)
     data = _read_bytes(Path(path), file)
@@ -78,7 +78,7 @@ def read_source(path: str | Path) -> Source:
     if text.count("\n") + text.count("\r") > 2 * MAX_RECORDS:
         raise InputError(f"more than {MAX_RECORDS} lines", file=file, remedy="cut out the part that matters")
     if looks_like_json(text):
-        return Source(file, text, ((1, text.lstrip()[0]),))
+        return TraceFile(file, text, ((1, text.lstrip()[0]),))
     lines: list[tuple[int, str]] = []
     comment = (0, "")
     for number, line in enumerate(text.splitlines(), 1):
@@ -95,7 +95,7 @@ def read_source(path: str | Path) -> Source:
         raise InputError(f"more than {MAX_RECORDS} lines", file=file, remedy="cut out the part that matters")
     if not lines:
         raise InputError("nothing to read: the file is empty or holds only comments", file=file)
-    return Source(file, text, tuple(lines))
+    return TraceFile(file, text, tuple(lines))
 
 
 def looks_like_json(text: str) -> bool:

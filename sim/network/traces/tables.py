@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NoReturn
 
-from avsync.units import NS_PER_S
-from sim.network.traces.builders import Probe, build, from_distribution, from_probes, from_rates
+from avsync.units import FAR_NS, NS_PER_S
+from sim.network.traces.builders import ProbePacket, build, from_distribution, from_probes, from_rates
 from sim.network.traces.clocks import above_floor, drift_text, line_at
-from sim.network.traces.reader import NS_PER, Source
+from sim.network.traces.reader import NS_PER, TraceFile
 from sim.network.traces.trace import MAX_DELAY_NS, MAX_RATE_BPS, NetworkTrace
 
 _MAX_MS = MAX_DELAY_NS / 1e6
@@ -31,7 +31,7 @@ _RTT_NAMES = {"rtt", "ping", "rtt_ms", "ping_ms", "latency_rtt"}
 class Table:
     """``names``: the header in small letters; ``rows``: (line number, cells)."""
 
-    source: Source
+    source: TraceFile
     names: tuple[str, ...]
     header_line: int
     rows: tuple[tuple[int, list[str]], ...]
@@ -53,7 +53,7 @@ class Table:
             yield line, [cells[i].strip() for i in where]
 
 
-def read_table(source: Source) -> Table:
+def read_table(source: TraceFile) -> Table:
     """The table under the first line that is not a comment."""
     header_line, header = source.lines[0]
     mark = max(",;\t", key=header.count)
@@ -73,7 +73,7 @@ def read_table(source: Source) -> Table:
     return Table(source, tuple(names), header_line, tuple(rows[1:]))
 
 
-def detect_table(source: Source) -> str:
+def detect_table(source: TraceFile) -> str:
     """Which dialect its header announces."""
     header_line, header = source.lines[0]
     if "number of samples" in header.lower() and "latency" in header.lower():
@@ -183,7 +183,7 @@ def owd(table: Table, format_name: str, leg: str | None, column: str | None) -> 
     if max(delays.values()) > MAX_DELAY_NS:
         table.refuse(f"{name} reaches {max(delays.values()) / 1e9:.0f} s: more than 60 s is no delay")
     about = "; ".join(filter(None, (about, said)))
-    probes = [Probe(at_ns, delays.get(at_ns) if delay is not None else None) for at_ns, delay in points]
+    probes = [ProbePacket(at_ns, delays.get(at_ns) if delay is not None else None) for at_ns, delay in points]
     return from_probes(table.source, format_name, about, probes)
 
 
@@ -208,7 +208,7 @@ def rtt(table: Table, format_name: str, leg: str | None, column: str | None) -> 
     about = f"round trip, {name}; RTT halved"
     about += "; -1 read as no answer" if no_answer else ""
     about = "; ".join(filter(None, (about, said)))
-    probes = [Probe(at_ns, delay // 2 if delay is not None and delay >= 0 else None) for at_ns, delay in points]
+    probes = [ProbePacket(at_ns, delay // 2 if delay is not None and delay >= 0 else None) for at_ns, delay in points]
     return from_probes(table.source, format_name, about, probes)
 
 
@@ -219,7 +219,7 @@ def bandwidth(table: Table, format_name: str, leg: str | None, column: str | Non
     unit = _unit_of(name, _BPS_PER, "mbps")
     time_name, time_unit, said = _time_column(table)
     steps: dict[int, int] = {}
-    last_ns = -(1 << 62)
+    last_ns = -FAR_NS
     for line, (time_text, text) in table.column(time_name, name):
         at_ns = table.source.time_ns(time_text, line, time_unit)
         if at_ns < last_ns:
@@ -313,7 +313,7 @@ def ping_summary(table: Table, format_name: str, leg: str | None, column: str | 
     )
 
 
-def headed_histogram(source: Source, format_name: str) -> NetworkTrace:
+def headed_histogram(source: TraceFile, format_name: str) -> NetworkTrace:
     """DETERMINISTIC6G: count, share, lower and upper bound in us, and the bound again in ms."""
     bins: list[tuple[int, int, int]] = []
     for line, text in source.lines[1:]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
-from avsync.scorer.features.normal import TRUST_LEAST, trust_columns, trust_in
+from avsync.scorer.features.normalising import TRUST_LEAST, trust_columns, trust_in
 
 USUAL = np.linspace(0.01, 0.05, len(GEOMETRY_NAMES)).astype(np.float32)
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avsync.scorer.backends.envelopes import ENVELOPES, LEAD_CELLS, WEIGHTS, lip_columns, lip_envelopes, sound_envelopes
-from avsync.scorer.features.features import MEL_BANDS, log_mel
+from avsync.scorer.backends.envelopes import (
+    ANTICIPATION_CELLS,
+    ENVELOPES,
+    WEIGHTS,
+    lip_columns,
+    lip_envelopes,
+    sound_envelopes,
+)
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
-from avsync.scorer.matching.lags import best_lag, lag_scores, search_offsets
+from avsync.scorer.features.log_mel import MEL_BANDS, log_mel
+from avsync.scorer.matching.lag_search import best_lag, lag_scores, search_offsets
 
 RANDOM = np.random.default_rng(2)
 LOUDNESS = np.clip(np.convolve(RANDOM.standard_normal(200), np.hanning(9), "same") * 0.2 + 0.4, 0.02, 1.0)
@@ -22,7 +29,7 @@ def speech() -> np.ndarray:
 
 def lips(late_cells: int) -> np.ndarray:
     """Normal lip values of a mouth as open as the sound was `late_cells` before, and their slopes."""
-    height = np.roll(np.log(LOUDNESS), late_cells - LEAD_CELLS)
+    height = np.roll(np.log(LOUDNESS), late_cells - ANTICIPATION_CELLS)
     values = np.zeros((200, len(GEOMETRY_NAMES)), np.float32)
     values[:, GEOMETRY_NAMES.index("outer_height")] = height
     values[:, GEOMETRY_NAMES.index("outer_width")] = -height

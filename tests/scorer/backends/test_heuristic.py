@@ -8,7 +8,8 @@ import pytest
 from avsync.errors import UsageError
 from avsync.scorer.backends.heuristic import HeuristicBackend, darkness
 from avsync.scorer.backends.load import load_backend
-from avsync.scorer.features.features import SAMPLE_RATE_HZ, log_mel
+from avsync.scorer.features.cells import SAMPLE_RATE_HZ
+from avsync.scorer.features.log_mel import log_mel
 from avsync.scorer.scorer import LipSyncScorer
 from tests.scorer.talking_story import Talk, faces, mouths
 
@@ -68,4 +69,4 @@ def test_never_surer_than_a_half(seed: int) -> None:
 
 def test_it_is_what_load_backend_gives() -> None:
     assert isinstance(load_backend("heuristic"), HeuristicBackend)
-    assert HeuristicBackend(zero_ms=5.0).zero_ms == 5.0
+    assert HeuristicBackend(bias_ms=5.0).bias_ms == 5.0

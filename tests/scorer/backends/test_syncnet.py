@@ -14,7 +14,7 @@ import torch
 from avsync.errors import InputError, UsageError
 from avsync.scorer.backends import syncnet
 from avsync.scorer.backends.syncnet import SyncNet, SyncNetBackend, distances, load_syncnet, mfcc, read_syncnet
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.scorer import LipSyncScorer
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsync.scorer.evaluation.protocol import Footage
-from avsync.scorer.features.features import MEL_PER_CELL, Floats
+from avsync.scorer.features.cells import MEL_PER_CELL, Floats
+from avsync.scorer.features.log_mel import log_mel
 from avsync.scorer.signal import Method
 
 RATE = 16_000
@@ -40,7 +41,7 @@ class Opening:
     """A backend that reads the made clips: one number of the landmarks against the sound's log energy."""
 
     method: Method = "geometry"
-    zero_ms = 0.0
+    bias_ms = 0.0
     wants = frozenset({"landmarks"})
 
     def __init__(self) -> None:
@@ -49,6 +50,9 @@ class Opening:
     def picture_values(self, rois: NDArray[np.uint8] | None, landmarks: Floats | None) -> Floats:
         assert landmarks is not None
         return landmarks[:, 17, 1:2].copy()
+
+    def sound_values(self, pcm: Floats) -> Floats:
+        return log_mel(pcm)
 
     def embed_lips(self, cells: Floats, seen: NDArray[np.bool_], window: slice) -> Floats:
         return np.log(1 + np.maximum(cells[window] - cells.min(), 0))

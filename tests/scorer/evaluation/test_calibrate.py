@@ -1,4 +1,4 @@
-"""Calibration: the zero takes out what clips in sync read, and a confidence above 0.8 keeps its promise."""
+"""Calibration: the bias takes out what clips in sync read, and a confidence above 0.8 keeps its promise."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from avsync.scorer.evaluation.calibrate import (
     as_numbers,
     fit,
     fit_curve,
+    in_sync_reading_ms,
     likeliest,
     unrelated_limits,
-    zero_error_ms,
 )
 from avsync.scorer.evaluation.calibrate_command import add_calibrate_arguments, run_calibrate
 from avsync.scorer.evaluation.clips import Tracked
@@ -56,11 +56,11 @@ def answers(seed: int = 0, *, clips: int = 12, bad: float = 0.0) -> Trials:
 SPEAKERS = {clip: f"speaker {clip}" for clip in range(12)}
 
 
-# ---- the zero
+# ---- the bias
 
 
-def test_the_zero_is_the_median_over_speakers_of_their_clips() -> None:
-    """One speaker has most of the clips; there are windows that answer nonsense; neither pulls the zero."""
+def test_the_bias_is_the_median_over_speakers_of_their_clips() -> None:
+    """One speaker has most of the clips; there are windows that answer nonsense; neither pulls the bias."""
     rows = []
     for clip, says in ((0, 30), (1, 30), (2, 30), (3, 30), (4, 10), (5, 12), (6, -4)):
         for delay in (-40, 0, 40):
@@ -69,9 +69,9 @@ def test_the_zero_is_the_median_over_speakers_of_their_clips() -> None:
         rows.append(trial(clip=clip, window_ms=2000, error_ms=np.inf, refined_ms=np.nan))
         rows.append(trial(clip=clip, window_ms=1000, refined_ms=-150.0))
     speakers = {0: "s1", 1: "s1", 2: "s1", 3: "s1", 4: "Ann", 5: "Bob", 6: "Cid"}
-    assert zero_error_ms(np.concatenate(rows), speakers) == pytest.approx(11.0)
+    assert in_sync_reading_ms(np.concatenate(rows), speakers) == pytest.approx(11.0)
     with pytest.raises(InputError, match="too few"):
-        zero_error_ms(np.concatenate(rows), dict.fromkeys(speakers, "the same"))
+        in_sync_reading_ms(np.concatenate(rows), dict.fromkeys(speakers, "the same"))
 
 
 # ---- the curve
@@ -106,7 +106,7 @@ def test_sure_answers_keep_the_promise_at_each_length(bad: float) -> None:
         assert (confidences(strangers, curve) > 0.8).mean() <= 0.046
         if bad == 0.0 and window_ms >= 1000:
             assert kept.mean() > {1000: 0.4, 2000: 0.8}[window_ms]
-    assert curve.zero_ms == 12.0
+    assert curve.bias_ms == 12.0
 
 
 def test_a_curve_still_tells_more_from_less() -> None:
@@ -153,7 +153,7 @@ def test_what_is_written_is_what_the_product_reads(tmp_path: Path) -> None:
     file = tmp_path / "calibration.json"
     file.write_text(json.dumps({"geometry": as_numbers(curve, 5, 4)}))
     read = curve_of("geometry", file)
-    assert read.zero_ms == pytest.approx(-7.2, abs=0.06) and read.most == 1.0
+    assert read.bias_ms == pytest.approx(-7.2, abs=0.06) and read.most == 1.0
     assert read(0.3, 0.5, 1.0) == pytest.approx(curve(0.3, 0.5, 1.0), abs=0.001)
     assert (read.unrelated_peak, read.unrelated_margin) == pytest.approx(
         (curve.unrelated_peak, curve.unrelated_margin), abs=1e-4
@@ -166,7 +166,7 @@ def test_what_is_written_is_what_the_product_reads(tmp_path: Path) -> None:
 def test_calibrate_reads_the_development_half_and_leaves_other_methods_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Made clips that all say 25 ms too much: the zero is -25 ms, and nothing of it is left."""
+    """Made clips that all say 25 ms too much: the bias is -25 ms, and nothing of it is left."""
     speakers = ("s1", "vid2speech", "Eve", "Bob", "e-0", "e-1", "e-2")
     lines = "".join(f"{index}.mp4,0,{name}\n" for index, name in enumerate(speakers))
     (tmp_path / "manifest.csv").write_text(f"file,ref_offset_ms,speaker\n{lines}")
@@ -180,7 +180,7 @@ def test_calibrate_reads_the_development_half_and_leaves_other_methods_alone(
 
     def backend(contender: Contender) -> Opening:
         made = Opening()
-        made.zero_ms = contender.zero_ms or 0.0
+        made.bias_ms = contender.bias_ms or 0.0
         return made
 
     monkeypatch.setattr(evaluation, "tracked", look_up)
@@ -188,7 +188,7 @@ def test_calibrate_reads_the_development_half_and_leaves_other_methods_alone(
     monkeypatch.setattr(evaluation, "backend_of", backend)
     monkeypatch.setattr("avsync.scorer.evaluation.calibrate_command.backend_of", backend)
     out = tmp_path / "calibration.json"
-    kept = {"zero_ms": 3.0, "curve": dict.fromkeys(TERMS, 1.0)}
+    kept = {"bias_ms": 3.0, "curve": dict.fromkeys(TERMS, 1.0)}
     out.write_text(json.dumps({"pixels": kept}))
     parser = argparse.ArgumentParser()
     add_calibrate_arguments(parser)
@@ -196,7 +196,7 @@ def test_calibrate_reads_the_development_half_and_leaves_other_methods_alone(
     assert run_calibrate(parser.parse_args(words)) == 0
     numbers = read_calibration(out)
     assert numbers["pixels"] == kept
-    assert numbers["geometry"]["zero_ms"] == pytest.approx(-25, abs=3)
+    assert numbers["geometry"]["bias_ms"] == pytest.approx(-25, abs=3)
     assert len(opened) >= 4 and "3" not in opened
     assert opened == {str(index) for index, name in enumerate(speakers) if half_of(name) == "development"}
-    assert "geometry: zero -2" in capsys.readouterr().out
+    assert "geometry: bias -2" in capsys.readouterr().out

@@ -15,14 +15,14 @@ from avsync.scorer.evaluation.degrade import (
     PICTURE_CONDITIONS,
     RATES,
     SOUND_CONDITIONS,
-    Face,
+    FacePosition,
     at_rate,
     face_at,
     typical_face,
 )
 
 RATE = 16_000
-FACE = Face(centre_x=100, centre_y=90, width=120, mouth_x=100, mouth_y=130, mouth_width=40)
+FACE = FacePosition(centre_x=100, centre_y=90, width=120, mouth_x=100, mouth_y=130, mouth_width=40)
 
 
 def picture(seed: int = 0) -> NDArray[np.uint8]:

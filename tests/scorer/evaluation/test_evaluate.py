@@ -19,7 +19,14 @@ from avsync.scorer.evaluation import evaluate as evaluation
 from avsync.scorer.evaluation.card import BEGIN, END, card
 from avsync.scorer.evaluation.clips import Tracked, spoiled, tracked
 from avsync.scorer.evaluation.command import add_evaluate_arguments, run_evaluate
-from avsync.scorer.evaluation.evaluate import ClipAnswers, Contender, Plan, evaluate, evaluate_clip, partners
+from avsync.scorer.evaluation.evaluate import (
+    Contender,
+    EvaluatedClip,
+    EvaluationPlan,
+    evaluate,
+    evaluate_clip,
+    partners,
+)
 from avsync.scorer.evaluation.numbers import chosen, right
 from avsync.scorer.evaluation.protocol import (
     MODES,
@@ -28,7 +35,7 @@ from avsync.scorer.evaluation.protocol import (
 )
 from avsync.scorer.evaluation.speakers import ClipEntry
 from avsync.scorer.evaluation.summary import floor_numbers, summary
-from avsync.scorer.tracking import faces
+from avsync.scorer.tracking import tracked_faces
 from tests.scorer.evaluation.evaluate_story import RATE, Opening, footage
 
 # ---- a whole evaluation
@@ -135,7 +142,7 @@ def test_a_process_of_the_evaluation_keeps_to_one_thread() -> None:
 def test_a_long_clip_is_answered_in_portions(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     from avsync.scorer.evaluation.speakers import read_manifest
 
-    plan = Plan((Contender("geometry", "geometry"),), ("noise_10_db", "60"))
+    plan = EvaluationPlan((Contender("geometry", "geometry"),), ("noise_10_db", "60"))
     whole = evaluate_clip(0, read_manifest(folder), plan)
     monkeypatch.setattr(evaluation, "PORTION", 3)  # 12, 10 and 6 windows: one is left over
     parts = evaluate_clip(0, read_manifest(folder), plan)
@@ -152,7 +159,7 @@ def test_a_spoiled_clip_meets_its_own_sound_and_pictures(monkeypatch: pytest.Mon
     blind = blind._replace(landmarks=np.full_like(blind.landmarks, np.nan))
     monkeypatch.setattr(evaluation, "spoiled", lambda path, clean, name, cache: blind)
     monkeypatch.setitem(evaluation.SOUND_CONDITIONS, "noise_10_db", lambda pcm: np.zeros_like(pcm))
-    plan = Plan((Contender("geometry", "geometry"),), ("jpeg_10", "noise_10_db", "30"))
+    plan = EvaluationPlan((Contender("geometry", "geometry"),), ("jpeg_10", "noise_10_db", "30"))
     done = evaluate_clip(0, read_manifest(folder), plan)
     rights = {
         answers.condition: right(chosen(answers.trials, window_ms=1000)).mean()
@@ -186,7 +193,7 @@ def test_seeds_stand_beside_the_shipped_weights_and_do_not_count_for_the_floor(f
     from avsync.scorer.evaluation.speakers import read_manifest
 
     entries = read_manifest(folder)
-    plan = Plan(
+    plan = EvaluationPlan(
         (Contender("geometry", "geometry"), Contender("geometry", "geometry seed 1", (("geometry", Path("x")),)))
     )
     done = list(evaluate(entries, plan, jobs=1))
@@ -225,18 +232,18 @@ class CalledFace:
     """In place of the tracker: one face where the picture is bright, at a place that says how bright."""
 
     def track(self, picture: np.ndarray) -> tuple[object, ...]:  # type: ignore[type-arg]
-        from avsync.scorer.tracking.tracker import Face
+        from avsync.scorer.tracking.face_tracker import FaceLandmarks
 
         level = float(picture.mean())
         points = np.random.default_rng(9).uniform(20, 60, (468, 2)).astype(np.float32) + level / 100
-        small = Face(2, points * 0.2, 1.0)
-        return (Face(1, points, 1.0), small) if level > 60 else (small,) if level > 40 else ()
+        small = FaceLandmarks(2, points * 0.2, 1.0)
+        return (FaceLandmarks(1, points, 1.0), small) if level > 60 else (small,) if level > 40 else ()
 
 
 @pytest.fixture
 def clip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     av = pytest.importorskip("av")
-    monkeypatch.setattr(faces, "FaceTracker", CalledFace)
+    monkeypatch.setattr(tracked_faces, "FaceTracker", CalledFace)
     path = tmp_path / "clip.mkv"
     with av.open(str(path), "w") as out:
         video, audio = out.add_stream("mpeg4", rate=25), out.add_stream("pcm_s16le", rate=RATE)
@@ -264,10 +271,10 @@ def test_a_clip_is_tracked_once_and_kept_while_file_and_code_stay(
     assert len(clip.start_ns) == 25 and clip.end_ns == 1_000_000_000 and len(clip.pcm) == RATE
     assert np.flatnonzero(np.isnan(clip.landmarks[:, 0, 0])).tolist() == [10]  # the small face there is somebody else's
     assert not clip.rois[10].any() and clip.rois[11].any()
-    monkeypatch.setattr(faces, "FaceTracker", None)  # tracking again would fail
+    monkeypatch.setattr(tracked_faces, "FaceTracker", None)  # tracking again would fail
     again = tracked(clip_file, cache)
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(clip, again.footage, strict=True))  # type: ignore[arg-type]
-    monkeypatch.setattr(faces, "FaceTracker", CalledFace)
+    monkeypatch.setattr(tracked_faces, "FaceTracker", CalledFace)
     monkeypatch.setattr(evaluate_clips, "_code", lambda: b"other code")
     tracked(clip_file, cache)
     assert len(list(cache.glob("*.npz"))) == 2
@@ -295,7 +302,7 @@ def test_a_spoiled_clip_is_kept_too_each_condition_by_itself(
 ) -> None:
     clean, cache = tracked(clip_file).footage, tmp_path / "kept"
     first = [spoiled(clip_file, clean, condition, cache) for condition in ("low_light", "jpeg_10")]
-    monkeypatch.setattr(faces, "FaceTracker", None)  # tracking again would fail
+    monkeypatch.setattr(tracked_faces, "FaceTracker", None)  # tracking again would fail
     again = [spoiled(clip_file, clean, condition, cache) for condition in ("low_light", "jpeg_10")]
     for one, other in zip(first, again, strict=True):
         assert np.array_equal(one.landmarks, other.landmarks, equal_nan=True)
@@ -307,9 +314,9 @@ def test_evaluating_a_clip_without_a_face_says_so(clip_file: Path, monkeypatch: 
         def track(self, picture: np.ndarray) -> tuple[object, ...]:  # type: ignore[type-arg]
             return ()
 
-    monkeypatch.setattr(faces, "FaceTracker", Nobody)
+    monkeypatch.setattr(tracked_faces, "FaceTracker", Nobody)
     entry = ClipEntry(clip_file, "Eve", "development", 0.0)
-    done: ClipAnswers = evaluate_clip(0, [entry], Plan((Contender("geometry", "geometry"),)))
+    done: EvaluatedClip = evaluate_clip(0, [entry], EvaluationPlan((Contender("geometry", "geometry"),)))
     assert "no face" in done.left_out and not done.answers
 
 
@@ -373,12 +380,12 @@ def test_three_trainings_are_averaged_each_method_by_itself(folder: Path, monkey
     from avsync.scorer.evaluation.speakers import read_manifest
 
     class Late(Opening):
-        zero_ms = 80.0
+        bias_ms = 80.0
 
     seeds = [Contender(m, f"{m} {n}", ((m, Path(n)),)) for m in ("geometry", "pixels") for n in ("a", "b", "c")]
     blind = {"geometry b", "pixels a", "pixels b", "pixels c"}
     monkeypatch.setattr(evaluation, "backend_of", lambda one: Late() if one.label in blind else Opening())
-    plan = Plan((Contender("geometry", "geometry"), *seeds), modes=("stream",), strangers=False)
+    plan = EvaluationPlan((Contender("geometry", "geometry"), *seeds), modes=("stream",), strangers=False)
     found = summary(list(evaluate(read_manifest(folder), plan)), plan)
     mixed, alike = (
         row

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("numpy")
 pytest.importorskip("rich")
 
-from avsync.scorer.calibration import Curve
+from avsync.scorer.calibration import ConfidenceCurve
 from avsync.scorer.evaluation.degrade import RATES, at_rate
 from avsync.scorer.evaluation.numbers import accuracy, bias, chosen, confidences, coverage, reliability, right, sure
 from avsync.scorer.evaluation.protocol import (
@@ -24,10 +24,11 @@ from avsync.scorer.evaluation.protocol import (
     sound_of,
     trials_of,
 )
-from avsync.scorer.features.features import CELL_SAMPLES
-from avsync.scorer.matching.confidence import label_of
-from avsync.scorer.matching.lags import LagScores, Peak, best_lag, search_offsets
-from avsync.scorer.matching.segment import Measured, hear, measure, signal_of
+from avsync.scorer.features.cells import CELL_SAMPLES
+from avsync.scorer.matching.confidence import label_of, signal_of
+from avsync.scorer.matching.lag_search import LagScores, Peak, best_lag, search_offsets
+from avsync.scorer.matching.media_features import sound_features
+from avsync.scorer.matching.segment import Measurement, measure
 from avsync.scorer.scorer import SILENCE_DBFS
 from tests.scorer.evaluation.evaluate_story import RATE, Opening, footage, trial
 
@@ -69,9 +70,11 @@ def test_a_delay_on_the_grid_equals_samples_moved_and_the_product_asked() -> Non
     offsets_ms = search_offsets()
     for row in fast:
         moved = np.concatenate([np.zeros(RATE, np.float32), clip.pcm])  # a second of silence before, never reached
-        heard = hear(-50, moved[: len(moved) // CELL_SAMPLES * CELL_SAMPLES], before=50)
-        heard = heard._replace(first_cell=int(row["delay_ms"]) // 20)
-        slow = measure(backend, lips.looked, heard, 100, 50, offsets_ms, silence_dbfs=SILENCE_DBFS, end_ns=lips.end_ns)
+        voice = sound_features(-50, moved[: len(moved) // CELL_SAMPLES * CELL_SAMPLES], before=50)
+        voice = voice._replace(first_cell=int(row["delay_ms"]) // 20)
+        slow = measure(
+            backend, lips.features, voice, 100, 50, offsets_ms, silence_dbfs=SILENCE_DBFS, end_ns=lips.end_ns
+        )
         assert slow.scores is not None
         peak = best_lag(offsets_ms, slow.scores.rho)
         assert peak is not None
@@ -120,7 +123,7 @@ def test_sound_cut_out_is_as_if_there_were_no_other(at: int, cells: int) -> None
     sound = sound_of(footage().pcm, 0)
     part = isolated(sound, at, cells)
     low, high = max(0, at - 15), min(sound.cells, at + cells + 15)
-    cut = hear(low, sound.pcm[low * CELL_SAMPLES : high * CELL_SAMPLES])
+    cut = sound_features(low, sound.pcm[low * CELL_SAMPLES : high * CELL_SAMPLES])
     assert part.first_cell == cut.first_cell
     for ours, wanted in zip(part[1:], cut[1:], strict=True):
         assert np.allclose(ours, wanted, atol=1e-4)  # matrices of another height round differently
@@ -182,7 +185,7 @@ def test_a_window_without_a_face_is_wrong_not_left_out() -> None:
     clean, blind = (trials_of(backend, lips_of(one, backend), sound, windows, mode="stream") for one in (clip, lost))
     assert len(clean) == len(blind)
     assert accuracy(blind).pooled_pct == 0.0
-    assert not confidences(blind, Curve("geometry", most=1.0)).any()
+    assert not confidences(blind, ConfidenceCurve("geometry", most=1.0)).any()
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -223,7 +226,7 @@ def test_bias_is_a_median_over_clips_not_over_windows() -> None:
 
 def test_confidence_is_what_the_product_says() -> None:
     """The formula for arrays against `signal_of` for one answer."""
-    curve = Curve("geometry", most=1.0, unrelated_peak=0.15, unrelated_margin=0.05)
+    curve = ConfidenceCurve("geometry", most=1.0, unrelated_peak=0.15, unrelated_margin=0.05)
     chance = np.random.default_rng(0)
     offsets_ms = search_offsets()
     for _ in range(200):
@@ -231,7 +234,7 @@ def test_confidence_is_what_the_product_says() -> None:
         speech_s, cover = float(chance.choice([0.0, 0.5, 1.0, 1.9])), float(chance.choice([1.0, 0.7]))
         peak = best_lag(offsets_ms, rho)
         assert peak is not None
-        measured = Measured("uncertain", LagScores(offsets_ms, rho, np.ones(len(rho))), speech_s, cover, False)
+        measured = Measurement("uncertain", LagScores(offsets_ms, rho, np.ones(len(rho))), speech_s, cover, False)
         told = signal_of(measured, curve, pts_ns=0, duration_ns=1).confidence
         row = trial(
             best=peak.best, margin=peak.margin, at_edge=peak.at_edge, found_ms=peak.offset_ms, speech_s=speech_s,

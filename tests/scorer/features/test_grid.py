@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avsync.scorer.features.features import CELL_NS
+from avsync.scorer.features.cells import CELL_NS
 from avsync.scorer.features.grid import HOLD_MAX_NS, on_grid
 
 MS = 1_000_000

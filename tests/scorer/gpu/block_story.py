@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avsync.scorer.backends.learned import Ensemble, NetBackend
-from avsync.scorer.features.features import Floats
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
 from avsync.scorer.gpu.block_program import BlockShape
 from avsync.scorer.nets.architecture import EMBEDDING, HIDDEN
-from avsync.scorer.nets.modules import arrays_of
-from avsync.scorer.nets.mouthnet import MouthNet
-from avsync.scorer.nets.networks import LipNet, SoundNet
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.torch_mouth_network import MouthNet
+from avsync.scorer.nets.torch_networks import arrays_of
 from avsync.scorer.signal import Method
 
 
@@ -29,7 +29,7 @@ def ensemble(members: int, usual_spread: Floats, mouth: MouthNet | None = None) 
     return Ensemble(arrays_of(lips, sound, mouth, usual_spread), header)
 
 
-def backend(method: Method = "fused", zero_ms: float = 7.0) -> NetBackend:
+def backend(method: Method = "fused", bias_ms: float = 7.0) -> NetBackend:
     """Networks of random weights, as many as the method has."""
     torch.manual_seed(3)
     usual = np.linspace(0.02, 0.2, len(GEOMETRY_NAMES)).astype(np.float32)
@@ -39,7 +39,7 @@ def backend(method: Method = "fused", zero_ms: float = 7.0) -> NetBackend:
         "geometry": (landmarks,), "pixels": (pixels,), "fused": (landmarks, pixels),
     }  # fmt: skip
     wants = {"geometry": {"landmarks"}, "pixels": {"rois"}, "fused": {"rois", "landmarks"}}
-    return NetBackend(method, given[method], zero_ms, frozenset(wants[method]))
+    return NetBackend(method, given[method], bias_ms, frozenset(wants[method]))
 
 
 class Block:

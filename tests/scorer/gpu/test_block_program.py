@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from avsync.errors import UsageError
 from avsync.scorer.backends.learned import NetBackend
-from avsync.scorer.features.features import Floats, log_mel
+from avsync.scorer.features.cells import Floats
 from avsync.scorer.features.geometry import geometry
-from avsync.scorer.features.normal import trust_columns
+from avsync.scorer.features.log_mel import log_mel
+from avsync.scorer.features.normalising import trust_columns
 from avsync.scorer.gpu.block_program import TOLERANCE, BlockProgram, BlockShape, read_scores
-from avsync.scorer.matching.lags import best_lag, lag_scores, search_offsets
+from avsync.scorer.matching.lag_search import best_lag, lag_scores, search_offsets
 from avsync.scorer.scorer import LipSyncScorer
 from avsync.scorer.signal import Method
 from tests.scorer.gpu.block_story import Block, backend
@@ -76,7 +77,7 @@ def test_pictures_without_a_face_are_left_out_alike() -> None:
         assert np.isnan(in_one_go(nets, Block(BlockShape(), seed=5, unseen=tuple(range(lost))))).all()
 
 
-def test_a_running_mean_is_taken_off_long_stretches_alike() -> None:
+def test_a_running_mean_is_taken_off_long_segments_alike() -> None:
     nets = backend("geometry")
     for unseen in ((), (0, 1), (7, 8, 9)):
         block = Block(BlockShape(fps=12.5, samples=36_000), seed=21, unseen=unseen)  # 1.28 s of pictures
@@ -93,15 +94,15 @@ def test_a_mouth_that_hardly_moves_counts_less_beside_pixels_alike() -> None:
             each.usual_spread[trust_columns()] = spread / share
         read.append(in_one_go(nets, block))
         np.testing.assert_allclose(read[-1], through_numpy(nets, block), atol=TOLERANCE)
-    pixels_alone = NetBackend("fused", nets.ensembles[1:], nets.zero_ms, frozenset({"rois"}))
+    pixels_alone = NetBackend("fused", nets.ensembles[1:], nets.bias_ms, frozenset({"rois"}))
     alone = through_numpy(pixels_alone, Block(BlockShape(), seed=22))
     moving, still = (np.abs(each - alone).max() for each in read)
     assert still < 0.3 * moving
 
 
-@pytest.mark.parametrize("zero_ms", [-45.0, -8.5, 61.0])
-def test_a_zero_moves_the_pictures_alike(zero_ms: float) -> None:
-    nets, block = backend(zero_ms=zero_ms), Block(BlockShape(), seed=11)
+@pytest.mark.parametrize("bias_ms", [-45.0, -8.5, 61.0])
+def test_a_bias_moves_the_pictures_alike(bias_ms: float) -> None:
+    nets, block = backend(bias_ms=bias_ms), Block(BlockShape(), seed=11)
     np.testing.assert_allclose(in_one_go(nets, block), through_numpy(nets, block), atol=TOLERANCE)
 
 

@@ -24,18 +24,18 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from avsync.cli import main
 from avsync.errors import InputError
 from avsync.scorer.backends.heuristic import HeuristicBackend
-from avsync.scorer.calibration import Curve
-from avsync.scorer.matching.lags import search_offsets
-from avsync.scorer.score import clip as score_clip
+from avsync.scorer.calibration import ConfidenceCurve
+from avsync.scorer.matching.lag_search import search_offsets
+from avsync.scorer.score import score_clip
 from avsync.scorer.score.face_run import FaceRun
-from avsync.scorer.tracking.placing import Sound
-from avsync.scorer.tracking.tracker import Face
+from avsync.scorer.tracking.face_tracker import FaceLandmarks
+from avsync.scorer.tracking.sound_placing import SoundPiece
 from avsync.scorer.tracking.warp import Rgb
 from avsync.units import ms
 
 RATE_HZ = 44_100
 PATCH = 60
-MODEST = Curve("heuristic")
+MODEST = ConfidenceCurve("heuristic")
 
 
 def openness(at_s: np.ndarray, speaker: int = 0) -> np.ndarray:
@@ -103,13 +103,13 @@ def draw(
 class DrawnFaces:
     """A tracker that finds grey patches and gives each a face whose outer lips are as far apart as it is bright."""
 
-    def track(self, picture: Rgb) -> tuple[Face, ...]:
+    def track(self, picture: Rgb) -> tuple[FaceLandmarks, ...]:
         faces = []
         for place in range(2):
             left = 30 + 150 * place
             grey = float(picture[50:90, left + 10 : left + 50].mean())
             if grey > 50:
-                faces.append(Face(place + 1, face_of(left + PATCH / 2, 70.0, (grey - 80) / 150), 0.9))
+                faces.append(FaceLandmarks(place + 1, face_of(left + PATCH / 2, 70.0, (grey - 80) / 150), 0.9))
         return tuple(faces)
 
 
@@ -235,7 +235,7 @@ def test_more_faces_than_can_be_scored_are_counted(tmp_path, capsys, monkeypatch
 
 
 def a_run(**more) -> FaceRun:
-    sound = Sound(0, (32767 * sound_of(2, 16_000)[0]).astype(np.int16))
+    sound = SoundPiece(0, (32767 * sound_of(2, 16_000)[0]).astype(np.int16))
     given = HeuristicBackend(), search_offsets(), replace(MODEST, most=1.0), more.get("before", [sound])
     return FaceRun(1, *given, with_blocks=True)
 
@@ -243,7 +243,7 @@ def a_run(**more) -> FaceRun:
 def show(run: FaceRun, pictures: int) -> FaceRun:
     for picture in range(pictures):
         wide = float(openness(np.array([0.04 * picture + 0.02]))[0])
-        run.see(picture * ms(40), face_of(60, 70, wide), np.full((96, 96, 3), int(255 * wide), np.uint8))
+        run.add_picture(picture * ms(40), face_of(60, 70, wide), np.full((96, 96, 3), int(255 * wide), np.uint8))
     run.finish()
     return run
 

@@ -13,15 +13,24 @@ import pytest
 from rich.console import Console
 
 from avsync.errors import InputError
-from avsync.scorer.score.answer import Answer
-from avsync.scorer.score.evidence import Evidence, Part
-from avsync.scorer.score.report import Face, Media, Report, Settings, as_dict, error_dict, exit_code, outcome
+from avsync.scorer.score.clip_answer import ClipAnswer
+from avsync.scorer.score.evidence import Evidence, OffsetPart
+from avsync.scorer.score.report import (
+    ClipMedia,
+    ClipReport,
+    FaceReport,
+    ScoreSettings,
+    as_dict,
+    error_dict,
+    exit_code,
+    outcome,
+)
 from avsync.scorer.score.table import SHOWN, print_report
-from avsync.scorer.score.words import MARKS
+from avsync.scorer.score.verdict_words import MARKS
 from avsync.scorer.signal import LABELS, LipSyncSignal
 from avsync.units import ms, seconds
 
-AHEAD = Answer("voice_ahead", 81.2, 0.94, 0.2, 0.55, 0.3, 9, 8, {"silence": 1}, (), (0.1, 0.5, float("nan")))
+AHEAD = ClipAnswer("voice_ahead", 81.2, 0.94, 0.2, 0.55, 0.3, 9, 8, {"silence": 1}, (), (0.1, 0.5, float("nan")))
 
 
 def signal(at_s: float, offset_ms: float | None = 80.0, confidence: float = 0.9, **more: Any) -> LipSyncSignal:
@@ -42,15 +51,17 @@ def signal(at_s: float, offset_ms: float | None = 80.0, confidence: float = 0.9,
     return replace(plain, **more)
 
 
-def report(answer: Answer = AHEAD, windows: tuple[LipSyncSignal, ...] = (), faces: int = 1) -> Report:
-    media = Media(10_000.0, 1280, 720, 250, 25.0, False, 44_100)
+def report(answer: ClipAnswer = AHEAD, windows: tuple[LipSyncSignal, ...] = (), faces: int = 1) -> ClipReport:
+    media = ClipMedia(10_000.0, 1280, 720, 250, 25.0, False, 44_100)
     windows = windows or tuple(signal(at) if at != 4 else signal(at, None) for at in range(10))
     blocks = tuple(signal(at / 2, confidence=0.3, duration_ns=ms(533)) for at in range(20))
-    all_faces = tuple(Face(n, 98.0, 212.0, 640.0, 360.0, answer, windows, blocks) for n in range(1, faces + 1))
-    return Report("talk.mp4", media, Settings("geometry", 200.0, 20.0, 40.0), all_faces, faces, "it fits", 1.234)
+    all_faces = tuple(FaceReport(n, 98.0, 212.0, 640.0, 360.0, answer, windows, blocks) for n in range(1, faces + 1))
+    return ClipReport(
+        "talk.mp4", media, ScoreSettings("geometry", 200.0, 20.0, 40.0), all_faces, faces, "it fits", 1.234
+    )
 
 
-def printed(one: Report, width: int = 100, *, blocks: bool = False) -> str:
+def printed(one: ClipReport, width: int = 100, *, blocks: bool = False) -> str:
     out = io.StringIO()
     print_report(Console(file=out, width=width, highlight=False), one, blocks=blocks)
     return out.getvalue()
@@ -67,7 +78,7 @@ def test_only_a_sure_answer_is_in_or_out_of_sync():
 
 
 def test_one_part_beyond_the_limit_is_enough():
-    parts = (Part(0, 8000, 0.0, 0.0, 0.9), Part(8000, 10_000, -90.0, -90.0, 0.9))
+    parts = (OffsetPart(0, 8000, 0.0, 0.0, 0.9), OffsetPart(8000, 10_000, -90.0, -90.0, 0.9))
     assert outcome(replace(AHEAD, offset_ms=0.0, parts=parts), 40) == "out_of_sync"
 
 
@@ -144,7 +155,7 @@ def test_every_label_has_words_and_a_partly_covered_mouth_is_said():
 # ---- picture
 
 
-def picture(path: Path, one: Report) -> np.ndarray:
+def picture(path: Path, one: ClipReport) -> np.ndarray:
     from matplotlib.image import imread
 
     from avsync.scorer.score.plot import plot
@@ -189,7 +200,7 @@ def test_offsets_that_fit_are_darker_behind_the_bars(tmp_path):
 
 
 def test_a_picture_of_nothing_is_still_a_picture(tmp_path):
-    nothing = Answer("silence", None, 0.0, None, None, None, 0, 0, {"silence": 1})
+    nothing = ClipAnswer("silence", None, 0.0, None, None, None, 0, 0, {"silence": 1})
     image = picture(tmp_path / "new" / "n", report(nothing, windows=(signal(0, None),)))
     assert image.ndim == 3 and (tmp_path / "new" / "n.png").exists()
 

@@ -13,7 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from avsync.scorer.tracking.clip import Clip, Picture, open_clip
+from avsync.scorer.tracking.clip_reader import MediaClip, Picture, open_clip
 from avsync.units import NS_PER_MS
 
 EVENTS_MS = (600, 1400, 2200)
@@ -154,9 +154,9 @@ def _boxes(content: bytearray, first: int, last: int, kind: bytes) -> Iterator[t
         first += max(8, size)
 
 
-def heard_minus_seen_ms(path: Path | Clip) -> list[float]:
+def heard_minus_seen_ms(path: Path | MediaClip) -> list[float]:
     """For every event, the time of the click minus that of the flash; positive: the sound is late."""
-    clip = path if isinstance(path, Clip) else open_clip(path)
+    clip = path if isinstance(path, MediaClip) else open_clip(path)
     flashes, bright = [], False
     pieces = []
     for unit in clip.together():

@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
+
+from avsync.errors import InputError
+from avsync.scorer.tracking import face_models
+
+
+def _models_are_here() -> bool:
+    try:
+        for name in face_models.HASHES:
+            face_models.load_model(name)
+    except InputError:
+        return False
+    return True
+
+
+needs_models = pytest.mark.skipif(
+    not _models_are_here(), reason="the face models are not installed: " + face_models.INSTALL
+)
 
 SKIN, SHADE, LIPS, DARK, WHITE, HAIR = (
     (214, 170, 140),

@@ -1,4 +1,4 @@
-"""Adapting to one's own footage: too little is refused, speakers are left out, an unknown offset is heard first."""
+"""Adapting to one's own footage: too little is refused, speakers are left out, an unknown offset is estimated first."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from avsync.errors import InputError
 from avsync.scorer.backends.learned import read_ensemble
 from avsync.scorer.evaluation.clips import Tracked
 from avsync.scorer.evaluation.protocol import Footage
-from avsync.scorer.nets.weights import load_weights, shipped
+from avsync.scorer.nets.weight_files import load_weights, shipped
 from avsync.scorer.training import adapt as module
-from avsync.scorer.training.adapt import adapt, backend_of, example_of, heard_offset_ms, own_clips
+from avsync.scorer.training.adapt import adapt, backend_of, estimated_offset_ms, example_of, own_clips
 from tests.scorer.talking_story import Talk
 
 SECONDS = 8.0
@@ -46,7 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(_what: str, _done: int, _of: int) -> None:
+def progress(_what: str, _done: int, _of: int) -> None:
     pass
 
 
@@ -54,22 +54,22 @@ def test_a_folder_with_too_few_speakers_is_refused(folder: Path) -> None:
     manifest = folder / "manifest.csv"
     manifest.write_text(manifest.read_text().replace(",d", ",c"))
     with pytest.raises(InputError, match="of 3 speakers"):
-        list(adapt(folder, folder, ["geometry"], seed=0, device="cpu", steps=1, cache=None, progress=told))
+        list(adapt(folder, folder, ["geometry"], seed=0, device="cpu", steps=1, cache=None, progress=progress))
 
 
 def test_a_folder_with_too_little_footage_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEAST_S", 5 * SECONDS)
     with pytest.raises(InputError, match="32 s of 4 speakers"):
-        list(adapt(folder, folder, ["geometry"], seed=0, device="cpu", steps=1, cache=None, progress=told))
+        list(adapt(folder, folder, ["geometry"], seed=0, device="cpu", steps=1, cache=None, progress=progress))
 
 
-def test_an_unknown_offset_is_heard_and_a_known_one_believed(folder: Path) -> None:
+def test_an_unknown_offset_is_estimated_and_a_known_one_believed(folder: Path) -> None:
     from avsync.scorer.evaluation.speakers import read_manifest
 
-    clips = own_clips(read_manifest(folder, references=False), None, told)
+    clips = own_clips(read_manifest(folder, references=False), None, progress)
     assert [clip.truth_ms for clip in clips[:3]] == [80.0, 80.0, 80.0]
     geometry = backend_of("geometry", read_ensemble(shipped("geometry")))
-    assert clips[3].truth_ms == heard_offset_ms(geometry, clips[3].footage)
+    assert clips[3].truth_ms == estimated_offset_ms(geometry, clips[3].footage)
 
 
 def test_an_example_is_in_sync_once_its_offset_is_taken_out(folder: Path) -> None:
@@ -87,7 +87,7 @@ def test_an_example_is_in_sync_once_its_offset_is_taken_out(folder: Path) -> Non
 
 def test_adapted_weights_are_other_weights_of_the_same_shape_and_the_gain_is_said(folder: Path) -> None:
     out = folder / "mine"
-    lines = list(adapt(folder, out, ["geometry"], seed=0, device="cpu", steps=2, cache=None, progress=told))
+    lines = list(adapt(folder, out, ["geometry"], seed=0, device="cpu", steps=2, cache=None, progress=progress))
     assert "speakers left out" in lines[0] and "adapted" in lines[0]
     before, _ = load_weights(shipped("geometry"))
     after, header = load_weights(out / "geometry.npz")

@@ -9,18 +9,18 @@ pytest.importorskip("torch")
 
 import torch
 
-from avsync.scorer.backends.learned import PIXELS_WEIGHT, read_ensemble
-from avsync.scorer.features.features import Floats
-from avsync.scorer.features.normal import level_of, normal_lips, with_context
+from avsync.scorer.backends.learned import PIXELS_WEIGHT, normal_sound, read_ensemble
+from avsync.scorer.features.cells import Floats
+from avsync.scorer.features.normalising import level_of, normal_lips, with_context
 from avsync.scorer.nets.architecture import ENCODER_CELLS, GREY_PX
-from avsync.scorer.nets.mouthnet import TOGETHER, MouthNet, packed
-from avsync.scorer.nets.networks import LipNet, SoundNet
-from avsync.scorer.nets.weights import save_weights
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.torch_mouth_network import TOGETHER, MouthNet, packed
+from avsync.scorer.nets.weight_files import save_weights
 from avsync.scorer.synthetic.espeak import Phoneme
 from avsync.scorer.synthetic.mouths import COLUMNS
 from avsync.scorer.synthetic.speech import Utterance
 from avsync.scorer.training import pixel_clips, pixel_mouth, pixel_train
-from avsync.scorer.training.examples import Heard
+from avsync.scorer.training.examples import TrainingVoice
 from avsync.scorer.training.fit import Pair, Recipe
 
 pytestmark = pytest.mark.lab
@@ -104,7 +104,7 @@ def test_the_network_learns_to_tell_open_from_closed():
         steps=25, planned=25, faces=12, pictures=4, values=6, channels=(6, 8, 8, 8), rate=1e-2
     )
     losses: list[float] = []
-    pixel_mouth.fit_mouths(tracks(), recipe, [1], every=5, seen=lambda step, loss, means: losses.append(loss[0]))
+    pixel_mouth.fit_mouths(tracks(), recipe, [1], every=5, on_step=lambda step, loss, means: losses.append(loss[0]))
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -117,15 +117,15 @@ def test_training_goes_on_where_it_was_stopped(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pixel_mouth.fit_mouths(tracks(), SMALL, [1, 2], work=work, every=2, seen=seen)
-    nets = pixel_mouth.fit_mouths(tracks(), SMALL, [1, 2], work=work, every=2, seen=seen)
+        pixel_mouth.fit_mouths(tracks(), SMALL, [1, 2], work=work, every=2, on_step=seen)
+    nets = pixel_mouth.fit_mouths(tracks(), SMALL, [1, 2], work=work, every=2, on_step=seen)
     assert steps == [2, 4] and len(nets) == 2
 
 
 def test_another_trainings_state_is_not_gone_on_with(tmp_path):
     work, steps = tmp_path / "mouths.pt", []
     pixel_mouth.fit_mouths(tracks(), SMALL, [1], work=work, every=4)
-    pixel_mouth.fit_mouths(tracks(), SMALL, [3], work=work, every=4, seen=lambda step, *_: steps.append(step))
+    pixel_mouth.fit_mouths(tracks(), SMALL, [3], work=work, every=4, on_step=lambda step, *_: steps.append(step))
     assert steps == [4]
 
 
@@ -139,7 +139,7 @@ def test_the_rate_is_that_of_a_longer_training():
     for recipe in (short, longer):
         pixel_mouth.fit_mouths(
             tracks(), recipe, [1], every=3,
-            seen=lambda step, losses, means: seen.append(means[0].shape.weight.clone()) if step == 3 else None,
+            on_step=lambda step, losses, means: seen.append(means[0].shape.weight.clone()) if step == 3 else None,
         )  # fmt: skip
     assert torch.equal(seen[0], seen[1])
 
@@ -149,17 +149,17 @@ def test_the_same_seed_trains_the_same_network():
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
 
 
-def heard(index: int) -> Heard:
+def voice(index: int) -> TrainingVoice:
     """Some seconds of nothing much, with sounds at known times."""
     sounds = tuple(Phoneme(ipa, 0.2 + 0.1 * at) for at, ipa in enumerate("amapafiuma" * 2))
     level = np.full(250, -20.0, np.float32)
     level[220:] = -80.0
     spoken = Utterance(np.zeros(40_000, np.float32), sounds, level, f"voice {index}")
-    return Heard(spoken, np.random.default_rng(index).normal(size=(250, 40)).astype(np.float16))
+    return TrainingVoice(spoken, np.random.default_rng(index).normal(size=(250, 40)).astype(np.float16))
 
 
 def test_a_film_has_pictures_and_sound_of_the_same_time():
-    sounds = [heard(0), heard(1)]
+    sounds = [voice(0), voice(1)]
     films = pixel_clips.film_pool(sounds, pixel_clips.tracks_of(sounds, 5), 5)
     for film in films:
         assert len(film.times_ns) == len(film.grey) and film.grey.dtype == np.uint8
@@ -177,7 +177,7 @@ def test_films_move_with_the_mouth_and_not_before_it():
     for name, value in {"outer_height": 0.25, "outer_width": 0.85, "inner_width": 0.7, "scale": 1.0}.items():
         track[:, COLUMNS.index(name)] = value
     track[150:, COLUMNS.index("inner_open")] = 0.15
-    sound = Heard(heard(0).spoken, np.zeros((300, 40), np.float16))
+    sound = TrainingVoice(voice(0).spoken, np.zeros((300, 40), np.float16))
     late_ms = []
     for film in pixel_clips.film_pool([sound] * 9, [track] * 9, 0):
         change = np.abs(np.diff(film.grey.astype(float), axis=0)).mean(axis=(1, 2))
@@ -211,15 +211,15 @@ def test_a_file_of_weights_answers_as_its_members_do(tmp_path):
         one = together[:, 5 * index : 5 * index + 5] * (3 / PIXELS_WEIGHT) ** 0.5  # all three weigh that together
         assert one == pytest.approx(expected, abs=0.03)
     mel = np.random.default_rng(6).normal(size=(60, 40)).astype(np.float32)
-    assert ensemble.embed_sound(mel, window).shape == (12, 15)
+    assert ensemble.embed_sound(mel, normal_sound(mel, window), window).shape == (12, 15)
 
 
 def test_the_whole_training_from_sound_to_weights(tmp_path):
     recipe = pixel_train.PixelRecipe(mouth=SMALL, pair=Recipe(steps=2, batch=3), members=2, hidden=6, embedding=5)
-    sounds, told, seen = [heard(index) for index in range(3)], [], []
+    sounds, told, seen = [voice(index) for index in range(3)], [], []
     members = pixel_train.train_pixels(
         sounds, recipe, 1, work=tmp_path, progress=lambda what, done, of: told.append(what),
-        seen=lambda member, step, loss, so_far: seen.append((member, step)),
+        on_step=lambda member, step, loss, so_far: seen.append((member, step)),
     )  # fmt: skip
     assert [len(each.usual_spread) for each in members] == [4, 4]
     assert seen == [(0, 2), (1, 2)]

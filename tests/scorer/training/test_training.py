@@ -15,11 +15,12 @@ import torch
 
 from avsync.errors import InputError
 from avsync.scorer.backends.learned import read_ensemble
-from avsync.scorer.features.features import SAMPLE_RATE_HZ, log_mel
+from avsync.scorer.features.cells import SAMPLE_RATE_HZ
 from avsync.scorer.features.geometry import GEOMETRY_NAMES
+from avsync.scorer.features.log_mel import log_mel
 from avsync.scorer.nets.architecture import ENCODER_CELLS
-from avsync.scorer.nets.networks import LipNet, SoundNet
-from avsync.scorer.nets.weights import save_weights
+from avsync.scorer.nets.torch_encoders import LipNet, SoundNet
+from avsync.scorer.nets.weight_files import save_weights
 from avsync.scorer.synthetic import espeak
 from avsync.scorer.synthetic.espeak import Phoneme
 from avsync.scorer.synthetic.mouths import draw_style, mouth_track
@@ -27,7 +28,7 @@ from avsync.scorer.synthetic.phonemes import gestures, targets_of
 from avsync.scorer.synthetic.speech import Utterance, utterance, warp
 from avsync.scorer.synthetic.texts import sentence
 from avsync.scorer.training import channel, examples, fit, geometry_train
-from avsync.scorer.training.seen import seen_geometry
+from avsync.scorer.training.tracker_errors import tracked_geometry
 
 pytestmark = pytest.mark.lab
 
@@ -49,14 +50,14 @@ def has_espeak() -> bool:
 needs_espeak = pytest.mark.skipif(not has_espeak(), reason="needs espeak-ng")
 
 
-def heard_clip(seed: int = 0, seconds: float = 4.0) -> examples.Heard:
+def voice_of(seed: int = 0, seconds: float = 4.0) -> examples.TrainingVoice:
     """Noise that is loud while somebody says papa, without espeak-ng."""
     random = chance(seed)
     samples = int(seconds * SAMPLE_RATE_HZ)
     pcm = (0.2 * random.standard_normal(samples)).astype(np.float32)
     sounds = tuple(Phoneme(each.ipa, each.start_s + 0.8 * turn) for turn in range(3) for each in PAPA[:-1])
     level_db = np.full(int(seconds * 100), -20.0, np.float32)
-    return examples.Heard(Utterance(pcm, sounds, level_db, "none"), log_mel(pcm).astype(np.float16))
+    return examples.TrainingVoice(Utterance(pcm, sounds, level_db, "none"), log_mel(pcm).astype(np.float16))
 
 
 # --- speech
@@ -91,8 +92,8 @@ def test_a_voiceless_stop_is_announced_at_its_burst_so_the_silence_lies_before()
 @needs_espeak
 def test_a_fresh_process_speaks_the_same_utterances_for_the_same_seed():
     program = (
-        "import hashlib; from avsync.scorer.training.examples import make_heard; "
-        "print([hashlib.sha256(make_heard(3, k).spoken.pcm.tobytes()).hexdigest() for k in range(2)])"
+        "import hashlib; from avsync.scorer.training.examples import make_voice; "
+        "print([hashlib.sha256(make_voice(3, k).spoken.pcm.tobytes()).hexdigest() for k in range(2)])"
     )
     one, again = (subprocess.run([sys.executable, "-c", program], capture_output=True, check=True) for _ in range(2))
     assert one.stdout == again.stdout and len(one.stdout) > 100
@@ -141,18 +142,20 @@ def test_names_are_read_letter_by_letter():
 
 def test_lips_are_closed_before_a_voiceless_burst_and_open_in_the_vowel():
     drawn = draw_style(chance())
-    on_time = dict.fromkeys(drawn.lead_s, 0.0)
-    style = replace(drawn, closure=1.0, rest_open=0.0, lead_s=on_time, lead_jitter_s=0.0, looseness=0.0, accent=0.0)
+    on_time = dict.fromkeys(drawn.anticipation_s, 0.0)
+    style = replace(
+        drawn, closure=1.0, rest_open=0.0, anticipation_s=on_time, anticipation_jitter_s=0.0, looseness=0.0, accent=0.0
+    )
     inner = mouth_track(PAPA, 2.0, chance(), style=style).column("inner_open")
     assert inner[92] < 0.15 * inner[75:85].max() and inner[105:120].max() > 0.05
     p_or_b = gestures((Phoneme("a", 0.3), Phoneme("p", 0.6)), 0.7)[-1]
     assert p_or_b.start_s < 0.6 - 0.03
 
 
-def test_a_mouth_with_a_lead_is_earlier_by_it():
-    def opened(lead_s: float) -> np.ndarray:
+def test_a_mouth_that_anticipates_is_earlier_by_it():
+    def opened(anticipation_s: float) -> np.ndarray:
         style = draw_style(chance())
-        style = replace(style, lead_s=dict.fromkeys(style.lead_s, lead_s))
+        style = replace(style, anticipation_s=dict.fromkeys(style.anticipation_s, anticipation_s))
         return mouth_track(PAPA, 2.0, chance(5), style=style).column("inner_open")
 
     late, early = opened(0.0), opened(0.05)
@@ -170,7 +173,7 @@ def test_the_same_seed_makes_the_same_mouth_and_every_column_is_finite():
 @pytest.mark.parametrize("fps", [25.0, 30.0, 50.0, 60.0])
 def test_a_tracker_sees_the_same_opening_at_the_same_time_at_any_rate(fps):
     track = mouth_track(PAPA, 2.0, chance(1))
-    times_ns, values = seen_geometry(track, chance(1), fps=fps)
+    times_ns, values = tracked_geometry(track, chance(1), fps=fps)
     assert values.shape == (len(times_ns), len(GEOMETRY_NAMES)) and np.isfinite(values).all()
     middle_s = times_ns / 1e9 + 0.5 / fps
     true = np.interp(middle_s, (np.arange(200) + 0.5) / 100, track.column("inner_open"))
@@ -187,7 +190,7 @@ def test_another_mouth_leaves_the_speech_as_it_was():
 
 
 def test_batches_are_the_same_for_the_same_seed_and_fit_the_networks():
-    clips = [examples.make_clip(heard_clip(k), chance(k)) for k in range(3)]
+    clips = [examples.make_clip(voice_of(k), chance(k)) for k in range(3)]
     spread = examples.usual_spread(clips)
     one, again = (examples.Sampler(clips, spread, 7).batch(4) for _ in range(2))
     assert torch.equal(one.lips, again.lips) and torch.equal(one.mel, again.mel)
@@ -199,8 +202,8 @@ def test_batches_are_the_same_for_the_same_seed_and_fit_the_networks():
 def test_the_loss_is_least_where_lips_and_sound_belong_together():
     torch.manual_seed(0)
     sound = torch.randn(4, 8, 40 + 2 * examples.LAG_CELLS)
-    mouth, heard = fit.agreement(sound[..., examples.LAG_CELLS : -examples.LAG_CELLS], sound)
-    best = torch.einsum("bd,bld->bl", mouth, heard).argmax(1)
+    mouth, voice = fit.agreement(sound[..., examples.LAG_CELLS : -examples.LAG_CELLS], sound)
+    best = torch.einsum("bd,bld->bl", mouth, voice).argmax(1)
     assert best.tolist() == [examples.LAG_CELLS] * 4
     pair = fit.Pair(torch.nn.Identity(), torch.nn.Identity())
     at_zero = sound[..., examples.LAG_CELLS : -examples.LAG_CELLS]
@@ -220,7 +223,7 @@ def test_the_rate_rises_then_falls_to_nothing():
 
 
 def test_windows_cut_from_a_sequence_lie_inside_it():
-    for first, length in fit.stretches(60, 50, chance()):
+    for first, length in fit.segments(60, 50, chance()):
         assert first >= 0 and length >= fit.SHORTEST_CELLS and first + length <= 60
 
 
@@ -238,7 +241,7 @@ def test_members_side_by_side_say_what_each_says_alone():
 
 
 def test_training_is_the_same_again_and_its_weights_are_read_back(tmp_path):
-    pool = [heard_clip(k) for k in range(4)]
+    pool = [voice_of(k) for k in range(4)]
     (one, spread), (again, _) = (geometry_train.train_geometry(pool, tiny(), 0) for _ in range(2))
     for a, b in zip(one[1].parameters(), again[1].parameters(), strict=True):
         assert torch.equal(a, b)
@@ -248,16 +251,16 @@ def test_training_is_the_same_again_and_its_weights_are_read_back(tmp_path):
 
 
 def test_a_stopped_training_goes_on_but_never_with_another_recipe(tmp_path):
-    pool = [heard_clip(k) for k in range(4)]
+    pool = [voice_of(k) for k in range(4)]
     trained: list[int] = []
 
     def seen(member: int, *_rest: object) -> None:
         trained.append(member)
 
-    first, _ = geometry_train.train_geometry(pool, replace(tiny(), members=1), 0, work=tmp_path, seen=seen)
-    both, _ = geometry_train.train_geometry(pool, tiny(), 0, work=tmp_path, seen=seen)
+    first, _ = geometry_train.train_geometry(pool, replace(tiny(), members=1), 0, work=tmp_path, on_step=seen)
+    both, _ = geometry_train.train_geometry(pool, tiny(), 0, work=tmp_path, on_step=seen)
     assert trained == [0, 1]
     assert torch.equal(first[0].sharpness, both[0].sharpness)
     longer = replace(tiny(), pair=fit.Recipe(steps=4, batch=4))
-    geometry_train.train_geometry(pool, longer, 0, work=tmp_path, seen=seen)
+    geometry_train.train_geometry(pool, longer, 0, work=tmp_path, on_step=seen)
     assert trained == [0, 1, 0, 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,26 +13,20 @@ import pytest
 from avsync.cli import BAD_INPUT, main
 from avsync.errors import InputError
 from avsync.glass.chromium import find_chromium, open_chromium
-from avsync.glass.marker_free import Series
-from avsync.glass.reading import GlassReading, State
-from avsync.glass.recording import Recording
-from avsync.glass.result import Glass
+from avsync.glass.marker_free import OffsetSeries
+from avsync.glass.reading import GlassReading, ReadingState
+from avsync.glass.recording import recording
+from avsync.glass.result import GlassResult
 from sim.glass.command import MET, MISSED, TOO_BUSY, Judged, exit_code
 from sim.glass.run import GlassRun, run_real, sound_lost_ms
 from sim.glass.verdict import judge
 from sim.scenario.scenario import loads
 
-NOTHING = Series(np.zeros(0), np.zeros(0))
+NOTHING = OffsetSeries(np.zeros(0), np.zeros(0))
 
 
-class _Page:
-    """A page whose clock is the host's."""
-
-    frames: tuple[Any, ...] = ()
-    stats: tuple[Any, ...] = ()
-
-    def host_ns(self, page_ms: float) -> int:
-        return round(page_ms * 1e6)
+PAGE = recording(())
+"""A page whose clock is the host's, and that has seen nothing."""
 
 
 def reading(e_ms: float, seconds: float = 60.0) -> GlassReading:
@@ -40,7 +34,13 @@ def reading(e_ms: float, seconds: float = 60.0) -> GlassReading:
     at = np.arange(count) * 10.0
     same = np.full(count, e_ms)
     return GlassReading(
-        at, same, np.full(count, State.MEASURED, np.int8), np.zeros(count, np.bool_), np.ones(count, np.bool_), at, at
+        at,
+        same,
+        np.full(count, ReadingState.MEASURED, np.int8),
+        np.zeros(count, np.bool_),
+        np.ones(count, np.bool_),
+        at,
+        at,
     )
 
 
@@ -50,7 +50,7 @@ def a_run(**changes: Any) -> GlassRun:
         scenario="glass_clean",
         mode="avsync",
         columns=columns,
-        glass=Glass(reading(5.0), None, NOTHING, (0, 0), 0.0, cast(Recording, _Page())),
+        result=GlassResult(reading(5.0), None, NOTHING, (0, 0), 0.0, PAGE),
         late_p95_ms=2.0,
         wire_violations=0,
         wire_packets=1000,
@@ -75,7 +75,7 @@ def test_a_good_run_is_met() -> None:
         ({"columns": {}}, "UNKNOWN"),
         ({"wire_violations": 1}, "PTS"),
         ({"wire_packets": 0}, "no RTP"),
-        ({"interrupts": ({"way_ms": 60.0, "glass_to_silence_ms": 101.0, "flush_ms": 1.0},)}, "old turn"),
+        ({"interrupts": ({"way_ms": 60.0, "glass_to_silence_ms": 101.0, "returned_after_ms": 1.0},)}, "old turn"),
     ],
 )
 def test_each_promise_that_is_broken_is_named(changes: dict[str, Any], what: str) -> None:
@@ -91,10 +91,10 @@ def test_p95_of_other_scenarios_is_the_headline_promise() -> None:
 def test_what_is_late_for_good_is_judged_from_20_s_on() -> None:
     late = reading(5.0)
     late.e_ms[:1900] = 120.0
-    seen = Glass(late, None, NOTHING, (0, 0), 0.0, cast(Recording, _Page()))
+    seen = GlassResult(late, None, NOTHING, (0, 0), 0.0, PAGE)
     bad = {"offset_abs_p95_ms@clear": 120.0}
-    assert judge(a_run(scenario="glass_late", columns=bad, glass=seen)).met
-    assert not judge(a_run(scenario="glass_stall", columns=bad, glass=seen)).met
+    assert judge(a_run(scenario="glass_late", columns=bad, result=seen)).met
+    assert not judge(a_run(scenario="glass_stall", columns=bad, result=seen)).met
 
 
 @pytest.mark.parametrize(
@@ -113,10 +113,8 @@ def test_a_browser_that_loses_sound_is_as_busy_as_a_host_that_sends_late() -> No
     ]
     assert sound_lost_ms(whole) == 0.0 and sound_lost_ms(whole[:2]) == 0.0 and sound_lost_ms([{"now_ms": 0.0}]) == 0.0
     assert sound_lost_ms(holes) == pytest.approx(260.0)
-    page = _Page()
-    page.stats = tuple(holes)
-    seen = Glass(reading(5.0), None, NOTHING, (0, 0), 0.0, cast(Recording, page))
-    assert not judge(a_run(glass=seen)).judged
+    seen = GlassResult(reading(5.0), None, NOTHING, (0, 0), 0.0, replace(PAGE, stats=tuple(holes)))
+    assert not judge(a_run(result=seen)).judged
 
 
 def test_the_exit_code_is_about_our_own_sender() -> None:
@@ -166,7 +164,7 @@ def test_a_scenario_for_real_before_a_real_browser() -> None:
     run = asyncio.run(story())
     # No number of milliseconds: the machine of a test run is busy with other tests.
     assert run.wire_packets > 200 and run.wire_violations == 0
-    assert np.count_nonzero(run.glass.reading.state == State.MEASURED) > 200
-    assert len(run.interrupts) == 1 and run.interrupts[0]["flush_ms"] is not None
+    assert np.count_nonzero(run.result.reading.state == ReadingState.MEASURED) > 200
+    assert len(run.interrupts) == 1 and run.interrupts[0]["returned_after_ms"] is not None
     assert run.columns["offset_p50_ms"] is not None
     assert run.stats["pts_violations"] == 0

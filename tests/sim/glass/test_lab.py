@@ -9,13 +9,23 @@ import numpy as np
 import pytest
 
 from avsync.glass.marks import Mark, number_of
-from avsync.glass.reading import GlassReading, Pictures, State
+from avsync.glass.reading import GlassReading, ReadingState, ShownPictures
 from avsync.glass.recording import FrameSeen, Recording
 from avsync.units import NS_PER_MS, ms, seconds
-from sim.glass.lab import Columns, Line, columns, compare, faults_of, measured, predict, presented_at_the_glass, table
+from sim.glass.lab import (
+    Columns,
+    Comparison,
+    columns,
+    compare,
+    faults_of,
+    measured,
+    predict,
+    presented_at_the_glass,
+    table,
+)
 from sim.run.world import Run
 from sim.scenario.scenario import Scenario
-from sim.truth.logs import position
+from sim.truth.tables import position
 from sim.truth.truth import SourceLog, offsets
 from tests.sim.small_world import run, small, varied
 
@@ -31,7 +41,7 @@ def lab_run() -> Run:
 
 def as_recorded(one: Run, *, idle_from_s: float = 1e6) -> Recording:
     """What the page would have written down of the pictures of this run."""
-    left = one.viewer_glass.table(one.source.table())
+    left = one.at_viewer.presented.table(one.source.table())
     content = one.source.table().pictures.content_ns
     frames = []
     for number, (at_ns, ref) in enumerate(zip(left.shown_ns.tolist(), left.shown_ref.tolist(), strict=True)):
@@ -45,14 +55,14 @@ def as_recorded(one: Run, *, idle_from_s: float = 1e6) -> Recording:
 
 def as_read(one: Run, *, zero_ms: float = 0.0, unknown_s: tuple[float, float] = (0.0, 0.0)) -> GlassReading:
     """What the probe would have read of its sound, raw, and calibrated afterwards."""
-    left = one.viewer_glass.table(one.source.table())
+    left = one.at_viewer.presented.table(one.source.table())
     page_ns = np.arange(0, one.end_ns, ms(10)) + BEGUN_NS % ms(10)
     t = page_ns + ms(zero_ms)  # sound that is written down too late reads as a voice that is behind
     row = np.maximum(np.searchsorted(left.at_ns, t, "right") - 1, 0)
     heard = (t >= left.at_ns[row]) & (t < left.end_ns[row])
     a_ns = left.from_ns[row] + position(t - left.at_ns[row], left.length_ns[row], left.gain_ns[row])
-    state = np.full(len(page_ns), State.MEASURED, np.int8)
-    state[(t >= seconds(unknown_s[0])) & (t < seconds(unknown_s[1]))] = State.UNKNOWN
+    state = np.full(len(page_ns), ReadingState.MEASURED, np.int8)
+    state[(t >= seconds(unknown_s[0])) & (t < seconds(unknown_s[1]))] = ReadingState.UNKNOWN
     nothing = np.full(len(t), np.nan)
     raw = GlassReading(
         at_ms=(page_ns + BEGUN_NS - PAGE_ZERO_NS) / NS_PER_MS,
@@ -63,7 +73,7 @@ def as_read(one: Run, *, zero_ms: float = 0.0, unknown_s: tuple[float, float] = 
 
 
 def lab_columns(one: Run) -> Columns:
-    return columns(offsets(one.source, one.viewer_glass), faults_of(one.scenario), one.end_ns)
+    return columns(offsets(one.source, one.at_viewer.presented), faults_of(one.scenario), one.end_ns)
 
 
 def glass_columns(one: Run, recorded: Recording, reading: GlassReading) -> Columns:
@@ -97,7 +107,7 @@ def test_what_was_seen_and_heard_is_written_to_the_millisecond_and_what_was_neve
         at_ms=at_ms, e_ms=nothing, state=np.zeros(4, np.int8), frozen=np.zeros(4, np.bool_),
         heard=np.array([True, True, False, True]), a_ms=np.array([27.5, 37.5, np.nan, 500.0]), v_ms=nothing,
     )  # fmt: skip
-    lips = Pictures(
+    lips = ShownPictures(
         at_ms=np.array([990.0, 1005.0, 1015.0, 1040.0]), position_ms=np.array([40.0, 63.0, np.nan, 0.0]),
         first_ms=at_ms, lasts_ms=at_ms, idle=np.array([False, False, False, True]),
     )  # fmt: skip
@@ -154,11 +164,11 @@ def test_the_comparison_says_how_far_apart_and_what_is_unknown() -> None:
     lab: list[Columns] = [{"offset_abs_p95_ms": value, "measured_pct": 99.0} for value in (10.0, 40.0, 12.0)]
     lines = compare(lab, {"offset_abs_p95_ms": 33.0, "measured_pct": 50.0, "recovery_ms": math.inf})
     by_name = {line.name: line for line in lines}
-    assert by_name["offset_abs_p95_ms"] == Line("offset_abs_p95_ms", 12.0, 10.0, 40.0, 33.0)
+    assert by_name["offset_abs_p95_ms"] == Comparison("offset_abs_p95_ms", 12.0, 10.0, 40.0, 33.0)
     assert by_name["offset_abs_p95_ms"].agrees is False and by_name["offset_abs_p95_ms"].apart == 21.0
     assert by_name["measured_pct"].agrees is None
     assert by_name["recovery_ms"].lab is None and by_name["recovery_ms"].agrees is None
-    assert Line("offset_p50_ms", 5.0, 5.0, 5.0, -14.9).agrees is True
+    assert Comparison("offset_p50_ms", 5.0, 5.0, 5.0, -14.9).agrees is True
     assert set(by_name) == {"offset_abs_p95_ms", "measured_pct", "recovery_ms"}
     text = table(lines)
     assert "| offset_abs_p95_ms | 12.0 | 10.0 to 40.0 | 33.0 | 21.0 (!) |" in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,10 @@ import pytest
 
 from avsync.errors import InputError
 from avsync.glass import marks
-from avsync.server.stream_protocol import Stream
 from avsync.types import VIDEO, Reason, Request, Want
 from avsync.units import NS_PER_S, ms, seconds, to_ms
-from sim.glass.real_scenario import Marked, RealScenario, check_real, levers_of, relay_for
+from avsync.webrtc import InterruptResult
+from sim.glass.real_scenario import MarkedMedia, RealScenario, check_real, levers_of, relay_for
 from sim.glass.realtime import RealTime
 from sim.network.link import Link
 from sim.scenario.scenario import Scenario, load_scenario
@@ -34,7 +34,7 @@ class Written(NamedTuple):
 
 
 class Numbers:
-    """Media that says its position in the plainest way."""
+    """ContentMedia that says its position in the plainest way."""
 
     def picture(self, content_ns: int) -> npt.NDArray[np.uint8]:
         return np.frombuffer(content_ns.to_bytes(8, "big"), np.uint8)
@@ -52,6 +52,7 @@ class Notes:
         self.pictures: list[Written] = []
         self.turns: list[NoteTurn] = []
         self.ended: list[int] = []
+        self.buffered = 0.0
         self.epoch = -1
         self.oldest = 0
         self.stuck_until_s = stuck_until_s
@@ -61,10 +62,10 @@ class Notes:
         self.turns.append(NoteTurn(self, self.epoch))
         return self.turns[-1]
 
-    async def flush(self) -> Any:
+    async def interrupt(self) -> InterruptResult:
         self.oldest = self.epoch + 1
         await asyncio.sleep(0.03)
-        return NoteTurn(self, self.oldest)
+        return InterruptResult(self.oldest, None, 0)
 
     def at_ms(self) -> float:
         return self.loop.time() * 1000
@@ -106,10 +107,10 @@ Played = tuple[RealScenario, Notes, Begun]
 def play(scenario: Scenario, *, ask: tuple[float, Request] | None = None, **of_notes: Any) -> Played:
     async def story(loop: VirtualLoop) -> Played:
         notes, wire = Notes(**of_notes), Begun()
-        real = RealScenario(scenario, cast(Stream, notes), seed=1, wire=wire, media=Numbers())
+        real = RealScenario(scenario, seed=1, wire=wire, media=Numbers())
         if ask is not None:
             loop.call_at(ask[0], real.on_request, ask[1])
-        await real.run()
+        await real.run(notes)
         return real, notes, wire
 
     return run(story)
@@ -253,7 +254,7 @@ def test_a_marked_pause_is_written_as_silence_and_nothing_is_missing() -> None:
 def test_another_sample_rate_is_the_same_sound() -> None:
     _, notes, _ = play(small(4.0, steps=[{"at_s": 2.0, "do": "rate", "to_hz": 24_000}]))
     assert {(sound.rate_hz, sound.samples) for sound in notes.sounds} == {(48_000, 960), (24_000, 480)}
-    marked = Marked(160, 96)
+    marked = MarkedMedia(160, 96)
     assert marked.picture(0).shape == (96, 160, 3)
     real = RealScenario.__new__(RealScenario)
     real._media = marked
@@ -297,7 +298,7 @@ def test_what_the_stream_raises_ends_the_run_and_leaves_no_task() -> None:
             return turn
 
         notes.begin_turn = broken  # type: ignore[method-assign]
-        await RealScenario(small(4.0), cast(Stream, notes), seed=1, media=Numbers()).run()
+        await RealScenario(small(4.0), seed=1, media=Numbers()).run(notes)
 
     with pytest.raises(TypeError):
         run(story)
@@ -312,7 +313,7 @@ def test_a_step_on_the_wire_changes_the_link_the_wire_was_given() -> None:
 
     async def story(loop: VirtualLoop) -> list[tuple[int, ...]]:
         wire = Begun()
-        real = RealScenario(small(6.0, steps=steps), cast(Stream, Notes()), seed=1, wire=wire, media=Numbers())
+        real = RealScenario(small(6.0, steps=steps), seed=1, wire=wire, media=Numbers())
         seen: list[tuple[int, ...]] = []
         for at_s in (0.5, 1.5, 2.5, 3.5, 4.2):
             now = seconds(at_s)
@@ -321,7 +322,7 @@ def test_a_step_on_the_wire_changes_the_link_the_wire_was_given() -> None:
                 seen.append(tuple(at - now for at in wire.links[0].send(99, now, VIDEO)))
 
             loop.call_at(at_s + 0.0001, send)
-        await real.run()
+        await real.run(Notes())
         return seen
 
     assert run(story) == [(ms(20),), (), (ms(20),), (ms(50),), (ms(300),)]

@@ -1,4 +1,4 @@
-"""Troubles: alerts held against the truth of what they looked at."""
+"""Alerts held against the truth of what they looked at."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from avsync.units import ms, seconds
 from sim.judge.alerts import alert_measures
 from sim.judge.row import measure
 from sim.run.sinks import Sink
-from sim.truth.truth import Offsets, State
+from sim.truth.truth import Offsets, OffsetState
 from tests.sim.small_world import run, small
 
 POLICY = AvSyncPolicy()
 
 
 def voice_ahead(
-    *stretches: tuple[float, float, float], until_s: float = 60.0, state: State = State.MEASURED
+    *stretches: tuple[float, float, float], until_s: float = 60.0, state: OffsetState = OffsetState.MEASURED
 ) -> Offsets:
     """(from s, to s, offset in ms), 0 elsewhere."""
     at = np.arange(0, seconds(until_s), ms(10), dtype=np.int64)
@@ -42,12 +42,12 @@ def test_no_trouble_and_no_alert_is_right() -> None:
 
 
 def test_half_a_minute_beyond_the_level_must_be_told() -> None:
-    trouble = voice_ahead((10, 40, 80))
-    assert judged(trouble) == (1, 0)
-    assert judged(trouble, alert(16)) == (0, 0)
-    assert judged(trouble, alert(51)) == (0, 0)
-    assert judged(trouble, alert(54)) == (1, 0)  # it is true what it says of the last 10 s, but nobody was told in time
-    assert judged(trouble, alert(57)) == (1, 1)
+    ahead = voice_ahead((10, 40, 80))
+    assert judged(ahead) == (1, 0)
+    assert judged(ahead, alert(16)) == (0, 0)
+    assert judged(ahead, alert(51)) == (0, 0)
+    assert judged(ahead, alert(54)) == (1, 0)  # it is true what it says of the last 10 s, but nobody was told in time
+    assert judged(ahead, alert(57)) == (1, 1)
 
 
 def test_a_voice_behind_has_a_level_of_its_own() -> None:
@@ -74,7 +74,7 @@ def test_two_troubles_are_two() -> None:
 
 
 def test_idle_pictures_are_no_trouble_and_no_samples_are_unknown() -> None:
-    assert judged(voice_ahead((10, 40, 80), state=State.DEGRADED)) == (0, 0)
+    assert judged(voice_ahead((10, 40, 80), state=OffsetState.DEGRADED)) == (0, 0)
     assert judged(voice_ahead(until_s=0.5)) == (None, None)
 
 

@@ -79,9 +79,9 @@ def test_a_call_in_which_hardly_anybody_speaks_is_unknown_and_not_perfect() -> N
 def test_counters_come_from_those_who_count() -> None:
     one = run(small(10.0, steps=[STALL]), policy="fps_paced")
     row = measure(one)
-    assert one.output_answers is not None
-    assert row["output_pts_violations"] == one.output_answers.violations + one.rtp_violations
-    assert row["output_queue_peak_units"] == one.queue_peak_units > 20  # a burst of 25 frames
+    assert one.at_output.answers is not None
+    assert row["output_pts_violations"] == one.at_output.answers.violations + one.at_output.rtp_violations
+    assert row["output_queue_peak_units"] == one.at_output.queue_peak_units > 20  # a burst of 25 frames
     assert row["queue_peak_units"] is not None
     assert row_of("browser")["queue_peak_units"] is None  # nobody can look into that one
 

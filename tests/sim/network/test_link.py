@@ -1,4 +1,4 @@
-"""A link: order, weather, holds, changes, frames, traces. Its queue: test_link_queue.py."""
+"""A link: order, impairments, holds, changes, frames, traces. Its queue: test_link_queue.py."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_reordered_packets_come_late_and_hold_up_nobody() -> None:
     assert all(at == i * ms(20) for i, at in enumerate(times) if i not in late)
 
 
-# ---------------------------------------------------------------------------------- the weather
+# ---------------------------------------------------------------------------------- the impairments
 
 
 def runs(lost: list[bool]) -> list[int]:
@@ -138,7 +138,7 @@ def test_jitter_has_its_sigma_its_cap_and_its_correlation() -> None:
     assert lag1 / sum((a - mean) ** 2 for a in slots) == pytest.approx(0.8, abs=0.06)
 
 
-def test_another_seed_is_another_weather_and_the_same_seed_the_same() -> None:
+def test_another_seed_is_another_network_and_the_same_seed_the_same() -> None:
     spec = {"jitter_ns": ms(10), "loss_ppm": 50_000, "hold_every_ns": seconds(2), "hold_for_ns": ms(100)}
     assert fates(link(1, **spec), 500) == fates(link(1, **spec), 500) != fates(link(2, **spec), 500)
 

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.units import ms
-from sim.payload.payload import F32, LANDMARKS, ROI_PX, SAMPLE_NS, U8, Pictures
+from sim.payload.payload import F32, LANDMARKS, ROI_PX, SAMPLE_NS, U8, PictureBatch
 from sim.run.world import Run
-from sim.truth.logs import I64, SourceTable
+from sim.truth.columns import I64
+from sim.truth.tables import SourceTable
 
 SCALE = 1e12  # content in ns -> a sample: a day would still be below 1
 IDLE_MARK = -1
@@ -26,17 +27,17 @@ class Marked:
     def sound(self, turn: int, since_ns: npt.NDArray[np.float64]) -> F32:
         return np.asarray((self.made.start_ns[turn] + since_ns + 1) / SCALE, np.float32)
 
-    def pictures(self, turn: int, since_ns: I64) -> Pictures:
+    def pictures(self, turn: int, since_ns: I64) -> PictureBatch:
         return self._marked(self.made.start_ns[turn] + since_ns - self.lips_late_ns)
 
-    def idle(self) -> Pictures:
+    def idle(self) -> PictureBatch:
         return self._marked(np.array([IDLE_MARK]))
 
-    def _marked(self, content_ns: I64) -> Pictures:
+    def _marked(self, content_ns: I64) -> PictureBatch:
         rois = np.zeros((len(content_ns), ROI_PX, ROI_PX, 3), np.uint8)
         rois.reshape(len(rois), -1)[:, :8] = content_ns.astype(np.int64).view(np.uint8).reshape(-1, 8)
         shape = np.broadcast_to(content_ns[:, None, None], (len(rois), LANDMARKS, 2)).astype(np.float32)
-        return Pictures(rois, shape if self.landmarks else None)
+        return PictureBatch(rois, shape if self.landmarks else None)
 
 
 def marked(run: Run, **what: Any) -> Marked:

@@ -63,7 +63,7 @@ def test_only_the_part_of_a_unit_that_left_is_heard() -> None:
 
 
 def test_at_its_own_pace_samples_are_copied_not_mixed() -> None:
-    """Interpolated speech loses its treble: a stretch that starts between two samples is shifted by whole ones."""
+    """Interpolated speech loses its treble: sound that starts between two samples is shifted by whole ones."""
     source, glass = a_turn(), PresentationLog()
     glass.heard(31_000, ms(20), 2, 0, ms(20))
     at = positions(source, glass, 0, ms(20))

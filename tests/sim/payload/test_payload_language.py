@@ -19,7 +19,7 @@ from sim.report.report import manifest, write_report
 from sim.report.summary import groups_of, reproduce
 from sim.scenario.scenario import build, load_scenario, loads
 from sim.scenario.sentences import what_happens
-from sim.sweep.sweep import Plan, Result, Spec, execute, plan
+from sim.sweep.sweep import Result, RunPlan, Spec, execute, plan
 from tests.sim.payload.payload_story import Reader, marked
 from tests.sim.small_world import run, small
 
@@ -44,7 +44,7 @@ def with_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payload_speech, "scored_run", scored)
 
 
-def results_of(tmp_path: Path, text: str, **how: Any) -> tuple[Plan, list[Result]]:
+def results_of(tmp_path: Path, text: str, **how: Any) -> tuple[RunPlan, list[Result]]:
     file = tmp_path / "spoken.yaml"
     file.write_text(text)
     wanted = plan([file], viewer="avsync", seeds=[1, 2], **how)
@@ -165,5 +165,5 @@ def test_the_command_that_shows_it_again_asks_for_the_scorer_too() -> None:
 def test_small_worlds_speak_too() -> None:
     """A payload changes nothing in the run: the same logs with and without."""
     plain, spoken = (run(small(4.0, source=source)) for source in ({}, {"payload": {}}))
-    tables = [one.viewer_glass.table(one.source.table()) for one in (plain, spoken)]
+    tables = [one.at_viewer.presented.table(one.source.table()) for one in (plain, spoken)]
     assert (tables[0].shown_ns == tables[1].shown_ns).all() and (tables[0].at_ns == tables[1].at_ns).all()

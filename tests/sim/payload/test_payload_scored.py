@@ -9,12 +9,12 @@ import pytest
 from avsync.errors import InputError
 from avsync.units import ms
 from sim.judge.row import Row
-from sim.payload.payload import Pictures
+from sim.payload.payload import PictureBatch
 from sim.payload.scorer_at_viewer import columns, score
 from sim.payload.speech import Speech, check_installed, scored_run, scorer_of
 from sim.run.sinks import Sink
 from sim.scenario.source import PayloadSpec
-from sim.truth.logs import I64
+from sim.truth.columns import I64
 from tests.sim.small_world import run, varied
 
 CUT_S = {"video_stall": 32.0, "audio_stall": 32.0, "jitter_burst": 43.0, "bridge_clock_drift": 31.0}
@@ -68,7 +68,7 @@ def test_a_payload_played_in_sync_reads_zero() -> None:
 class WrongLips(Speech):
     """Content whose lips are 80 ms late, as no log can know."""
 
-    def pictures(self, turn: int, since_ns: I64) -> Pictures:
+    def pictures(self, turn: int, since_ns: I64) -> PictureBatch:
         return super().pictures(turn, since_ns - ms(80))
 
 

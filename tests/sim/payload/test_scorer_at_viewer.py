@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from avsync.units import ms, seconds
-from sim.payload.scorer_at_viewer import Scored, as_record, columns, score
+from sim.payload.scorer_at_viewer import ScoredWindow, as_record, columns, score
 from sim.run.world import Run
 from sim.truth.truth import PresentationLog, offsets
 from tests.sim.payload.payload_story import Read, Reader, marked
@@ -25,7 +25,7 @@ def of(name: str, viewer: str) -> Run:
     return run(varied(name, duration_s=CUT_S[name]), viewer=viewer)
 
 
-def errors_ms(scored: list[Scored], *, steady_ms: float = 1e9) -> list[float]:
+def errors_ms(scored: list[ScoredWindow], *, steady_ms: float = 1e9) -> list[float]:
     return [one.error_ms for one in scored if one.error_ms is not None and (one.spread_ns or 0) <= steady_ms * 1e6]
 
 
@@ -58,7 +58,7 @@ def test_turns_without_a_gap_between_them_share_no_truth() -> None:
     """Every sample is measured, and still the window is of two turns: its median would be nobody's."""
     one = run(small(9.0, source={"turns": {"talk_s": 2.6, "gap_s": 0}}), viewer="avsync")
     scored = score(one, marked(one), Reader())
-    turn = offsets(one.source, one.viewer_glass)
+    turn = offsets(one.source, one.at_viewer.presented)
     for each in scored:
         inside = (turn.at_ns >= each.from_ns) & (turn.at_ns < each.to_ns)
         if len(set(turn.turn[inside].tolist())) == 2:
@@ -124,7 +124,7 @@ def test_one_frame_away_is_within_one_frame() -> None:
     """The scorer answers in whole steps, and the truth is a microsecond beside one."""
     one = run(small(4.0))
     near, far = (
-        [Scored(0, 1, truth_ns, 0, 40.0, 1.0, "", "", ("all",))] * 20 for truth_ns in (-2_000, -200_000)
+        [ScoredWindow(0, 1, truth_ns, 0, 40.0, 1.0, "", "", ("all",))] * 20 for truth_ns in (-2_000, -200_000)
     )  # fmt: skip
     assert columns(near, one)["scorer_error_p95_ms"] == 40.0 and columns(near, one)["scorer_right_pct"] == 100.0
     assert columns(far, one)["scorer_error_p95_ms"] == 40.2 and columns(far, one)["scorer_right_pct"] == 0.0
@@ -132,17 +132,17 @@ def test_one_frame_away_is_within_one_frame() -> None:
 
 def test_a_call_without_a_viewer_has_no_windows() -> None:
     one = run(small(4.0))
-    one.viewer_glass = PresentationLog()
+    one.at_viewer.presented = PresentationLog()
     assert score(one, marked(one), Reader()) == []
 
 
 def test_a_record_is_plain_data() -> None:
     record = as_record(
-        Scored(seconds(1), seconds(2), ms(-20), ms(3), -40.0, 0.91237, "voice_behind", "fused", ("all",))
+        ScoredWindow(seconds(1), seconds(2), ms(-20), ms(3), -40.0, 0.91237, "voice_behind", "fused", ("all",))
     )
     assert json.loads(json.dumps(record)) == {
         "from_s": 1.0, "to_s": 2.0, "scorer_offset_ms": -40.0, "scorer_confidence": 0.9124,
         "scorer_label": "voice_behind", "scorer_method": "fused", "truth_offset_ms": -20.0, "truth_spread_ms": 3.0,
         "clear": False,
     }  # fmt: skip
-    assert np.isclose(Scored(0, 1, ms(-20), 0, -40.0, 1.0, "", "", ()).error_ms or 0, -20)
+    assert np.isclose(ScoredWindow(0, 1, ms(-20), 0, -40.0, 1.0, "", "", ()).error_ms or 0, -20)

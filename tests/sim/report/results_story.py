@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from sim.judge.judge import baseline_misses, check, limits_of
-from sim.judge.row import WINDOWS, Row, key
-from sim.judge.series import QUANTILES, Curve, Point, Series
-from sim.scenario.metric_names import BELIEVED_COLUMNS, LIMITABLE, base_name, metric
+from sim.judge.row import Row, key
+from sim.judge.series import QUANTILES, PlotCurve, PointSeries, RunSeries
+from sim.scenario.metric_names import BELIEVED_COLUMNS, LIMITABLE, SAMPLED, base_name, metric
 from sim.scenario.scenario import Scenario, load_scenario
-from sim.sweep.sweep import Plan, Result, Role, Spec
+from sim.sweep.sweep import Result, Role, RunPlan, Spec
 
 STALL = """\
 avsync: 1
@@ -44,7 +44,7 @@ def good_row(**changed: float | None) -> Row:
         one = metric(name)
         assert one is not None
         best = 100.0 if one.better == "higher" else 0.0
-        for window in WINDOWS:
+        for window in SAMPLED:
             row[key(name, window)] = best
         if base_name(name) == "recovery_ms":
             row[name.replace("recovery_ms", "recovery_counted_ms")] = best
@@ -75,7 +75,7 @@ class Story:
         seeds: Sequence[int] = (1,),
         role: Role = "main",
         policy: str | None = None,
-        series: Series | None = None,
+        series: RunSeries | None = None,
         **values: float | None,
     ) -> None:
         scenario = self.scenarios[file]
@@ -90,21 +90,21 @@ class Story:
             self.results.append(result)
 
     @property
-    def plan(self) -> Plan:
-        return Plan(tuple(result.spec for result in self.results), self.scenarios)
+    def plan(self) -> RunPlan:
+        return RunPlan(tuple(result.spec for result in self.results), self.scenarios)
 
 
-def wave(peak_ms: float = 40.0, end_s: float = 60.0) -> Series:
+def wave(peak_ms: float = 40.0, end_s: float = 60.0) -> RunSeries:
     """A run whose offset swings between the peaks; the belief is right."""
     at = np.linspace(0, end_s, 600, dtype=np.float32)
-    curve = Curve(at, (peak_ms * np.sin(at)).astype(np.float32))
+    curve = PlotCurve(at, (peak_ms * np.sin(at)).astype(np.float32))
     spread = np.linspace(0, peak_ms, QUANTILES).astype(np.float32)
-    point = Point(curve, curve, spread, spread, degraded=((10.0, 11.0),))
-    return Series(point, point, Curve(at, np.full_like(at, 40)), Curve(at, np.full_like(at, 80)))
+    point = PointSeries(curve, curve, spread, spread, degraded=((10.0, 11.0),))
+    return RunSeries(point, point, PlotCurve(at, np.full_like(at, 40)), PlotCurve(at, np.full_like(at, 80)))
 
 
-def nothing() -> Series:
+def nothing() -> RunSeries:
     """A run in which nothing could be measured."""
-    none = Curve(np.empty(0, np.float32), np.empty(0, np.float32))
-    point = Point(none, none, np.empty(0, np.float32), np.empty(0, np.float32), ())
-    return Series(point, point, none, none)
+    none = PlotCurve(np.empty(0, np.float32), np.empty(0, np.float32))
+    point = PointSeries(none, none, np.empty(0, np.float32), np.empty(0, np.float32), ())
+    return RunSeries(point, point, none, none)

@@ -24,8 +24,8 @@ from sim.report.report import file_word, write_report
 from sim.scenario.files import resolve, shipped
 from sim.scenario.scenario import load_scenario, loads
 from sim.scenario.sentences import what_happens
-from sim.truth.beliefs import Told
-from sim.truth.truth import Offsets, State
+from sim.truth.beliefs import Beliefs
+from sim.truth.truth import Offsets, OffsetState
 from tests.sim.report.results_story import CLEAN, STALL, Story, nothing, wave
 
 EVIL = '<script>alert("x")</script> & [red] | `$\\frac$` <img src=x onerror=y>'
@@ -237,7 +237,7 @@ def offsets_of(e_ms: np.ndarray[Any, Any], step_ns: int = ms(10)) -> Offsets:
     return Offsets(
         np.arange(count, dtype=np.int64) * step_ns,
         np.where(lost, 0, e_ms * NS_PER_MS).astype(np.int64),
-        np.where(lost, State.DEGRADED, State.MEASURED).astype(np.int8),
+        np.where(lost, OffsetState.DEGRADED, OffsetState.MEASURED).astype(np.int8),
         np.zeros(count, np.int32),
         np.zeros(count, np.bool_),
         step_ns,
@@ -247,7 +247,7 @@ def offsets_of(e_ms: np.ndarray[Any, Any], step_ns: int = ms(10)) -> Offsets:
 def test_thinning_keeps_a_peak_of_one_sample_in_an_hour() -> None:
     e = np.zeros(360_000)
     e[123_457], e[123_999] = 900.0, -700.0
-    point = _point(offsets_of(e), Told())
+    point = _point(offsets_of(e), Beliefs())
     assert len(point.truth.ms) <= series_module.MAX_POINTS + 2
     assert np.nanmax(point.truth.ms) == 900 and np.nanmin(point.truth.ms) == -700
     assert point.abs_ms[-1] == 900
@@ -256,7 +256,7 @@ def test_thinning_keeps_a_peak_of_one_sample_in_an_hour() -> None:
 def test_what_was_not_measured_is_a_gap_and_no_zero() -> None:
     e = np.full(1000, 20.0)
     e[300:400] = np.nan
-    point = _point(offsets_of(e), Told([(0, None), (ms(10), ms(20)), (seconds(3), ms(20))]))
+    point = _point(offsets_of(e), Beliefs([(0, None), (ms(10), ms(20)), (seconds(3), ms(20))]))
     assert np.isnan(point.truth.ms[300:400]).all()
     assert point.abs_ms.min() == 20
     assert point.degraded == ((3.0, 4.0),)
@@ -267,7 +267,7 @@ def test_what_was_not_measured_is_a_gap_and_no_zero() -> None:
 def test_a_gap_between_turns_is_not_bridged() -> None:
     samples = offsets_of(np.full(100, 5.0))
     samples.at_ns[50:] += seconds(1)
-    truth = _point(samples, Told()).truth
+    truth = _point(samples, Beliefs()).truth
     assert np.isnan(truth.ms[50]) and len(truth.ms) == 101
 
 

@@ -12,10 +12,11 @@ from avsync.types import AUDIO, VIDEO
 from avsync.units import ms, ns_to_ticks, seconds
 from sim.network.link import Link, LinkSpec
 from sim.packets import PictureFrame, SenderReport, SoundPacket
-from sim.run.leg import NTP_EPOCH_NS, Leg, RtpSender
+from sim.run.host import Host
+from sim.run.leg import NTP_EPOCH_NS, RtpLeg, RtpSender
 from sim.run.receivers import Decoder
 from sim.scenario.network import RtpStart
-from sim.virtual_time import Host, VirtualTime
+from sim.virtual_time import VirtualTime
 
 WRAP, SEQ_WRAP = 1 << 32, 1 << 16
 
@@ -45,7 +46,7 @@ class Line:
     def __init__(self, *, start: RtpStart | None = None, ppm: int = 0, reports: bool = False, **more: Any) -> None:
         self.env = VirtualTime(0)
         self.link = Link(LinkSpec(delay_ns=ms(20)), seed=1, name="to_viewer")
-        self.leg = Leg(self.env, self.link)
+        self.leg = RtpLeg(self.env, self.link)
         self.end = End(self.env)
         self.leg.to(self.end)
         self.host = Host(self.env, ppm)

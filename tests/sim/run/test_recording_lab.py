@@ -10,13 +10,15 @@ from typing import Any, cast
 import pytest
 
 from avsync.engine.synchronizer import AvSynchronizer
-from avsync.recording.recording import Recorder, replay
-from avsync.recording.recording_lines import Call, read, tell
+from avsync.recording.lines import RecordedCall, read, repeat
+from avsync.recording.recorder import Recorder
+from avsync.recording.replay import replay
 from avsync.types import Answer
 from avsync.units import ms, seconds
+from sim.run.host import EngineDriver, Host
 from sim.run.world import simulate
 from sim.scenario.scenario import Scenario, build, load_scenario
-from sim.virtual_time import EngineDriver, Host, VirtualTime
+from sim.virtual_time import VirtualTime
 from tests.adapters.driver_story import Sink, call
 from tests.virtual_loop import run
 
@@ -41,12 +43,12 @@ def test_a_call_recorded_under_asyncio_gives_identical_answers_under_simpy(seed:
     env = VirtualTime(0)
     answers: list[tuple[Any, Any]] = []
 
-    def story(calls: list[Call]) -> Any:
+    def story(calls: list[RecordedCall]) -> Any:
         for each in calls:
             if each.now_ns is not None and each.now_ns > env.now:
                 yield env.timeout(each.now_ns - env.now)
             for recorded in each.expected:
-                answers.append((recorded, tell(engine, each, None if each.now_ns is None else env.now)))
+                answers.append((recorded, repeat(engine, each, None if each.now_ns is None else env.now)))
 
     env.process(story(list(calls)))
     env.run()
@@ -71,7 +73,7 @@ def test_the_asyncio_driver_and_the_labs_are_the_same_driver() -> None:
         driver.pump()
         for each in inputs:
             yield env.timeout(each.now_ns - env.now)
-            tell(cast(AvSynchronizer, recorder), each)
+            repeat(cast(AvSynchronizer, recorder), each)
             driver.pump()
 
     env.process(story())
@@ -100,7 +102,7 @@ def lab_run() -> dict[str, list[str]]:
     scenario = stall_of_10_s()
     told = simulate(scenario, policy=scenario.engine_policy, viewer="avsync", seed=1, wrap_engine=wrap)
     plain = simulate(scenario, policy=scenario.engine_policy, viewer="avsync", seed=1)
-    assert (told.output_beliefs, told.viewer_beliefs) == (plain.output_beliefs, plain.viewer_beliefs), (
+    assert (told.at_output.beliefs, told.at_viewer.beliefs) == (plain.at_output.beliefs, plain.at_viewer.beliefs), (
         "recording changes nothing"
     )
     return recordings
@@ -152,6 +154,6 @@ def test_answers_are_the_types_that_the_format_knows() -> None:
     """A new answer type without a word in the format would be recorded and then refused."""
     from typing import get_args
 
-    from avsync.recording.recording_lines import ANSWERS
+    from avsync.recording.lines import ANSWERS
 
     assert {answer.__name__ for answer in get_args(Answer)} == set(ANSWERS)

@@ -1,4 +1,4 @@
-"""The world: whole runs, and what must be true of them whatever the scenario: weather, time, turns, loss, clocks."""
+"""The world: whole runs, and what holds of each whatever the scenario: impairments, time, turns, loss, clocks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from avsync.errors import UsageError
 from avsync.policy import PRESETS
 from avsync.units import ms, seconds
 from sim.judge.row import Row, measure
+from sim.run.host import EngineDriver, Host, Timer
 from sim.run.world import Run
-from sim.virtual_time import EngineDriver, Host, Timer, VirtualTime
+from sim.virtual_time import VirtualTime
 from tests.sim.small_world import belief_ms, heard, run, shown, small, truth_ms
 
 BOTH = ("avsync", "browser")
@@ -23,7 +24,7 @@ TOPOLOGIES = ("local_encode", "provider_bridge")
 ROUGH = {"delay_ms": 30, "jitter_ms": 40, "loss": 0.02, "burst": 2, "reorder": 0.05, "reorder_by_ms": 25}
 
 
-# ---- the same weather for everybody
+# ---- the same impairments for everybody
 
 
 @cache
@@ -34,18 +35,18 @@ def arrivals_at_the_bridge(policy: str, seed: int) -> tuple[list[int], list[int]
 
 
 @pytest.mark.parametrize("policy", sorted(set(PRESETS) - {"default"}))
-def test_two_policies_meet_the_same_weather(policy: str) -> None:
+def test_two_policies_meet_the_same_impairments(policy: str) -> None:
     assert arrivals_at_the_bridge(policy, 1) == arrivals_at_the_bridge("default", 1)
 
 
-def test_another_seed_is_other_weather() -> None:
+def test_another_seed_is_another_network() -> None:
     assert arrivals_at_the_bridge("default", 1) != arrivals_at_the_bridge("default", 2)
 
 
 def test_the_same_arguments_give_the_same_run() -> None:
     scenario = small(4.0, network={"to_viewer": ROUGH})
     one, again = (run(scenario, viewer="browser") for _ in range(2))
-    assert measure(one) == measure(again) and one.viewer_beliefs == again.viewer_beliefs
+    assert measure(one) == measure(again) and one.at_viewer.beliefs == again.at_viewer.beliefs
 
 
 def test_the_whole_run_of_every_engine_is_seen_by_a_wrapper_and_not_changed_by_it() -> None:
@@ -142,8 +143,8 @@ def test_truth_and_belief_stand_in_columns_of_their_own() -> None:
     row = measure(one)
     believed = {name for name in row if name.startswith("believed_")}
     assert {"believed_offset_abs_p95_ms", "believed_output_offset_abs_p95_ms"} <= believed
-    one.output_beliefs.clear()
-    one.viewer_beliefs.clear()
+    one.at_output.beliefs.clear()
+    one.at_viewer.beliefs.clear()
     blind = measure(one)
     changed = {name for name in row if row[name] != blind[name]}
     assert changed and all(name.removeprefix("output_").startswith("monitor_") for name in changed)
@@ -306,7 +307,7 @@ def test_counters_that_wrap_on_both_legs_change_nothing() -> None:
     assert wrapped((1 << 32) - 48_000, 65_500) == wrapped(1 << 30, 1_000)
 
 
-def test_where_the_counters_start_is_no_weather() -> None:
+def test_where_the_counters_start_impairs_nothing() -> None:
     """Fixed starts take as many draws as random ones, so nothing else moves."""
     by_chance = dict.fromkeys(("to_bridge", "to_viewer"), ROUGH)
     assert measure(run(small(6.0, topology="provider_bridge", network=by_chance))) == wrapped(1 << 30, 1_000)
@@ -321,8 +322,8 @@ def test_a_source_obeys_as_late_as_it_says_and_a_provider_a_leg_later(topology: 
     video = {"resume": "continue", "can_skip": True, "obeys_after_ms": obeys_after_ms}
     step = {"at_s": 2.0, "do": "stall", "only": "video", "for_s": 1.0}
     one = run(small(7.0, topology=topology, source={"video": video}, steps=[step]))
-    assert one.output_answers is not None
-    asked_ns = one.output_answers.requests[0].at_ns
+    assert one.at_output.answers is not None
+    asked_ns = one.at_output.answers.requests[0].at_ns
     made = one.source.table().pictures
     (first, *_) = np.flatnonzero(np.diff(made.content_ns) > ms(40))
     obeyed_ns = int(made.made_ns[first + 1])

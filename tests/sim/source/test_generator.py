@@ -17,7 +17,7 @@ from sim.truth.truth import SourceLog
 from sim.virtual_time import VirtualTime
 
 
-class Told:
+class Story:
     """A generator that talks to nobody, and all that it said: (when, unit)."""
 
     def __init__(self, seed: int = 1, **source: Any) -> None:
@@ -33,15 +33,15 @@ class Told:
             on_done=lambda kind, turn: self.done.append((kind, turn, self.env.now)),
         )  # fmt: skip
 
-    def talk(self, for_s: float = 4.0, backlog_s: float = 0.0) -> Told:
+    def talk(self, for_s: float = 4.0, backlog_s: float = 0.0) -> Story:
         self.speaker.start_turn(seconds(for_s), seconds(backlog_s))
         return self
 
-    def at(self, at_s: float, call: Callable[[], Any]) -> Told:
+    def at(self, at_s: float, call: Callable[[], Any]) -> Story:
         self.env.timeout(seconds(at_s) - self.env.now).callbacks.append(lambda _event: call())
         return self
 
-    def until(self, at_s: float) -> Told:
+    def until(self, at_s: float) -> Story:
         self.env.run(until=seconds(at_s))
         return self
 
@@ -55,14 +55,14 @@ class Told:
 
 
 def test_on_time_it_hands_over_each_unit_when_its_content_begins() -> None:
-    told = Told().talk(2.0).until(3)
+    told = Story().talk(2.0).until(3)
     assert set(told.late(AUDIO)) == set(told.late(VIDEO)) == {0}
     assert len(told.of(AUDIO)) == 100 and len(told.of(VIDEO)) == 50
     assert set(told.done) == {(AUDIO, 0, seconds(2)), (VIDEO, 0, seconds(2))}
 
 
 def test_what_is_handed_over_is_what_is_written_down() -> None:
-    told = Told().talk(2.0).until(3)
+    told = Story().talk(2.0).until(3)
     made = told.log.table()
     for kind, units in ((AUDIO, made.sounds), (VIDEO, made.pictures)):
         mine = [(at, m) for at, m in told.units if m.kind is kind]
@@ -72,7 +72,7 @@ def test_what_is_handed_over_is_what_is_written_down() -> None:
 
 
 def test_a_new_turn_begins_where_the_later_stream_stopped_and_content_never_goes_back() -> None:
-    told = Told().talk(1.0).until(2)
+    told = Story().talk(1.0).until(2)
     told.talk(1.0).until(4)
     second = [m for _, m in told.units if m.turn == 1]
     assert told.turns == [0, 1] and min(m.content_ns for m in second) == seconds(1)
@@ -81,7 +81,7 @@ def test_a_new_turn_begins_where_the_later_stream_stopped_and_content_never_goes
 
 
 def test_at_0_88_of_real_time_22_pictures_a_second_are_made() -> None:
-    told = Told(video={"speed": 0.88}).talk(12.0).until(12)
+    told = Story(video={"speed": 0.88}).talk(12.0).until(12)
     in_10_s = [at for at, _ in told.of(VIDEO) if 1000 <= at < 11_000]
     assert len(in_10_s) == 220
     assert told.late(VIDEO)[-1] == pytest.approx(12_000 * 0.12, abs=60)  # and each is further behind
@@ -89,21 +89,21 @@ def test_at_0_88_of_real_time_22_pictures_a_second_are_made() -> None:
 
 
 def test_a_faster_generator_runs_ahead_as_far_as_it_may_and_no_further() -> None:
-    told = Told(video={"speed": 2.0, "ahead_s": 0.5}, audio={"speed": 4.0, "ahead_s": 1.0}).talk(6.0).until(7)
+    told = Story(video={"speed": 2.0, "ahead_s": 0.5}, audio={"speed": 4.0, "ahead_s": 1.0}).talk(6.0).until(7)
     assert min(told.late(VIDEO)) == -500 and min(told.late(AUDIO)) == -1000
     assert told.late(VIDEO)[10] == -200  # twice as fast: 10 pictures in 200 ms
 
 
 def test_sound_ahead_and_pictures_behind_by_a_constant() -> None:
-    told = Told(audio={"lead_ms": 480.0}, video={"delay_ms": 120.0}).talk(3.0).until(4)
+    told = Story(audio={"lead_ms": 480.0}, video={"delay_ms": 120.0}).talk(3.0).until(4)
     assert set(told.late(VIDEO)) == {600} and set(told.late(AUDIO)) == {0}
 
 
 # ---- requests
 
 
-def asking(want: Want, value: int = 0, content_s: float = 0.0, **video: Any) -> Told:
-    told = Told(video=video).talk(4.0)
+def asking(want: Want, value: int = 0, content_s: float = 0.0, **video: Any) -> Story:
+    told = Story(video=video).talk(4.0)
     request = Request(want, value, 0, 0, Reason.BEHIND)
     return told.at(2, lambda: told.speaker.obey(request, seconds(content_s))).until(5)
 
@@ -117,21 +117,21 @@ def test_it_skips_to_the_first_whole_picture_from_there_if_it_can() -> None:
 
 
 def test_it_never_skips_back() -> None:
-    assert asking(Want.SKIP_TO_PTS, content_s=1.0, can_skip=True).of(VIDEO) == Told().talk(4.0).until(5).of(VIDEO)
+    assert asking(Want.SKIP_TO_PTS, content_s=1.0, can_skip=True).of(VIDEO) == Story().talk(4.0).until(5).of(VIDEO)
 
 
 def test_it_makes_fewer_pictures_if_it_can_and_all_of_them_again_for_0() -> None:
     told = asking(Want.FPS, 20, can_fps=True)
     back = Request(Want.FPS, 0, 0, 0, Reason.RECOVERED)
     assert set(np.diff([c for _, c in told.of(VIDEO) if c > 2100])) == {50}
-    again = Told(video={"can_fps": True}).talk(4.0)
+    again = Story(video={"can_fps": True}).talk(4.0)
     again.at(1, lambda: again.speaker.obey(Request(Want.FPS, 20, 0, 0, Reason.SLOW), 0))
     again.at(2, lambda: again.speaker.obey(back, 0)).until(5)
     assert set(np.diff([c for _, c in again.of(VIDEO) if c > 2100])) == {40}
 
 
 def test_lower_fps_is_less_work_so_a_slow_generator_keeps_up() -> None:
-    told = Told(video={"can_fps": True, "can_skip": True, "speed": 0.88}).talk(10.0)
+    told = Story(video={"can_fps": True, "can_skip": True, "speed": 0.88}).talk(10.0)
 
     def ask() -> None:
         told.speaker.obey(Request(Want.FPS, 20, 0, 0, Reason.SLOW), 0)
@@ -143,7 +143,7 @@ def test_lower_fps_is_less_work_so_a_slow_generator_keeps_up() -> None:
 
 @pytest.mark.parametrize("want", [Want.SKIP_TO_PTS, Want.FPS])
 def test_who_cannot_does_not(want: Want) -> None:
-    assert asking(want, 10, content_s=3.0).of(VIDEO) == Told().talk(4.0).until(5).of(VIDEO)
+    assert asking(want, 10, content_s=3.0).of(VIDEO) == Story().talk(4.0).until(5).of(VIDEO)
 
 
 def test_a_key_frame_comes_when_asked_for_at_a_turns_start_and_as_often_as_promised() -> None:
@@ -151,15 +151,15 @@ def test_a_key_frame_comes_when_asked_for_at_a_turns_start_and_as_often_as_promi
     assert len(keys) == 2 and keys[0] == 0 and keys[1] in (2000, 2040)
     none = asking(Want.KEYFRAME, can_keyframe=False)
     assert sum(m.is_key for _, m in none.units if m.kind is VIDEO) == 1
-    often = Told(video={"key_every_s": 1.0}).talk(4.0).until(5)
+    often = Story(video={"key_every_s": 1.0}).talk(4.0).until(5)
     assert [m.content_ns for _, m in often.units if m.kind is VIDEO and m.is_key] == [seconds(i) for i in range(4)]
 
 
 # ---- stalls
 
 
-def stalled(mode: str, only: Kind | None = VIDEO, **source: Any) -> Told:
-    told = Told(**source).talk(4.0)
+def stalled(mode: str, only: Kind | None = VIDEO, **source: Any) -> Story:
+    told = Story(**source).talk(4.0)
     return told.at(1, lambda: told.speaker.stall(seconds(1), only, mode)).until(6)
 
 
@@ -204,7 +204,7 @@ def test_both_stall_together() -> None:
 
 
 def test_a_stall_ends_in_the_first_turn_after_it_too() -> None:
-    told = Told().talk(1.0)
+    told = Story().talk(1.0)
     told.at(0.5, lambda: told.speaker.stall(seconds(1), None, "live")).until(2)
     told.talk(1.0).until(4)
     assert len([m for _, m in told.units if m.turn == 1 and m.kind is VIDEO]) == 25
@@ -213,8 +213,8 @@ def test_a_stall_ends_in_the_first_turn_after_it_too() -> None:
 # ---- pauses, loops, blocks, backlog, rates
 
 
-def paused(**pause: Any) -> Told:
-    told = Told().talk(4.0)
+def paused(**pause: Any) -> Story:
+    told = Story().talk(4.0)
     return told.at(1, lambda: told.speaker.pause(seconds(1), **pause)).until(5)
 
 
@@ -240,7 +240,7 @@ def test_an_unmarked_pause_says_nothing_and_the_content_goes_on_all_the_same() -
 
 def test_a_loop_plays_on_and_its_content_goes_round_as_a_whole() -> None:
     """Its pictures are shorter than its sound, so they come a little earlier each time; what belongs together stays."""
-    told = Told(loop={"audio_s": 1.0, "video_s": 0.96}).talk(5.0).until(6)
+    told = Story(loop={"audio_s": 1.0, "video_s": 0.96}).talk(5.0).until(6)
     starts = [content for _, content in told.of(VIDEO) if content % 1000 == 0]
     assert starts == [0, 1000, 2000, 3000, 4000]
     assert not [c for _, c in told.of(VIDEO) if c % 1000 >= 960]
@@ -249,14 +249,14 @@ def test_a_loop_plays_on_and_its_content_goes_round_as_a_whole() -> None:
 
 
 def test_blocks_begin_late_are_fast_inside_and_keep_their_order() -> None:
-    told = Told(video={"blocks": {"frames": [8, 8], "speed": 2.0, "late_ms": [300.0, 300.0]}}).talk(6.0).until(8)
+    told = Story(video={"blocks": {"frames": [8, 8], "speed": 2.0, "late_ms": [300.0, 300.0]}}).talk(6.0).until(8)
     late = told.late(VIDEO)
     assert late[:9] == [300, 280, 260, 240, 220, 200, 180, 160, 300]
     assert [content for _, content in told.of(VIDEO)] == list(range(0, 6000, 40))
 
 
 def test_sound_can_come_in_blocks_too() -> None:
-    told = Told(audio={"blocks": {"units": [10, 10], "speed": 2.0, "late_ms": [200.0, 200.0]}}).talk(6.0).until(8)
+    told = Story(audio={"blocks": {"units": [10, 10], "speed": 2.0, "late_ms": [200.0, 200.0]}}).talk(6.0).until(8)
     late = told.late(AUDIO)
     assert late[:11] == [200, 190, 180, 170, 160, 150, 140, 130, 120, 110, 200]
     assert [content for _, content in told.of(AUDIO)] == list(range(0, 6000, 20))
@@ -265,12 +265,12 @@ def test_sound_can_come_in_blocks_too() -> None:
 
 def test_blocks_are_drawn_from_the_seed() -> None:
     blocks = {"frames": [4, 12], "late_ms": [100.0, 500.0]}
-    one, same, other = (Told(seed, video={"blocks": blocks}).talk(4.0).until(6).of(VIDEO) for seed in (1, 1, 2))
+    one, same, other = (Story(seed, video={"blocks": blocks}).talk(4.0).until(6).of(VIDEO) for seed in (1, 1, 2))
     assert one == same != other
 
 
 def test_of_a_backlog_all_is_there_at_once() -> None:
-    told = Told()
+    told = Story()
     told.at(1, lambda: told.talk(3.0, backlog_s=1.0)).until(6)
     assert len([at for at, _ in told.of(AUDIO) if at == 1000]) >= 50
     assert len([at for at, _ in told.of(VIDEO) if at == 1000]) >= 25
@@ -278,7 +278,7 @@ def test_of_a_backlog_all_is_there_at_once() -> None:
 
 
 def test_a_frame_rate_that_wanders_is_written_down_as_it_was() -> None:
-    told = Told(video={"variable_fps": [10, 30]}).talk(10.0).until(11)
+    told = Story(video={"variable_fps": [10, 30]}).talk(10.0).until(11)
     made = told.log.table()
     durations = made.pictures.duration_ns[1:-1] / 1e6
     assert durations.min() >= 33.2 and durations.max() <= 100.1 and np.ptp(durations) > 30
@@ -287,7 +287,7 @@ def test_a_frame_rate_that_wanders_is_written_down_as_it_was() -> None:
 
 @pytest.mark.parametrize("fps", ["30000/1001", 24, 7])
 def test_frames_are_counted_and_their_lengths_never_added_up(fps: str | int) -> None:
-    told = Told(video={"fps": fps}).talk(60.0).until(61)
+    told = Story(video={"fps": fps}).talk(60.0).until(61)
     *_, last = (m for _, m in told.units if m.kind is VIDEO)
     count = len(told.of(VIDEO)) - 1
     rate = last.rate
@@ -295,7 +295,7 @@ def test_frames_are_counted_and_their_lengths_never_added_up(fps: str | int) -> 
 
 
 def test_the_sample_rate_changes_in_the_middle() -> None:
-    told = Told(audio={"rate_hz": 44_100}).talk(3.0)
+    told = Story(audio={"rate_hz": 44_100}).talk(3.0)
     told.at(1, lambda: told.speaker.change_rate(22_050)).until(4)
     sounds = [m for _, m in told.units if m.kind is AUDIO]
     assert {(m.rate, m.ticks) for m in sounds} == {(44_100, 882), (22_050, 441)}
@@ -303,13 +303,13 @@ def test_the_sample_rate_changes_in_the_middle() -> None:
 
 
 def test_the_frame_rate_changes_in_the_middle() -> None:
-    told = Told().talk(4.0)
+    told = Story().talk(4.0)
     told.at(2, lambda: told.speaker.change_fps(20)).until(5)
     assert set(np.diff([c for _, c in told.of(VIDEO) if c > 2080])) == {50}
 
 
 def test_pictures_that_join_late_begin_with_what_is_said_now() -> None:
-    told = Told(video={"join_at_s": 1.3}).talk(4.0).until(5)
+    told = Story(video={"join_at_s": 1.3}).talk(4.0).until(5)
     first = told.of(VIDEO)[0]
     assert first == (1320, 1320) and set(told.late(VIDEO)) == {0}
 
@@ -318,7 +318,7 @@ def test_pictures_that_join_late_begin_with_what_is_said_now() -> None:
 
 
 def test_an_interrupted_generator_pushes_on_as_long_as_it_does_and_in_the_old_turn() -> None:
-    told = Told().talk(4.0)
+    told = Story().talk(4.0)
     told.at(1, lambda: told.speaker.interrupt(ms(300))).until(3)
     assert max(at for at, _ in told.units) in range(ms(1260), ms(1300)) and {m.turn for _, m in told.units} == {0}
     assert told.log.table().interrupted_ns.tolist() == [seconds(1)]
@@ -328,6 +328,6 @@ def test_an_interrupted_generator_pushes_on_as_long_as_it_does_and_in_the_old_tu
 
 
 def test_content_that_runs_faster_than_its_count_comes_earlier_and_says_the_same() -> None:
-    told = Told(audio={"real_rate_ppm": 1000.0}, video={"real_rate_ppm": 1000.0}).talk(20.0).until(21)
+    told = Story(audio={"real_rate_ppm": 1000.0}, video={"real_rate_ppm": 1000.0}).talk(20.0).until(21)
     assert told.late(VIDEO)[-1] == pytest.approx(-20, abs=1)
     assert [c for _, c in told.of(VIDEO)] == list(range(0, 20_000, 40))

@@ -85,8 +85,8 @@ class History:
             assert source.picture(*picture) == ref
         for pause in self.pauses:
             source.pause(*pause)
-        for stretch in self.heard:
-            glass.heard(*stretch)
+        for piece in self.heard:
+            glass.heard(*piece)
         for showing in self.shown:
             glass.shown(*showing)
         return source, glass
@@ -117,7 +117,7 @@ class History:
         self.shown += [Shown(p.made + picture_delay, ref) for ref, p in enumerate(self.pictures)]
 
 
-class _Stretch(NamedTuple):
+class _Piece(NamedTuple):
     at: int
     end: int
     turn: int
@@ -129,18 +129,18 @@ class _Stretch(NamedTuple):
         return self.sound.content + self.heard.begin + floor(done)
 
 
-def _audible(history: History) -> list[_Stretch]:
+def _audible(history: History) -> list[_Piece]:
     """What was really heard, in order: whatever begins ends what was playing; silence and nothing are not content."""
     played = sorted((h for h in history.heard if h.duration > 0), key=lambda h: h.at)
-    stretches = []
+    pieces = []
     for index, heard in enumerate(played):
         end = heard.at + heard.duration
         if index + 1 < len(played):
             end = min(end, played[index + 1].at)
         if heard.ref >= 0 and end > heard.at:
             sound = history.sounds[heard.ref]
-            stretches.append(_Stretch(heard.at, end, sound.turn, heard, sound))
-    return stretches
+            pieces.append(_Piece(heard.at, end, sound.turn, heard, sound))
+    return pieces
 
 
 def _turn_end(history: History, turn: Turn) -> int:

@@ -9,36 +9,37 @@ import numpy as np
 import pytest
 
 from avsync.units import ms
-from sim.truth.beliefs import Told
+from sim.truth.beliefs import Beliefs
 from sim.truth.measures import (
-    added_latency,
     belief_errors,
-    content_heard_pct,
-    frames_dropped_pct,
-    frames_repeated_pct,
     freeze_longest_ms,
-    interrupt_to_silence_ms,
-    latency_growth_ms_per_min,
-    latency_measures,
     monitor_error_p95_ms,
     monitor_known_pct,
     offset_measures,
-    percentile,
     recoveries_ms,
     recovery_counted_ms,
     recovery_ms,
     settle_ms,
+)
+from sim.truth.truth import ArrivalLog, Offsets, OffsetState, PresentationLog, SourceLog, offsets
+from sim.truth.unit_measures import (
+    added_latency,
+    content_heard_pct,
+    frames_dropped_pct,
+    frames_repeated_pct,
+    interrupt_to_silence_ms,
+    latency_growth_ms_per_min,
+    latency_measures,
     silence_inserted_ms,
     stale_units_leaked,
-    within,
 )
-from sim.truth.truth import ArrivalLog, Offsets, PresentationLog, SourceLog, State, offsets
+from sim.truth.windows import percentile, within
 from tests.sim.truth.brute_truth import IDLE, Heard, History, Shown
 
-M, N, D = State.MEASURED, State.NO_PICTURE, State.DEGRADED
+M, N, D = OffsetState.MEASURED, OffsetState.NO_PICTURE, OffsetState.DEGRADED
 
 
-def run_of(*parts: tuple[int, float, State], turn: int = 1, begin: int = 0) -> Offsets:
+def run_of(*parts: tuple[int, float, OffsetState], turn: int = 1, begin: int = 0) -> Offsets:
     """Samples every 10 ms: (how many, e in ms, state)."""
     count = sum(n for n, _, _ in parts)
     state = np.concatenate([np.full(n, s, np.int8) for n, _, s in parts])
@@ -157,7 +158,7 @@ def test_99_good_samples_are_no_second_and_100_are() -> None:
 
 
 @pytest.mark.parametrize("state", [N, D])
-def test_recovery_does_not_count_a_second_with_a_sample_that_is_not_measured(state: State) -> None:
+def test_recovery_does_not_count_a_second_with_a_sample_that_is_not_measured(state: OffsetState) -> None:
     samples = run_of((200, 900, M), (50, 0, M), (1, 0, state), (100, 0, M))
     assert recovery_ms(samples, FAULT, ms(60_000)) == 510.0
 
@@ -535,25 +536,25 @@ def test_the_monitors_error_is_against_the_truth_of_the_same_instant() -> None:
     logs = history.logs()
     beliefs: list[tuple[int, int | None]] = [(ms(100) + n * ms(10), ms(60) + ms(n)) for n in range(100)]
     beliefs += [(ms(1500), None), (ms(9000), ms(5000))]  # unknown, and outside any turn
-    errors = belief_errors(Told(beliefs).columns(), *logs)
+    errors = belief_errors(Beliefs(beliefs).columns(), *logs)
     assert monitor_error_p95_ms(errors) == 94.0
     early = monitor_error_p95_ms(errors, lambda at_ns: at_ns < ms(600))
     assert early == 47.0  # the 48th of 50
-    assert monitor_error_p95_ms(belief_errors(Told(beliefs[:19]).columns(), *logs)) is None
+    assert monitor_error_p95_ms(belief_errors(Beliefs(beliefs[:19]).columns(), *logs)) is None
 
 
 def test_a_monitor_that_always_reports_0_is_wrong_by_the_offset() -> None:
     history = talk()
     history.play(sound_delay=ms(80))
     beliefs: list[tuple[int, int | None]] = [(ms(n * 10), 0) for n in range(10, 190)]
-    assert monitor_error_p95_ms(belief_errors(Told(beliefs).columns(), *history.logs())) == 80.0
+    assert monitor_error_p95_ms(belief_errors(Beliefs(beliefs).columns(), *history.logs())) == 80.0
 
 
 def test_known_is_the_time_with_a_belief_from_5_s_on() -> None:
     samples = run_of((1000, 0, M))
 
     def known_pct(told: list[tuple[int, int | None]], *args: Any, **kwargs: Any) -> float | None:
-        return monitor_known_pct(Told(told).columns(), *args, **kwargs)
+        return monitor_known_pct(Beliefs(told).columns(), *args, **kwargs)
 
     every_second: list[tuple[int, int | None]] = [(ms(1000 * n), 0) for n in range(10)]
     assert known_pct(every_second, samples, 0) == 100.0

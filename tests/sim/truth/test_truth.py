@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from avsync.errors import UsageError
 from avsync.units import ms
-from sim.truth.logs import PACK_VALUES
-from sim.truth.truth import Offsets, PresentationLog, SourceLog, State, offset_at, offsets
+from sim.truth.columns import PACK_VALUES
+from sim.truth.truth import Offsets, OffsetState, PresentationLog, SourceLog, offset_at, offsets
 from tests.sim.truth.brute_truth import IDLE, Heard, History, Picture, Shown, Sound, Turn, samples
 
-NAMES = {State.MEASURED: "measured", State.NO_PICTURE: "no_picture", State.DEGRADED: "degraded"}
+NAMES = {OffsetState.MEASURED: "measured", OffsetState.NO_PICTURE: "no_picture", OffsetState.DEGRADED: "degraded"}
 
 
 def rows(found: Offsets) -> list[tuple[int, int, str, int, bool]]:
-    states = [NAMES[State(s)] for s in found.state.tolist()]
+    states = [NAMES[OffsetState(s)] for s in found.state.tolist()]
     return list(
         zip(found.at_ns.tolist(), found.e_ns.tolist(), states, found.turn.tolist(), found.frozen.tolist(), strict=True)
     )
@@ -39,7 +39,7 @@ def talk(length: int = ms(1000), *, sound_delay: int = 0, picture_delay: int = 0
 
 def at(found: Offsets, t: int) -> tuple[int, str, bool]:
     (index,) = np.flatnonzero(found.at_ns == t)
-    return int(found.e_ns[index]), NAMES[State(int(found.state[index]))], bool(found.frozen[index])
+    return int(found.e_ns[index]), NAMES[OffsetState(int(found.state[index]))], bool(found.frozen[index])
 
 
 # -- constant delays ------------------------------------------------------------------------
@@ -243,13 +243,13 @@ def test_an_idle_picture_on_purpose_is_degraded_and_no_picture_beats_it() -> Non
 def test_always_idle_is_never_measured() -> None:
     history = talk()
     history.shown = [Shown(0, IDLE)]
-    assert set(judge(history).state.tolist()) == {State.NO_PICTURE}
+    assert set(judge(history).state.tolist()) == {OffsetState.NO_PICTURE}
 
 
 def test_without_any_picture_ever_made_nothing_is_measured() -> None:
     history = talk()
     history.pictures, history.shown = [], [Shown(0, IDLE)]
-    assert set(judge(history).state.tolist()) == {State.NO_PICTURE}
+    assert set(judge(history).state.tolist()) == {OffsetState.NO_PICTURE}
 
 
 def test_nothing_at_all_has_no_samples() -> None:
@@ -320,8 +320,8 @@ def test_an_interrupt_is_turned_into_the_points_own_time() -> None:
     history.play(sound_delay=ms(7000), picture_delay=ms(7000))
     source, there = history.logs()
     glass = PresentationLog(local_ns=lambda true_ns: true_ns + ms(7000))
-    for stretch in history.heard:
-        glass.heard(*stretch)
+    for piece in history.heard:
+        glass.heard(*piece)
     for showing in history.shown:
         glass.shown(*showing)
     assert len(offsets(source, there).at_ns) == 100
@@ -455,4 +455,4 @@ def test_any_history_reads_the_same_as_the_naive_computation(history: History) -
     source, glass = history.logs()
     e, valid = offset_at(source, glass, found.at_ns[::-1].copy())
     assert e[::-1].tolist() == found.e_ns.tolist()
-    assert valid[::-1].tolist() == (found.state == State.MEASURED).tolist()
+    assert valid[::-1].tolist() == (found.state == OffsetState.MEASURED).tolist()

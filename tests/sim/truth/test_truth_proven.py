@@ -143,9 +143,9 @@ def test_a_page_sees_refreshes_so_belief_at_a_viewer_is_not_truth_by_constructio
     assert 5 <= (row["monitor_error_p95_ms"] or 0) <= 10
 
 
-def test_what_a_page_sees_is_the_same_weather_for_every_policy() -> None:
+def test_what_a_page_sees_has_the_same_errors_for_every_policy() -> None:
     """The errors hang on the run's seed and the order of what left, never on what was decided."""
     one, again = run(small(4.0)), run(small(4.0))
-    assert one.viewer_beliefs == again.viewer_beliefs
+    assert one.at_viewer.beliefs == again.at_viewer.beliefs
     other = run(small(4.0), seed=2)
-    assert one.viewer_beliefs != other.viewer_beliefs
+    assert one.at_viewer.beliefs != other.at_viewer.beliefs

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from avsync.errors import InputError
-from avsync.webrtc.viewers.reports import MAX_BYTES, VIEWER_JS, Report, parse
+from avsync.webrtc.viewers.report_parser import MAX_BYTES, VIEWER_JS, ViewerReport, parse
 
 try:
     pytest.importorskip("playwright")
@@ -84,12 +84,12 @@ def told() -> dict[str, dict[str, Any]]:
     return asyncio.run(run())
 
 
-def reports_of(told: dict[str, dict[str, Any]], name: str) -> list[Report]:
+def reports_of(told: dict[str, dict[str, Any]], name: str) -> list[ViewerReport]:
     texts = told[name]["sent"]
     assert len(texts) >= 3 and max(map(len, texts)) <= MAX_BYTES
     reports = [parse(text) for text in texts]
-    assert all(isinstance(report, Report) for report in reports), reports
-    return [report for report in reports if isinstance(report, Report)]
+    assert all(isinstance(report, ViewerReport) for report in reports), reports
+    return [report for report in reports if isinstance(report, ViewerReport)]
 
 
 @pytest.mark.parametrize("name", BROWSERS)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from avsync.engine.trim import Trim
 from avsync.policy import AvSyncPolicy
 from avsync.units import ms, seconds, to_ms
+from avsync.webrtc.viewers.observer import Recent, middle
 from avsync.webrtc.viewers.trim import ViewerTrim, fewest
-from avsync.webrtc.viewers.watch import Recent, middle
 from sim.browser.lip_sync import StreamSync
 from tests.webrtc.viewers.viewer_story import Page
 
@@ -236,9 +236,9 @@ def test_from_the_page_to_the_content_and_back(late_ms: int) -> None:
             engine.slew(seconds(second) + ms(20) * slot)
         page.trim_ns = engine.ns  # what leaves now shows content that is later by the trim
         page.send(seconds(second + 1))
-        goal = control.update([page.watch.recent(page.now_ns)], trim_ns=engine.ns, now_ns=page.now_ns)
+        goal = control.update([page.observer.recent(page.now_ns)], trim_ns=engine.ns, now_ns=page.now_ns)
         if goal is not None:
             engine.go_to(goal, seconds(second + 1))
-    report: Any = page.watch.report(page.now_ns)
+    report: Any = page.observer.report(page.now_ns)
     assert engine.ns == pytest.approx(ms(late_ms), abs=ms(6))
     assert report.offset_ns == pytest.approx(0, abs=ms(6))

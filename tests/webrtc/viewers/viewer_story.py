@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from avsync.types import Heard
-from avsync.units import ms, ns_to_ticks, seconds, to_ms
+from avsync.units import PICTURE_HZ, SOUND_HZ, ms, ns_to_ticks, seconds, to_ms
 from avsync.webrtc.sent_log import SentLog
-from avsync.webrtc.viewers.watch import PICTURE_HZ, SOUND_HZ, WRAP, PathConstants, ViewerWatch
+from avsync.webrtc.viewers.observer import WRAP, PathConstants, ViewerObserver
 
 SLOT, FRAME = ms(20), ms(40)
 START = seconds(100)
@@ -43,7 +43,7 @@ class Page:
         self.origins = origins
         self.sound_ns, self.picture_ns = sound_ns, picture_ns
         self.page_ahead_ns, self.page_ppm = page_ahead_ns, page_ppm
-        self.watch = ViewerWatch(self.log, start_ns=START, origins=lambda: self.origins, path=path, **watch)
+        self.observer = ViewerObserver(self.log, start_ns=START, origins=lambda: self.origins, path=path, **watch)
         self.trim_ns = 0
         self.now_ns = START + from_ns
         self._sent_ns = self._shown_ns = self._heard_ns = from_ns
@@ -91,7 +91,7 @@ class Page:
     def send(self, until_ns: int, *, way_ns: int = ms(15), **changes: Any) -> bool:
         self.leave(until_ns + FRAME)
         self.now_ns = max(self.now_ns, START + until_ns + way_ns)
-        return self.watch.take(json.dumps(self.message(until_ns, **changes)), self.now_ns)
+        return self.observer.take(json.dumps(self.message(until_ns, **changes)), self.now_ns)
 
     def watch_for(self, from_s: int, until_s: int, *, way_ns: Callable[[int], int] = lambda _: ms(15)) -> None:
         """One report a second."""

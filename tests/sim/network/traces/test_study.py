@@ -18,14 +18,14 @@ from benchmarks.study_traces import (
     call,
     capacity_bps,
     episodes,
+    impairments,
     in_sync_pct,
     lost_share,
     main,
     media_bps,
-    weather,
 )
 from sim.network.traces.trace import NetworkTrace
-from sim.truth.truth import Offsets, State
+from sim.truth.truth import Offsets, OffsetState
 
 SECOND = seconds(1)
 
@@ -57,17 +57,17 @@ def test_an_opportunity_is_1500_bytes() -> None:
 def test_a_trace_without_a_rate_limits_nothing() -> None:
     trace = NetworkTrace("test", "test", SECOND, times_ns=(0,), delay_ns=(ms(5),))
     assert capacity_bps(trace, 0, 10) == []
-    assert weather(trace, task(), 1, 1e6)[:3] == ("enough", None, 0)
+    assert impairments(trace, task(), 1, 1e6)[:3] == ("enough", None, 0)
 
 
 def test_what_carries_less_than_1_3_times_the_media_is_starved_however_fast_it_is_elsewhere() -> None:
     need = media_bps(call("to_bridge", 10.0))
     assert 1_032_000 < need < 1_150_000, "headers are part of it"
-    assert weather(rates(1.31 * need / 1e6), task(), 1, need).kind == "enough"
-    assert weather(rates(1.29 * need / 1e6), task(), 1, need).kind == "starved"
+    assert impairments(rates(1.31 * need / 1e6), task(), 1, need).kind == "enough"
+    assert impairments(rates(1.29 * need / 1e6), task(), 1, need).kind == "starved"
     changing = rates(*[0.5] * 3000, *[100.0] * 3000)  # each seed meets another part of it
-    skies = [weather(changing, task(), seed, need) for seed in range(1, 21)]
-    found = {(sky.kind, round(sky.capacity_mbps or 0, 6), sky.short_s) for sky in skies}
+    met = [impairments(changing, task(), seed, need) for seed in range(1, 21)]
+    found = {(sky.kind, round(sky.capacity_mbps or 0, 6), sky.short_s) for sky in met}
     assert found >= {("starved", 0.5, 10), ("enough", 100.0, 0)}
 
 
@@ -77,24 +77,24 @@ def test_what_loses_more_than_5_percent_of_the_call_is_lossy() -> None:
 
     assert lost_share(losing(1_000_000), 0, 3) == pytest.approx(2 / 3, abs=0.01)
     assert lost_share(losing(1_000_000), ms(1500), 1) == pytest.approx(1 / 2, abs=0.01)
-    assert weather(losing(120_000), task(), 1, 1e6).kind == "lossy"
-    assert weather(losing(80_000), task(), 1, 1e6).kind == "enough"
-    assert weather(losing(80_000), task(), 1, 1e6).lost_pct == pytest.approx(4.0, abs=0.1)
+    assert impairments(losing(120_000), task(), 1, 1e6).kind == "lossy"
+    assert impairments(losing(80_000), task(), 1, 1e6).kind == "enough"
+    assert impairments(losing(80_000), task(), 1, 1e6).lost_pct == pytest.approx(4.0, abs=0.1)
     both = NetworkTrace("test", "test", SECOND, times_ns=(0,), rate_bps=(100_000,), loss_ppm=(500_000,))
-    assert weather(both, task(), 1, 1e6).kind == "starved", "what fits through comes first"
+    assert impairments(both, task(), 1, 1e6).kind == "starved", "what fits through comes first"
 
 
 # ----------------------------------------------------------------------------- losses of sync
 
 
-def samples(*parts: tuple[float, float | State]) -> Offsets:
+def samples(*parts: tuple[float, float | OffsetState]) -> Offsets:
     """(seconds, offset in ms or a state) after each other."""
     state: list[int] = []
     e_ns: list[int] = []
     for length_s, what in parts:
         count = round(100 * length_s)
-        state += [what if isinstance(what, State) else State.MEASURED] * count
-        e_ns += [0 if isinstance(what, State) else ms(what)] * count
+        state += [what if isinstance(what, OffsetState) else OffsetState.MEASURED] * count
+        e_ns += [0 if isinstance(what, OffsetState) else ms(what)] * count
     n = len(state)
     return Offsets(
         np.arange(n, dtype=np.int64) * ms(10), np.array(e_ns, np.int64), np.array(state, np.int8),
@@ -104,15 +104,15 @@ def samples(*parts: tuple[float, float | State]) -> Offsets:
 
 def test_a_loss_of_sync_begins_after_sync_was_found_and_ends_with_a_whole_second_of_it() -> None:
     assert episodes(samples((5, 0))) == (0, 0)
-    assert episodes(samples((0.5, State.NO_PICTURE), (5, 44))) == (0, 500), "the beginning is no loss"
+    assert episodes(samples((0.5, OffsetState.NO_PICTURE), (5, 44))) == (0, 500), "the beginning is no loss"
     assert episodes(samples((2, 0), (1, 46), (0.9, 0), (1, -46), (2, 0))) == (1, 2900)
-    assert episodes(samples((2, 0), (1, State.DEGRADED), (1, 0), (0.1, -60), (2, 0))) == (2, 1000)
+    assert episodes(samples((2, 0), (1, OffsetState.DEGRADED), (1, 0), (0.1, -60), (2, 0))) == (2, 1000)
     assert episodes(samples((2, 0), (3, 100))) == (1, 3000), "it need not end"
     assert episodes(samples((3, 100))) == (0, 3000), "never found"
 
 
 def test_time_without_lips_is_not_in_sync() -> None:
-    assert in_sync_pct(samples((1, 0), (1, State.DEGRADED), (1, -46), (1, State.NO_PICTURE))) == 25
+    assert in_sync_pct(samples((1, 0), (1, OffsetState.DEGRADED), (1, -46), (1, OffsetState.NO_PICTURE))) == 25
 
 
 def test_too_little_to_judge_is_unknown() -> None:

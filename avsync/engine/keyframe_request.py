@@ -1,0 +1,41 @@
+"""Key-frame requests: once a picture that others need is gone, only a key frame helps.
+
+What depends on a dropped picture cannot be shown (the decoder would smear it), so nothing passes
+until the next key frame, and the source is asked for one, again while none comes.
+"""
+
+from __future__ import annotations
+
+from avsync.types import MediaUnit, Reason, Request, Want
+from avsync.units import ms
+
+KEYFRAME_AGAIN_NS = ms(500)
+"""A key frame takes about a round trip and an encode to come; asked for sooner, it would come twice."""
+
+
+class KeyframeRequest:
+    """``dropped`` each picture that is not shown; ``admits`` says which one can be."""
+
+    def __init__(self, levers: frozenset[Want]) -> None:
+        self._may_ask = Want.KEYFRAME in levers
+        self._asked_ns: int | None = None
+        self.needed = False
+        """Nothing but a key frame can be shown."""
+
+    def dropped(self, unit: MediaUnit, now_ns: int) -> Request | None:
+        """``unit`` will not be shown. The request, if others need it and none was made a moment ago."""
+        if unit.droppable:
+            return None
+        self.needed = True
+        asked = self._asked_ns
+        if not self._may_ask or (asked is not None and now_ns - asked < KEYFRAME_AGAIN_NS):
+            return None
+        self._asked_ns = now_ns
+        return Request(Want.KEYFRAME, 0, now_ns, unit.epoch, Reason.DEPENDENCY)
+
+    def admits(self, unit: MediaUnit) -> bool:
+        """Can it be decoded? A key frame always, and ends the need for one."""
+        if self.needed and not unit.is_key:
+            return False
+        self.needed = False
+        return True

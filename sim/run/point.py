@@ -1,0 +1,45 @@
+"""A point of the chain: our own output, or the viewer, and what a run leaves behind there."""
+
+from __future__ import annotations
+
+from avsync.monitor.monitor import AvSyncMonitor, SyncReport
+from avsync.policy import AvSyncPolicy
+from avsync.types import Alert
+from sim.run.host import Host
+from sim.run.output import AnswerCounts
+from sim.truth.beliefs import Beliefs
+from sim.truth.truth import PresentationLog
+
+
+class Point:
+    """Truth in ``presented``, belief in ``beliefs`` and ``buffer_ns``; all of it in the local time of ``host``.
+
+    ``answers``: what an engine of ours answered here; None where none works (a browser). The numbers below it, and
+    ``report``, stand when the run is over. ``drift_error_ppm``: |estimated - true| drift of the clock that sends to
+    this point; None where nobody estimates it, or it was watched for less than a minute.
+    """
+
+    def __init__(self, name: str, host: Host, policy: AvSyncPolicy) -> None:
+        self.host = host
+        self.presented = PresentationLog(host.local_ns if host.ppm else None)
+        self.beliefs, self.buffer_ns = Beliefs(), Beliefs()
+        self.monitor = AvSyncMonitor(policy, point=name, on_sample=self.beliefs.add_sample)
+        self.alerts: list[Alert] = []
+        self.answers: AnswerCounts | None = None
+        self.queue_peak_units: int | None = None
+        self.late_packets = 0
+        self.rtp_violations = 0
+        self.drift_error_ppm: float | None = None
+        self.first_decodable_ns: int | None = None
+        self.report: SyncReport | None = None
+
+    def probe(self, buffer_ns: int) -> None:
+        """Now and then: how much the jitter buffer holds, and what the monitor has to say."""
+        now, monitor = self.host.now_ns(), self.monitor
+        self.buffer_ns.add(now, buffer_ns)
+        while (alert := monitor.poll(now)) is not None:
+            self.alerts.append(alert)
+
+    def finish(self) -> None:
+        """A report settles everything that the monitor still holds back."""
+        self.report = self.monitor.report(self.host.now_ns())
