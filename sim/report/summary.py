@@ -25,7 +25,7 @@ from sim.truth.windows import Measure
 
 BROWSER_NOTE = "browser: a model, checked against Chromium: docs/browser_model.md"
 CONTESTED = ("output_offset_abs_p95_ms", "offset_abs_p95_ms", "output_recovery_ms", "recovery_ms")
-"""Where another policy that does better than ours is told of in red, whatever a scenario limits."""
+"""Where another policy that does better than ours is named in red, whatever a scenario limits."""
 NOT_ASKED = "-"
 """There was nothing to measure, such as a recovery without a fault."""
 
