@@ -83,8 +83,9 @@ def blocks_of(page: Path) -> list[Example]:
 def check_page(page: Path, folder: Path) -> list[str]:
     """Check all blocks of a page in their order, in ``folder``; what is wrong, one text per block."""
     wrong = []
-    with contextlib.chdir(folder):
+    with contextlib.chdir(folder), asyncio.Runner() as runner:
         for block in blocks_of(page):
+            block.namespace["_runner"] = runner
             try:
                 block.evaluate()
             except (Exception, SystemExit) as error:
@@ -115,8 +116,7 @@ def check_python(example: Example, _mark: str, source: str) -> None:
     namespace = example.namespace
     with contextlib.redirect_stdout(printed):
         if code.co_flags & inspect.CO_COROUTINE:
-            runner = namespace.setdefault("_runner", asyncio.Runner())
-            runner.run(eval(code, namespace))
+            namespace["_runner"].run(eval(code, namespace))
         else:
             exec(code, namespace)
     namespace["_printed"] = printed.getvalue()
