@@ -34,7 +34,7 @@ else:
     hypothesis.settings.load_profile(PROFILE)
 
 TESTS = Path(__file__).parent / "tests"
-RIM = ("avsync.webrtc", "avsync.server", "avsync.glass", "avsync.scorer")
+OPTIONAL = ("avsync.webrtc", "avsync.server", "avsync.glass", "avsync.scorer")
 """Parts of avsync that need an extra; importing any of their files imports the part."""
 
 
@@ -84,6 +84,6 @@ def needs_more_than_core(path: Path) -> bool:
         if root == "tests" and neighbour.is_file():
             if needs_more_than_core(neighbour):
                 return True
-        elif root in ("sim", "benchmarks") or find_spec(root) is None or name.startswith(RIM):
+        elif root in ("sim", "benchmarks") or find_spec(root) is None or name.startswith(OPTIONAL):
             return True
     return False

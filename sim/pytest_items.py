@@ -22,6 +22,7 @@ from typing import Any
 
 from avsync.errors import InputError
 from sim.judge.judge import MISS_FACTOR, limits_of, value_of
+from sim.report.hints import hint
 from sim.report.summary import exact, reproduce
 from sim.scenario.scenario import Scenario, load_scenario
 from sim.sweep.sweep import Result, execute, plan
@@ -65,7 +66,7 @@ def listed(scenario: Scenario) -> dict[str, Any]:
 def ran(file: str, viewer: str, seed: int, role: str) -> dict[str, Any]:
     wanted = plan([Path(file)], viewer=viewer, seeds=[seed])
     result = execute(next(spec for spec in wanted.specs if spec.role == role))
-    missed = _kept(result, wanted.scenarios[file]) if role == "baseline" else _missed(result)
+    missed = _kept(result, wanted.scenarios[file]) if role == "baseline" else _missed(result, wanted.scenarios[file])
     # JUnit knows no null.
     flat = {name: UNKNOWN if value is None else value for name, value in result.flat().items()}
     plain = [(name, value) for name, value in flat.items() if isinstance(value, bool | int | float | str)]
@@ -73,13 +74,14 @@ def ran(file: str, viewer: str, seed: int, role: str) -> dict[str, Any]:
     return {"missed": "\n".join([*missed, again]) if missed else "", "properties": plain}
 
 
-def _missed(result: Result) -> list[str]:
-    """Metric, wanted, got: a line for each limit that was missed."""
-    return [
-        f"wanted {one.limit.words}{' (guard)' if one.limit.guard else ''}, got {exact(one.got)}"
-        for one in result.checks
-        if not one.passed
-    ]
+def _missed(result: Result, scenario: Scenario) -> list[str]:
+    """Metric, wanted, got: a line for each limit that was missed, and one for what to try."""
+    lines = []
+    for one in (check for check in result.checks if not check.passed):
+        lines.append(f"wanted {one.limit.words}{' (guard)' if one.limit.guard else ''}, got {exact(one.got)}")
+        if said := hint(one.limit, result.row, scenario):
+            lines.append(f"  {said}")
+    return lines
 
 
 def _kept(result: Result, scenario: Scenario) -> list[str]:

@@ -72,7 +72,11 @@ class Draws:
 
     def raws(self, count: int) -> list[int]:
         """``count`` times ``raw``."""
-        return [self._pop() if self._left else self.raw() for _ in range(count)]
+        left = self._left
+        ready = left[: -count - 1 : -1]
+        del left[len(left) - len(ready) :]
+        more: list[int] = self._bits.random_raw(count - len(ready)).tolist() if len(ready) < count else []
+        return ready + more
 
 
 def substream(seed: int, name: str) -> Draws:

@@ -41,10 +41,12 @@ class VirtualTime(simpy.Environment):
         """All that happens before ``end_ns``; then it is ``end_ns``. As ``run(until=end_ns)``, twice as fast."""
         queue: list[Any] = self._queue
         while queue and queue[0][0] < end_ns:
-            if len(queue[0]) != _PLANNED:
+            try:
+                self.now, _, _, call, item = queue[0]
+            except ValueError:  # four: an event of SimPy's
                 self.step()
                 continue
-            self.now, _, _, call, item = heappop(queue)
+            heappop(queue)
             self._now = self.now
             call(item)
         self.now = self._now = end_ns

@@ -32,7 +32,7 @@ class JitterBuffer:
         """Content queued: the sum of the durations, gaps not counted."""
         self._epochs = policy.epochs
         self._capacity = policy.audio_queue_units
-        self._units: deque[MediaUnit] = deque()
+        self.units: deque[MediaUnit] = deque()
         self._stale_below: int | None = None
         # The newest unit ever accepted, and the last one that left at the front.
         self._epoch: int | None = None
@@ -40,14 +40,14 @@ class JitterBuffer:
         self._left: tuple[int, int] | None = None
 
     def __len__(self) -> int:
-        return len(self._units)
+        return len(self.units)
 
     @property
     def end_pts_ns(self) -> int | None:
         """Where the queued content ends; None while nothing is queued."""
-        if not self._units:
+        if not self.units:
             return None
-        last = self._units[-1]
+        last = self.units[-1]
         return last.pts_ns + last.duration_ns
 
     def target_ns(self) -> int:
@@ -64,31 +64,31 @@ class JitterBuffer:
         if unit.epoch != self._epoch or pts_ns <= self._newest_pts_ns:
             return self._push_odd(unit, now_ns, in_order)
         self._newest_pts_ns = pts_ns
-        self._units.append(unit)
+        self.units.append(unit)
         self.depth_ns += unit.duration_ns
         self.delay.add(now_ns, pts_ns, in_order=in_order, pause=unit.pause)
-        if len(self._units) > self._capacity:
+        if len(self.units) > self._capacity:
             return [(self.pop(), DropReason.QUEUE_FULL)]
         return []
 
     def peek(self) -> MediaUnit | None:
-        return self._units[0] if self._units else None
+        return self.units[0] if self.units else None
 
     def pop(self) -> MediaUnit:
         """The oldest unit. ``UsageError`` when there is none: ``peek`` first."""
-        if not self._units:
+        if not self.units:
             raise UsageError("pop from an empty jitter buffer")
-        unit = self._units.popleft()
+        unit = self.units.popleft()
         self.depth_ns -= unit.duration_ns
         self._left = self._key(unit)
         return unit
 
     def clear_before(self, epoch: int) -> list[MediaUnit]:
         """Remove and return the units said before ``epoch``; later ones of these are refused as stale."""
-        gone = [unit for unit in self._units if unit.epoch < epoch]
+        gone = [unit for unit in self.units if unit.epoch < epoch]
         if gone:
-            self._units = deque(unit for unit in self._units if unit.epoch >= epoch)
-            self.depth_ns = sum(unit.duration_ns for unit in self._units)
+            self.units = deque(unit for unit in self.units if unit.epoch >= epoch)
+            self.depth_ns = sum(unit.duration_ns for unit in self.units)
         if self._epochs and (self._stale_below is None or epoch > self._stale_below):
             self._stale_below = epoch
             if self._epoch is None or self._epoch < epoch:
@@ -108,7 +108,7 @@ class JitterBuffer:
         newest = None if self._epoch is None else (self._epoch if self._epochs else 0, self._newest_pts_ns)
         if newest is None or key > newest:
             self._epoch, self._newest_pts_ns = unit.epoch, unit.pts_ns
-            self._units.append(unit)
+            self.units.append(unit)
             self.delay.on_discontinuity()
             self.delay.add(now_ns, unit.pts_ns, in_order=in_order, pause=unit.pause)
         else:
@@ -116,15 +116,15 @@ class JitterBuffer:
             if refusal is not None:
                 return [(unit, refusal)]
         self.depth_ns += unit.duration_ns
-        if len(self._units) > self._capacity:
+        if len(self.units) > self._capacity:
             return [(self.pop(), DropReason.QUEUE_FULL)]
         return []
 
     def _insert(self, unit: MediaUnit, key: tuple[int, int]) -> DropReason | None:
         if self._left is not None and key <= self._left:
             return DropReason.DUPLICATE if key == self._left else DropReason.LATE
-        place = bisect_left(self._units, key, key=self._key)
-        if place < len(self._units) and self._key(self._units[place]) == key:
+        place = bisect_left(self.units, key, key=self._key)
+        if place < len(self.units) and self._key(self.units[place]) == key:
             return DropReason.DUPLICATE
-        self._units.insert(place, unit)
+        self.units.insert(place, unit)
         return None

@@ -67,7 +67,7 @@ class Pictures:
         self._early_ns = self._half_tick_ns  # and the head start: so long before it is due a picture may be answered
         self._trim = trim
         # (pts, open-loop due, unit, whether a picture that it may need was lost before it came here)
-        self._queue: deque[tuple[int, int, MediaUnit, bool]] = deque()
+        self.queue: deque[tuple[int, int, MediaUnit, bool]] = deque()
         self._pending = pending
         self._open_loop = None if policy.pacing is Pacing.CONTENT_CLOCK else OpenLoop(policy.pacing)
         self._catchup = CatchUp(policy, levers)
@@ -93,7 +93,7 @@ class Pictures:
         self._early_ns = self._half_tick_ns + head_start_ns
 
     def push(self, unit: MediaUnit, now_ns: int, sound_buffered_ns: int) -> DropReason | None:
-        queue = self._queue
+        queue = self.queue
         self._catchup.on_arrival(unit.pts_ns, unit.size_bytes, now_ns, self._position_ns(now_ns))
         due = 0
         if self._open_loop is not None:
@@ -111,10 +111,10 @@ class Pictures:
                 return DropReason.DUPLICATE
             ordered = list(queue)
             insort(ordered, entry, key=lambda item: item[0])
-            self._queue = deque(ordered)
+            self.queue = deque(ordered)
         self._lost_before_next = False
-        if len(self._queue) > self._policy.video_queue_units:
-            _, _, oldest, _ = self._queue.popleft()
+        if len(self.queue) > self._policy.video_queue_units:
+            _, _, oldest, _ = self.queue.popleft()
             self._pending.append(self._drop(oldest, now_ns, DropReason.QUEUE_FULL))
         return None
 
@@ -127,8 +127,8 @@ class Pictures:
         """Forget every picture before ``epoch``, the one on screen included."""
         if self._policy.epochs:
             self.epoch = epoch - 1
-        stale = [entry[2] for entry in self._queue if entry[2].epoch < epoch]
-        self._queue = deque(entry for entry in self._queue if entry[2].epoch >= epoch)
+        stale = [entry[2] for entry in self.queue if entry[2].epoch < epoch]
+        self.queue = deque(entry for entry in self.queue if entry[2].epoch >= epoch)
         self._shown = None
         self._keyframe.needed = self._lost_before_next = False
         self._catchup.reset()
@@ -145,7 +145,7 @@ class Pictures:
     def finish(self, epoch: int, now_ns: int) -> None:
         """Nothing more comes in this turn: nothing is missing after its last picture."""
         self.finished_epoch = max(self.finished_epoch, epoch)
-        if epoch >= self.epoch and not self._queue:
+        if epoch >= self.epoch and not self.queue:
             self._end_alert(epoch, now_ns)
 
     def rebase(self) -> list[MediaUnit]:
@@ -160,17 +160,17 @@ class Pictures:
             self._catchup.reset()
 
     def close(self) -> list[MediaUnit]:
-        units = [entry[2] for entry in self._queue]
-        self._queue.clear()
+        units = [entry[2] for entry in self.queue]
+        self.queue.clear()
         return units
 
     # ---- out
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
 
     def head(self) -> MediaUnit | None:
-        return self._queue[0][2] if self._queue else None
+        return self.queue[0][2] if self.queue else None
 
     def on_slot(self) -> None:
         """A slot of sound came: look once whether a picture is missing."""
@@ -183,16 +183,16 @@ class Pictures:
 
     def missing(self, now_ns: int) -> bool:
         """For a video master: is the picture that should be on screen not there?"""
-        if self._queue or self._shown is None or self.finished_epoch >= self.epoch:
+        if self.queue or self._shown is None or self.finished_epoch >= self.epoch:
             return False
         position = self._position_ns(now_ns)
         return position is not None and position - self._expected_pts_ns >= 0
 
     def next_due_ns(self, now_ns: int) -> int | None:
         """When the head of the queue falls due, if that is known."""
-        if not self._queue:
+        if not self.queue:
             return None
-        pts, due, unit, _ = self._queue[0]
+        pts, due, unit, _ = self.queue[0]
         if self._open_loop is not None:
             return due
         if unit.epoch != self.epoch:
@@ -203,6 +203,8 @@ class Pictures:
     def answer(self, now_ns: int) -> Answer | None:
         if self._open_loop is not None:
             return self._answer_open_loop(now_ns)
+        if not self.queue and not self._slot_came:
+            return None
         clock = self._clock
         if clock.state is INVALID:
             return None
@@ -211,7 +213,7 @@ class Pictures:
         position += self._trim.ns
         # While the voice stands nobody knows when it goes on: nothing is ahead of a time that is not known.
         early = self._early_ns if clock.state is not STANDING else self._half_tick_ns
-        queue = self._queue
+        queue = self.queue
         while queue:
             pts, _, unit, lost_before = queue[0]
             if unit.epoch != self.epoch:
@@ -238,7 +240,7 @@ class Pictures:
     def _decide(self, unit: MediaUnit, late: int, position: int, now_ns: int) -> Answer:
         if not self._keyframe.admits(unit):
             return self._drop(unit, now_ns, DropReason.DEPENDENCY)
-        queue = self._queue
+        queue = self.queue
         newer_due = bool(queue) and queue[0][0] <= position and queue[0][2].epoch == self.epoch
         if newer_due and not unit.droppable:
             # Others need it: it may only make way for a key frame that is due as well.
@@ -298,7 +300,7 @@ class Pictures:
         if shown is None or self.finished_epoch >= self.epoch:
             return None
         missing = position - self._expected_pts_ns
-        if not self._queue or self._queue[0][2].epoch != self.epoch:
+        if not self.queue or self.queue[0][2].epoch != self.epoch:
             # Else the source is ahead again, and the gap is what it skipped (or lost).
             request = self._catchup.on_late(missing, position, self.epoch, now_ns)
             if request is not None:
@@ -339,9 +341,9 @@ class Pictures:
         return pts_ns - trim + self._clock.shift_at(pts_ns if trim >= 0 else pts_ns - trim)
 
     def _answer_open_loop(self, now_ns: int) -> Answer | None:
-        if not self._queue or self._queue[0][1] > now_ns:
+        if not self.queue or self.queue[0][1] > now_ns:
             return None
-        unit = self._queue.popleft()[2]
+        unit = self.queue.popleft()[2]
         return self._show(unit, max(now_ns, self._last_stamp_ns + ms(1)), Reason.ON_ARRIVAL, now_ns)
 
     def _drop(self, unit: MediaUnit, now_ns: int, reason: DropReason) -> Drop:

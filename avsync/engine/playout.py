@@ -104,7 +104,7 @@ class PlayoutClock:
         state = self.state
         if state is INVALID or (state is STANDING and pts_ns > self._stood_at_pts_ns):
             return None
-        return pts_ns + self.shift_at(pts_ns)
+        return pts_ns + (self.shift_at(pts_ns) if self._segments else self._shift_ns)
 
     def shift_at(self, pts_ns: int) -> int:
         """local - pts for this content, also where it left before the clock last stood."""

@@ -77,6 +77,7 @@ class AvSynchronizer:
         self.policy = policy = policy if policy is not None else AvSyncPolicy()
         self.network = network
         self._video_master = policy.master is Master.VIDEO
+        self._early_limit_ns = policy.early_limit_ns
         self.levers = frozenset(levers)
         self.picture_tick_ns = picture_tick_ns
         self._now_ns = -FAR_NS
@@ -107,7 +108,9 @@ class AvSynchronizer:
         A unit that breaks a rule (no int, negative, stale, after ``close``) is answered as a ``Drop``, not raised.
         ``UsageError`` where ``now_ns`` is no int or goes backwards, here as in every method.
         """
-        self._now_ns = check_now(now_ns, self._now_ns)
+        if type(now_ns) is not int or now_ns < self._now_ns:
+            check_now(now_ns, self._now_ns)
+        self._now_ns = now_ns
         pts, lasts = unit.pts_ns, unit.duration_ns
         if (
             type(pts) is not int
@@ -123,8 +126,10 @@ class AvSynchronizer:
             self._drop(unit, DropReason.CLOSED if self._closed else DropReason.STALE_EPOCH)
             return
         kind = 0 if unit.kind is AUDIO else 1
-        if epoch <= self._newest_epoch and self._tail_pts_ns[kind] >= 0:
-            if self._suspects[kind] or self._is_far(pts, kind):
+        tail = self._tail_pts_ns[kind]
+        if epoch <= self._newest_epoch and tail >= 0:
+            usual = -self._early_limit_ns <= pts - tail <= self._early_limit_ns
+            if self._suspects[kind] or (not usual and self._is_far(pts, kind)):
                 self._maybe_new_timeline(unit, kind)
                 return
         self._accept(unit, kind, in_order)
@@ -236,7 +241,7 @@ class AvSynchronizer:
         if slot is None or now_ns >= slot:
             if voice.state is not SPEAKING:
                 self._prepare_turn(now_ns)
-            head = pictures.head()
+            head = pictures.queue[0][2] if pictures.queue else None
             behind_ns = pictures.take_behind_ns()
             if behind_ns:
                 voice.wait_for_pictures(behind_ns)
@@ -284,7 +289,7 @@ class AvSynchronizer:
     @property
     def queued_units(self) -> int:
         """Units of sound and pictures that wait."""
-        return len(self._voice.buffer) + len(self._pictures)
+        return len(self._voice.buffer.units) + len(self._pictures.queue)
 
     @property
     def queued_pictures(self) -> int:

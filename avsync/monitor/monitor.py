@@ -264,19 +264,18 @@ class AvSyncMonitor:
         samples = self._belief.settle(now_ns)
         if not samples:
             return
-        offsets_ns = [sample.offset_ns for sample in samples]
+        offsets_ns = [sample[1] for sample in samples]
         self._histogram.add_all(offsets_ns)
-        self._recent.add_all([sample.at_ns for sample in samples], offsets_ns)
-        last, ewma, trend, tell = self._last, self._ewma, self._trend.add, self._on_sample
+        self._recent.add_all([sample[0] for sample in samples], offsets_ns)
+        self._trend.add_all(samples)
+        last, ewma, tell = self._last, self._ewma, self._on_sample
         last_ns = -FAR_NS if last is None else last.at_ns
         for sample in samples:
-            at_ns, offset_ns, epoch, frozen, exact = sample
+            at_ns, offset_ns, epoch, frozen, _ = sample
             if at_ns - last_ns > 5 * EWMA_SAMPLES * GRID_NS:
                 ewma = offset_ns * EWMA_SAMPLES
             else:
                 ewma += offset_ns - ewma // EWMA_SAMPLES
-            if exact:
-                trend(at_ns, offset_ns, epoch)
             if frozen:
                 following = last is not None and at_ns - last_ns == GRID_NS and epoch == last.epoch
                 self._frozen_run = self._frozen_run + 1 if following else 1

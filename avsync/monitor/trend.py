@@ -12,6 +12,7 @@ a correction fed with it would chase its own tail.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from avsync.units import NS_PER_S, seconds
@@ -55,6 +56,23 @@ class Trend:
         self._count += 1
         self._at_sum += at_ns
         self._offset_sum += offset_ns
+
+    def add_all(self, samples: Iterable[tuple[int, int, int, bool, bool]]) -> None:
+        """(at_ns, offset_ns, epoch, frozen, exact): those that are exact, as ``add`` takes them."""
+        second, count, at_sum, offset_sum = self._second, self._count, self._at_sum, self._offset_sum
+        for at_ns, offset_ns, epoch, _, exact in samples:
+            if not exact:
+                continue
+            if at_ns // NS_PER_S != second or epoch != self._epoch:
+                self._count, self._at_sum, self._offset_sum = count, at_sum, offset_sum
+                self._finish()
+                count = at_sum = offset_sum = 0
+                second = self._second = at_ns // NS_PER_S
+                self._epoch = epoch
+            count += 1
+            at_sum += at_ns
+            offset_sum += offset_ns
+        self._count, self._at_sum, self._offset_sum = count, at_sum, offset_sum
 
     def slope(self, now_ns: int) -> Slope | None:
         """None while less than a minute is known, or when nothing was added for ten seconds."""

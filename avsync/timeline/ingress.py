@@ -16,7 +16,7 @@ from avsync.timeline.quarantine import Quarantine
 from avsync.timeline.rtp_wrap import Unwrapper
 from avsync.timeline.sender_report_mapping import RtpNtpMap
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
-from avsync.units import PICTURE_HZ, SOUND_HZ, ms, ns_to_ticks, seconds, ticks_to_ns
+from avsync.units import NS_PER_S, PICTURE_HZ, SOUND_HZ, ms, ns_to_ticks, seconds
 
 ORIGIN_NS = seconds(1)  # pictures may be older than the first sound
 WINDOW_NS = seconds(2)  # arrival minima are taken over this long
@@ -25,6 +25,7 @@ AGREE_NS = ms(50)
 FAR_OFF_NS = ms(500)
 SETTLE_NS = seconds(2)  # before this a placement may still step: nobody has settled on it
 DEADBAND_NS = ms(1)
+_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 OUTAGE_NS = seconds(60)  # later than this nothing comes; more is a clock that runs slow, or a source that fell behind
 
 
@@ -46,7 +47,7 @@ class _Track:
 
     def follow(self, rtp: int, now_ns: int, limit_ns: int) -> None:
         """Stamps that jump are a source that began again (a new SSRC, a reconnect): its content goes on here."""
-        ahead_ns = ticks_to_ns(rtp - self.last, self.hz)
+        ahead_ns = (rtp - self.last) * NS_PER_S // self.hz
         elapsed_ns = now_ns - self.at_ns
         if ahead_ns < -limit_ns or ahead_ns > limit_ns + elapsed_ns:
             going_on = self.last - (self.first or 0) + ns_to_ticks(max(elapsed_ns, ms(1)), self.hz)
@@ -56,11 +57,14 @@ class _Track:
         elif rtp >= self.last:
             self.last = rtp
             # Not its arrival: after an outage one old unit comes late, and the fresh one behind it did not jump.
-            self.at_ns = max(min(now_ns, self.at_ns + ahead_ns), now_ns - OUTAGE_NS)
+            due_ns = self.at_ns + ahead_ns
+            if due_ns > now_ns:
+                due_ns = now_ns
+            self.at_ns = due_ns if due_ns > now_ns - OUTAGE_NS else now_ns - OUTAGE_NS
 
     def media_ns(self, rtp: int) -> int:
         """Nominal media time of an unwrapped stamp since the first."""
-        return ticks_to_ns(rtp - (self.first or 0), self.hz)
+        return (rtp - (self.first or 0)) * NS_PER_S // self.hz
 
     def observe(self, arrival_ns: int, media_ns: int) -> None:
         delay = arrival_ns - media_ns
@@ -120,8 +124,9 @@ class Ingress:
         else:
             self._drift.add(now_ns, pts)
         self._seq += 1
-        unit = MediaUnit(AUDIO, self._seq, self._epoch, pts, duration_ns, size_bytes, True, True, pause, payload)
-        return self._admitted(unit, now_ns, pause)
+        values = (AUDIO, self._seq, self._epoch, pts, duration_ns, size_bytes, True, True, pause, payload)
+        unit = _new(MediaUnit, values)
+        return self._admitted(unit, now_ns, pause) if self._quarantine.on else unit
 
     def on_picture(
         self,
@@ -146,19 +151,10 @@ class Ingress:
         if not self._rebased:
             self._slew(now_ns)
         self._seq += 1
-        unit = MediaUnit(
-            VIDEO,
-            self._seq,
-            self._epoch,
-            media + track.shift_ns,
-            duration_ns,
-            size_bytes,
-            is_key,
-            droppable,
-            False,
-            payload,
-        )
-        return self._admitted(unit, now_ns, False)
+        pts = media + track.shift_ns
+        values = (VIDEO, self._seq, self._epoch, pts, duration_ns, size_bytes, is_key, droppable, False, payload)
+        unit = _new(MediaUnit, values)
+        return self._admitted(unit, now_ns, False) if self._quarantine.on else unit
 
     def on_sender_report(self, kind: Kind, ntp_ns: int, rtp32: int, now_ns: int) -> None:
         """An SR: kept also before the first RTP; judged against the ones before it."""

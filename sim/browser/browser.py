@@ -119,8 +119,9 @@ class BrowserViewer:
                 self._correct()
             self._sync_ns = at_ns + SYNC_INTERVAL_NS
         self._sound.advance(now_ns)
-        self._picture.advance(now_ns)
-        self._due_ns = self._earliest_ns()
+        if now_ns >= self._due_ns:
+            self._picture.advance(now_ns)
+            self._due_ns = self._earliest_ns()
 
     def next_wakeup_ns(self) -> int | None:
         """None before anything has arrived."""

@@ -6,9 +6,10 @@ outages are functions of time alone, so however much or little a policy sends, i
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from math import isqrt
 from statistics import NormalDist
+
+import numpy as np
 
 from avsync.errors import UsageError
 from avsync.units import ms
@@ -27,6 +28,7 @@ HALF_NORMAL_MILLIONTHS = tuple(
     for i in range(len(NORMAL_MILLIONTHS))
 )
 _TOP_LEVEL = len(NORMAL_MILLIONTHS) - 1
+_NORMAL = np.array(NORMAL_MILLIONTHS, dtype=np.int64)
 _SLOTS_AT_ONCE = 256  # drawing slots in bulk keeps a packet below 1 us
 
 
@@ -67,12 +69,12 @@ class JitterLevel:
     trace's own distribution); being monotone, that keeps the correlation.
     """
 
-    __slots__ = ("_carry", "_draws", "_first", "_fresh", "_values", "_z")
+    __slots__ = ("_carry", "_draws", "_end", "_first", "_fresh", "_levels", "_z")
 
     def __init__(self, draws: Draws) -> None:
         self._draws = draws
-        self._first = 0  # the slot of the first value at hand
-        self._values: list[int] = []  # z, slot by slot
+        self._first = self._end = 0  # of the slots at hand
+        self._levels: list[int] = []
         self._z = draws.gaussian(_MILLION)  # stationary from the start
         self._carry = 0
         self._fresh = 1 << 20
@@ -84,20 +86,20 @@ class JitterLevel:
 
     def at(self, slot: int) -> int:
         """The level of this slot (``now_ns // SLOT_NS``, never going back)."""
-        while slot >= self._first + len(self._values):
-            self._first += len(self._values)
-            self._values = self._next_values()
-        level = bisect_left(NORMAL_MILLIONTHS, self._values[slot - self._first])
-        return level if level < _TOP_LEVEL else _TOP_LEVEL
+        while slot >= self._end:
+            self._first, self._end = self._end, self._end + _SLOTS_AT_ONCE
+            self._levels = self._next_levels()
+        return self._levels[slot - self._first]
 
-    def _next_values(self) -> list[int]:
+    def _next_levels(self) -> list[int]:
         z, carry, fresh = self._z, self._carry, self._fresh
         values = []
         for raw in self._draws.raws(_SLOTS_AT_ONCE):
             values.append(z)
             z = (carry * z + fresh * NORMAL_MILLIONTHS[raw >> 52]) >> 20
         self._z = z
-        return values
+        levels: list[int] = np.minimum(np.searchsorted(_NORMAL, values), _TOP_LEVEL).tolist()
+        return levels
 
 
 class Recurring:

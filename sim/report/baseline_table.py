@@ -1,6 +1,6 @@
 """Baseline table: what the README quotes, made again by ``python -m sim.report.baseline_table``.
 
-Four named scenarios, ours beside what others ship, on the same weather. Writes ``table.md``,
+Four named scenarios, ours beside what others ship, on the same network. Writes ``table.md``,
 ``rows.jsonl`` (the columns that the table and its checks need), ``manifest.json`` and one picture
 into ``results/baseline/``; all of it is written aside first, so a failure changes nothing.
 """

@@ -8,7 +8,19 @@ from pathlib import Path
 
 from sim.judge.judge import Limit
 from sim.report.markup import Html, tag
-from sim.report.summary import Group, Held, again, cell, exact, held_against, missed, number, seed_words
+from sim.report.summary import (
+    Group,
+    Held,
+    again,
+    beaten,
+    better_than_ours,
+    cell,
+    exact,
+    held_against,
+    missed,
+    number,
+    seed_words,
+)
 from sim.scenario.metric_names import BELIEVED, OUTPUT, base_name, metric
 from sim.scenario.sentences import what_happens
 from sim.sweep.sweep import Result
@@ -63,7 +75,11 @@ def _misses(groups: Sequence[Group]) -> Html | str:
     if not blocks:
         return ""
     lines = [
-        tag("li", f"{', '.join(miss.viewers)}: wanted {miss.wanted}, got {miss.got} ({seed_words(miss.seeds)})")
+        tag(
+            "li",
+            f"{', '.join(miss.viewers)}: wanted {miss.wanted}, got {miss.got} ({seed_words(miss.seeds)})",
+            tag("div", miss.hint, class_="hint") if miss.hint else "",
+        )
         for block in blocks
         for miss in block.misses
     ]
@@ -132,14 +148,22 @@ def _number(group: Group, results: Sequence[Result], name: str, class_: str) -> 
 
 
 def _compared(group: Group) -> Html:
-    """Policies side by side, on the same weather."""
+    """Policies side by side, on the same network."""
     policies = group.policies
     heads = [tag("th", ""), *(tag("th", name, class_="n left") for name in policies)]
     rows = [
         tag(
             "tr",
             tag("td", _spoken(name), title=_about(name)),
-            [_number(group, results, name, "n left") for results in policies.values()],
+            [
+                _number(
+                    group,
+                    results,
+                    name,
+                    "n left fail" if index and better_than_ours(group, results, name) else "n left",
+                )
+                for index, results in enumerate(policies.values())
+            ],
         )
         for name in _COMPARED
     ]
@@ -148,9 +172,9 @@ def _compared(group: Group) -> Html:
         for held in (held_against(results) for results in policies.values())
     ]
     table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows, tag("tr", tag("td", "limits met"), met)))
-    return tag(
-        "div", tag("h3", f"Policies side by side, at {group.viewer}, worst seed"), tag("div", table, class_="scroll")
-    )
+    title = tag("h3", f"Policies side by side, at {group.viewer}, worst seed")
+    better = tag("ul", [tag("li", line, class_="fail") for line in beaten(group)])
+    return tag("div", title, tag("div", table, class_="scroll"), better)
 
 
 def _spoken(name: str) -> str:
@@ -162,7 +186,7 @@ def _baseline(groups: Sequence[Group]) -> Html:
     """What the policy that had to miss really did."""
     named = groups[0].scenario.baseline
     if named is None:
-        return tag("p", "None: nothing goes wrong here, or it is reported for reference.", class_="soft")
+        return tag("p", "None was named.", class_="soft")
     said = named.policy if isinstance(named.policy, str) else str(named.policy)
     ran = [group for group in groups if group.baseline]
     if not ran:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim.report import scorer_table
-from sim.report.summary import BROWSER_NOTE, Group, baseline_words, cell, missed, seed_words
+from sim.report.summary import BROWSER_NOTE, Group, baseline_words, beaten, cell, missed, seed_words
 
 _COLUMNS = (
     ("output p95", "output_offset_abs_p95_ms"),
@@ -29,13 +29,15 @@ def summary(groups: Sequence[Group], manifest: Mapping[str, Any]) -> str:
     if scored := scorer_table.rows(groups):
         lines += ["", f"{scorer_table.TITLE}.", ""]
         lines += table(scorer_table.HEADS, scored, left=range(scorer_table.LEFT))
+    better = [f"- 🔴 **{plain(f'{one.label} at {one.viewer}: {line}')}**" for one in groups for line in beaten(one)]
+    lines += ["", *better] if better else []
     lines += ["", BROWSER_NOTE, ""]
     for block in missed(groups):
         lines += [f"## {plain(block.label)}: missed", ""]
-        lines += [
-            f"- {', '.join(miss.viewers)}: wanted {plain(miss.wanted)}, got {miss.got} ({seed_words(miss.seeds)})"
-            for miss in block.misses
-        ]
+        for miss in block.misses:
+            seeds = seed_words(miss.seeds)
+            lines.append(f"- {', '.join(miss.viewers)}: wanted {plain(miss.wanted)}, got {miss.got} ({seeds})")
+            lines += [f"  - {plain(miss.hint)}"] if miss.hint else []
         lines += ["", *fenced(block.again), ""]
     lines += ["## What was run", "", *fenced([manifest["command_line"]]), ""]
     versions = ", ".join(f"{name} {number}" for name, number in manifest["versions"].items() if number)

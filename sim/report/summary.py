@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sim.judge.judge import MISS_FACTOR, Check, Limit, limits_of, value_of
+from sim.judge.row import key
 from sim.policy_option import is_file
+from sim.report.hints import hint
 from sim.scenario.files import shipped
 from sim.scenario.metric_names import BELIEVED, base_name, metric
 from sim.scenario.scenario import Scenario
@@ -22,6 +24,8 @@ from sim.sweep.sweep import Result, RunPlan, Spec
 from sim.truth.windows import Measure
 
 BROWSER_NOTE = "browser: a model, checked against Chromium: docs/browser_model.md"
+CONTESTED = ("output_offset_abs_p95_ms", "offset_abs_p95_ms", "output_recovery_ms", "recovery_ms")
+"""Where another policy that does better than ours is told of in red, whatever a scenario limits."""
 NOT_ASKED = "-"
 """There was nothing to measure, such as a recovery without a fault."""
 
@@ -74,6 +78,8 @@ class Miss(NamedTuple):
     seed: int
     seeds: tuple[int, ...]
     viewers: tuple[str, ...]
+    hint: str = ""
+    """What the truth says of it, and what to try; of the first viewer."""
 
 
 class Missed(NamedTuple):
@@ -158,8 +164,8 @@ def _missed(groups: Sequence[Group]) -> Missed:
     merged: dict[Miss, Miss] = {}
     for group in groups:
         for miss in (*_limits_missed(group), *_baseline_kept(group)):
-            same = miss._replace(viewers=())
-            seen = merged.get(same, same)
+            same = miss._replace(viewers=(), hint="")
+            seen = merged.get(same, same._replace(hint=miss.hint))
             merged[same] = seen._replace(viewers=(*seen.viewers, group.viewer))
     misses = tuple(merged.values())
     return Missed(groups[0].label, misses, tuple(_again(groups, misses)))
@@ -179,6 +185,36 @@ def _again(groups: Sequence[Group], misses: Sequence[Miss]) -> list[str]:
     return commands
 
 
+def beaten(group: Group) -> list[str]:
+    """Where a policy that ours is compared with does better: ``fps_paced is better at recovery_ms: 200, ours 430``."""
+    ours, *others = group.policies.items()
+    return [
+        f"{name} is better at {metric_name}: {cell(group, results, metric_name)}, "
+        f"{ours[0]} {cell(group, ours[1], metric_name)}"
+        for name, results in others
+        for metric_name in _contested(group)
+        if better_than_ours(group, results, metric_name)
+    ]
+
+
+def _contested(group: Group) -> list[str]:
+    """What the tables compare, and what this scenario limits itself."""
+    limited = [key(held.limit.metric, held.limit.window) for held in held_against(group.main) if not held.limit.guard]
+    return list(dict.fromkeys((*CONTESTED, *limited)))
+
+
+def better_than_ours(group: Group, results: Sequence[Result], name: str) -> bool:
+    """By more than a unit and 5 %: the worst seed of each, on the same networks."""
+    row = metric(name.partition("@")[0])
+    ours, theirs = worst(group.main, name), worst(results, name)
+    if row is None or row.better == "either" or theirs is None or cell(group, results, name) == NOT_ASKED:
+        return False
+    if ours is None:
+        return True
+    gain = theirs - ours if row.better == "higher" else ours - theirs
+    return gain > max(1.0, 0.05 * abs(ours)) or (math.isinf(ours) and math.isfinite(theirs))
+
+
 def held_against(results: Sequence[Result]) -> list[Held]:
     """Each limit of one scenario at one viewer, over all seeds: the worst that was measured."""
     found: dict[Limit, list[tuple[Check, int]]] = {}
@@ -193,6 +229,7 @@ def held_against(results: Sequence[Result]) -> list[Held]:
 
 
 def _limits_missed(group: Group) -> list[Miss]:
+    rows = {result.spec.seed: result.row for result in group.main}
     return [
         Miss(
             held.limit.words + (" (guard)" if held.limit.guard else ""),
@@ -200,6 +237,7 @@ def _limits_missed(group: Group) -> list[Miss]:
             held.seed,
             held.missed_in,
             (group.viewer,),
+            hint(held.limit, rows[held.seed], group.scenario),
         )
         for held in held_against(group.main)
         if held.missed_in

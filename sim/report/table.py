@@ -16,7 +16,20 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.report import scorer_table
-from sim.report.summary import BROWSER_NOTE, NOT_ASKED, Group, Miss, baseline_words, cell, groups_of, missed, seed_words
+from sim.report.summary import (
+    BROWSER_NOTE,
+    CONTESTED,
+    NOT_ASKED,
+    Group,
+    Miss,
+    baseline_words,
+    beaten,
+    better_than_ours,
+    cell,
+    groups_of,
+    missed,
+    seed_words,
+)
 from sim.sweep.sweep import Result, RunPlan
 
 SHOWN = 40
@@ -155,7 +168,7 @@ def _coloured(text: str) -> Text:
 
 
 def _print_compared(out: Console, groups: Sequence[Group]) -> None:
-    """One row per policy, so that the eye compares down a column. All policies met the same weather."""
+    """One row per policy, so that the eye compares down a column. All policies met the same network."""
     out.print(Text("p95 of |offset|, recovery, added delay: ms, worst of all seeds", style="italic"), soft_wrap=True)
     table = _plain_table(1 if out.width >= 110 else 0)
     for header in ("scenario", "viewer", "policy"):
@@ -166,11 +179,20 @@ def _print_compared(out: Console, groups: Sequence[Group]) -> None:
     for group in groups:
         head = [group.label, group.viewer]
         for policy, results in group.policies.items():
-            numbers = [cell(group, results, name) for name in names]
-            table.add_row(*(_coloured(text) for text in (*head, policy, *numbers, _limits_met(results))))
+            ours = policy == next(iter(group.policies))
+            numbers = [
+                Text(cell(group, results, name), style="bold red")
+                if not ours and name in CONTESTED and better_than_ours(group, results, name)
+                else _coloured(cell(group, results, name))
+                for name in names
+            ]
+            table.add_row(*map(_coloured, (*head, policy)), *numbers, _coloured(_limits_met(results)))
             head = ["", ""]
         table.add_section()
     _print_whole(out, table)
+    for group in groups:
+        for line in beaten(group):
+            out.print(Text(f"{group.label} at {group.viewer}: {line}", style="bold red"), soft_wrap=True)
 
 
 def _print_scored(out: Console, groups: Sequence[Group]) -> None:
@@ -200,6 +222,8 @@ def _print_missed(out: Console, groups: Sequence[Group]) -> None:
         out.print(Text(block.label, style="bold red"), soft_wrap=True)
         for miss in block.misses:
             out.print(Text(f"  {miss_words(miss)}"), soft_wrap=True)
+            if miss.hint:
+                out.print(Text(f"    {miss.hint}", style="yellow"), soft_wrap=True)
         for command in block.again:
             out.print(Text(f"  again: {command}", style="dim"), soft_wrap=True)
     if len(failed) > SHOWN:

@@ -82,22 +82,22 @@ class Cutter:
     long as something is sent, and begin anew where nothing was.
     """
 
-    __slots__ = ("_next_ns", "slot_ns")
+    __slots__ = ("next_ns", "slot_ns")
 
     def __init__(self, slot_ns: int = ms(20)) -> None:
         self.slot_ns = slot_ns
-        self._next_ns = -1
+        self.next_ns = -1
 
     def packets(self, stamp_ns: int, lasts_ns: int, duration_ns: int) -> list[tuple[int, int]]:
         """(stamp, position in the unit) of each packet that begins inside [stamp, stamp + lasts)."""
         slot = self.slot_ns if self.slot_ns < duration_ns else duration_ns
-        cut = self._next_ns if self._next_ns > stamp_ns else stamp_ns  # behind: nothing was sent meanwhile
+        cut = self.next_ns if self.next_ns > stamp_ns else stamp_ns  # behind: nothing was sent meanwhile
         end = stamp_ns + lasts_ns
         cuts = []
         while cut < end:
             cuts.append((cut, (cut - stamp_ns) * duration_ns // lasts_ns))
             cut += slot
-        self._next_ns = cut
+        self.next_ns = cut
         return cuts
 
 
@@ -184,14 +184,22 @@ class RtpOutput(AnswerCounts):
         unit, at, stamp, _, _, stretch = answer
         _, _, epoch, pts, duration, size, _, _, pause, payload = unit
         lasts = stretched_ns(duration, stretch) if stretch else duration
-        self.check_stamp(AUDIO, stamp)
+        if stamp <= self._last_stamp[0]:
+            self.violations += 1
+        self._last_stamp[0] = stamp
         ref = payload.ref if type(payload) is Made else truth_of(payload)
         if ref != IDLE:
             self._presented.heard(at, lasts, ref, 0, duration)
-        length = duration if duration < self._cutter.slot_ns else self._cutter.slot_ns
-        for cut, begins in self._cutter.packets(stamp, lasts, duration):
-            self._sender.sound(cut, length, size, epoch, pts + begins, ref, pause, begins)
-        self._observe(AUDIO, epoch, pts, lasts, at, _PASSING if pause else _CONTENT)
+        cutter = self._cutter
+        length = duration if duration < cutter.slot_ns else cutter.slot_ns
+        if cutter.next_ns <= stamp and lasts <= length:  # as ever: one packet
+            cutter.next_ns = stamp + length
+            self._sender.sound(stamp, length, size, epoch, pts, ref, pause)
+        else:
+            for cut, begins in cutter.packets(stamp, lasts, duration):
+                self._sender.sound(cut, length, size, epoch, pts + begins, ref, pause, begins)
+        seen = (AUDIO, epoch, pts, lasts, at + self._sink.sound_lie_ns, _SIM, _PASSING if pause else _CONTENT)
+        self.monitor.observe(_new(Presented, seen), self._now_ns)
 
     def _silence(self, answer: InsertSilence) -> None:
         reason, at = answer.reason, answer.at_ns

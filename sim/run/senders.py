@@ -121,7 +121,7 @@ class LocalSender:
         unit = self._stamp(made)
         if unit is None:
             return
-        now = host.now_ns()
+        now = host.now_ns() if host.ppm else host.env.now
         if made.ref >= 0:
             (self.arrivals.sound if made.kind is AUDIO else self.arrivals.picture)(made.ref, now)
         self.driver.push(unit, now)

@@ -8,7 +8,7 @@ its numbers come from. Neither is ever seen by the truth but through what really
 from __future__ import annotations
 
 from avsync.monitor.monitor import AvSyncMonitor
-from avsync.types import AUDIO, Presented
+from avsync.types import AUDIO, Heard, Presented
 from avsync.units import NS_PER_S, SOUND_HZ
 from sim.rng import substream
 from sim.run.host import Host
@@ -19,6 +19,7 @@ REFRESH_HZ = 60
 SOUND_CLOCK_NS = 128 * NS_PER_S // SOUND_HZ
 """An audio clock advances by render quanta of 128 samples: a reading is off by up to this, either way."""
 
+_IDLE = Heard.IDLE
 _new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
 
@@ -64,6 +65,8 @@ class Observer:
 
     def __call__(self, presented: Presented) -> None:
         kind, epoch, pts_ns, duration_ns, at_ns, source, what = presented
+        if epoch < 0:  # our server knows that it had nothing to say under that stamp
+            epoch, what = 0, _IDLE
         if kind is AUDIO:
             at_ns += self._sound_ns + self._draws.between_ns(-SOUND_CLOCK_NS, SOUND_CLOCK_NS)
         else:
@@ -72,4 +75,5 @@ class Observer:
             at_ns = (at_ns * REFRESH_HZ + NS_PER_S // 2) // NS_PER_S * NS_PER_S // REFRESH_HZ
             at_ns += self._picture_lie_ns
         seen = _new(Presented, (kind, epoch, pts_ns, duration_ns, at_ns, source, what))
-        self._monitor.observe(seen, self._host.now_ns())
+        host = self._host
+        self._monitor.observe(seen, host.now_ns() if host.ppm else host.env.now)

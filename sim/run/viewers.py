@@ -134,9 +134,9 @@ class ChromiumViewer:
 
     def __init__(self, point: Point, sink: Sink, seed: int, ask_key: Callable[[], None], levers: BrowserLevers) -> None:
         self.point, self._host = point, point.host
-        self._observer = Observer(point.monitor, sink, seed, point.host)
+        observer = Observer(point.monitor, sink, seed, point.host)
         self.browser = BrowserViewer(
-            _writer(point, sink), self._observe, lambda _what, _numbers, _now: ask_key(),
+            _writer(point, sink), observer, lambda _what, _numbers, _now: ask_key(),
             picture_target_ns=ms(levers.picture_target_ms), sound_target_ns=ms(levers.sound_target_ms),
         )  # fmt: skip
         self._timer = Timer(point.host, self._tick)
@@ -144,7 +144,7 @@ class ChromiumViewer:
     def on_sound(self, packet: SoundPacket) -> None:
         host = self._host
         if not host.asleep_until_ns or host.awake(lambda: self.on_sound(packet)):
-            self.browser.on_sound(packet, host.now_ns())
+            self.browser.on_sound(packet, host.now_ns() if host.ppm else host.env.now)
 
     def on_picture(self, frame: PictureFrame) -> None:
         host = self._host
@@ -172,11 +172,6 @@ class ChromiumViewer:
     def _tick(self) -> None:
         self.browser.advance(self._host.now_ns())
         self._timer.arm(self.browser.next_wakeup_ns())
-
-    def _observe(self, presented: Presented) -> None:
-        if presented.epoch < 0:  # our server knows that it had nothing to say under that stamp
-            presented = presented._replace(epoch=0, what=Heard.IDLE)
-        self._observer(presented)
 
 
 def _writer(point: Point, sink: Sink) -> PresentationWriter:

@@ -163,8 +163,12 @@ class Speaker:
     ) -> None:
         if stream.kind is AUDIO:
             size = int(self._sound_kbps * duration) // 8_000_000
-            ref = self.log.sound(content, duration, turn.index, now)
-            self._hand(stream, turn, content, duration, ref, size, jumped, True, False)
+            index = turn.index
+            ref = self.log.sound(content, duration, index, now)
+            self._hand_over(_new(Made, (
+                AUDIO, index, content, duration, ref, size, True, False,
+                turn.start_ns, content - turn.content_ns, jumped, stream.rate, stream.step,
+            )))  # fmt: skip
             if self._in_blocks:
                 self._next_in_block(stream, turn)
             return

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from avsync.types import Kind
-from avsync.units import Rate, ns_to_ticks, ticks_to_ns
+from avsync.units import NS_PER_S, Rate, ns_to_ticks, ticks_to_ns
 from sim.virtual_time import VirtualTime
 
 
@@ -193,7 +193,9 @@ class GeneratorStream:
             self._maker.stream_done(self.kind, turn)
             return
         self._ticks += self.step
-        after = self._origin_ns + ticks_to_ns(self._ticks, self.rate)
+        rate = self.rate
+        since_ns = self._ticks * NS_PER_S // rate if type(rate) is int else ticks_to_ns(self._ticks, rate)
+        after = self._origin_ns + since_ns
         jumped = self.jumped
         self._made_ns += after - content
         self.free_ns, self.content_ns, self.jumped = now_ns, after, False

@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RIM = {"avsync.cli", "avsync.pytest_plugin"}
-"""The modules directly in avsync/ that are not core; so is every room but these."""
-ROOMS = ("engine", "monitor", "recording", "timeline")
+DOORS = {"avsync.cli", "avsync.pytest_plugin"}
+"""The modules directly in avsync/ that are not core."""
+CORE_ROOMS = ("engine", "monitor", "recording", "timeline")
 CORE = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for folder in (ROOT / "avsync", *(ROOT / "avsync" / room for room in ROOMS))
+    for folder in (ROOT / "avsync", *(ROOT / "avsync" / room for room in CORE_ROOMS))
     for path in sorted(folder.glob("*.py"))
 }
-CORE = {name: path for name, path in CORE.items() if name not in RIM}
+CORE = {name: path for name, path in CORE.items() if name not in DOORS}
 
 
 def imports(source: str) -> Iterator[str]:

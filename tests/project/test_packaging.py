@@ -94,9 +94,20 @@ def test_tox_checks_everything_that_is_promised() -> None:
     tox.read(ROOT / "tox.ini")
     envs = tox["tox"]["env_list"].split()
     every_python = {"core-only-{py311,py312,py313}", "same-rows-{py311,py312,py313}"}
-    every_aiortc = {"aiortc-{114,115,116}"}
-    assert set(envs) == {"lint", "types", "boundaries", "tests", "lab", "bench", "wheel"} | every_python | every_aiortc
+    others = {"lint", "boundaries", "lab", "bench", "wheel", "compiled", "aiortc-{114,115}", "tests"}
+    assert set(envs) == every_python | others
     assert {section.removeprefix("testenv:") for section in tox.sections()} >= set(envs) - every_python
+    checks = tox["testenv:tests"]["commands"].split("\n")
+    assert checks[1:3] == ["mypy", "mkdocs build --quiet --strict --site-dir {env_tmp_dir}{/}site"]
+
+
+def test_no_folder_of_tests_is_left_out() -> None:
+    tox = ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    alone, together = (line for line in tox["testenv:tests"]["commands"].split("\n") if line.startswith("pytest"))
+    folders = set(re.findall(r"tests\{/\}[a-z{/}]+", alone))
+    assert folders and set(re.findall(r"--ignore (\S+)", together)) == folders
+    assert "posargs:tests --ignore" in together
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="not a git checkout")

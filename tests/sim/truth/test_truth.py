@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from avsync.errors import UsageError
 from avsync.units import ms
-from sim.truth.logs import PACK_VALUES
+from sim.truth.columns import PACK_VALUES
 from sim.truth.truth import Offsets, OffsetState, PresentationLog, SourceLog, offset_at, offsets
 from tests.sim.truth.brute_truth import IDLE, Heard, History, Picture, Shown, Sound, Turn, samples
 
