@@ -23,8 +23,8 @@ PARSED = ("glass", "scorer", "serve")
 """They serve, train, or need a browser."""
 ONE_SEED, QUIET = ("--seeds", "1"), ("--no-plots", "--jobs", "1")
 FEW = ("--viewer", "browser", "--no-baselines")
-"""Added to `avsync run` where a line does not say otherwise: a page shows what to type, a test need not wait for all of it.
-What runs more than one scenario is also not compared with its baselines."""
+"""Added to `avsync run` where a line does not say otherwise: a page shows what to type, a test need not wait for all of
+it. What runs more than one scenario is also not compared with its baselines."""
 
 
 def lines_of(source: str) -> list[str]:
@@ -68,6 +68,22 @@ def _avsync(words: list[str]) -> list[str] | None:
     seeds = () if any(word.startswith("--seed") for word in words) else ONE_SEED
     few = FEW if len(args.scenarios) != 1 and len(words) == 1 + len(args.scenarios) else ()
     return ["avsync", *words, *seeds, *few, *QUIET]
+
+
+def _pip(words: list[str]) -> None:
+    """Extras exist; a version is the pinned one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    pins = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    assert words[0] == "install", words
+    for word in words[1:]:
+        if match := re.fullmatch(r"(?:avsync|\.)\[(.*)\]", word):
+            unknown = set(match[1].split(",")) - set(project["optional-dependencies"])
+            assert not unknown, f"no such extra: {unknown}"
+        elif "==" in word:
+            assert word in pins, f"{word} is not the pinned version"
+        else:
+            named = word.startswith("-") or word in ("avsync", "constraints.txt", ".")
+            assert named or any(pin.partition("==")[0] == word for pin in pins), f"{word} is not pinned"
 
 
 def _cat(words: list[str]) -> list[str]:
