@@ -119,12 +119,14 @@ def _pytest(words: list[str]) -> list[str] | None:
 def _tox(words: list[str]) -> None:
     tox = ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
-    envs = re.sub(r"\{([^}]*)\}", r"\1", tox["tox"]["env_list"])
+    known = {name.removeprefix("testenv:") for name in tox.sections()}
+    for listed in tox["tox"]["env_list"].split():
+        start, brace, choices = listed.partition("{")
+        known |= {start + choice for choice in choices.rstrip("}").split(",")} if brace else {listed}
     for flag, value in zip(words, words[1:], strict=False):
         if flag == "-e":
-            for env in value.split(","):
-                base = re.sub(r"-[\w,]+$", "", env)
-                assert re.search(rf"\b{re.escape(base)}", envs) or f"testenv:{env}" in tox, f"no environment {env}"
+            unknown = set(value.split(",")) - known
+            assert not unknown, f"no environment {unknown}"
 
 
 def _known(_words: list[str]) -> None:
