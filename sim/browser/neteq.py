@@ -226,7 +226,7 @@ class SoundBuffer:
         if self._mode == _NORMAL:
             return False  # a gap is concealed for one tick at least
         if leap != self._noise:
-            self._level = waiting
+            self._level = float(waiting)
         return True
 
     def _stretch(self, tick: int, samples: int) -> int:
