@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from avsync.errors import InputError
+from avsync.version import spoken
 
 LAB_NEEDS = ("numpy", "pydantic", "rich", "simpy", "yaml")
 MET, MISSED, BAD_INPUT, OUR_FAULT, INTERRUPTED = 0, 1, 2, 70, 130
@@ -141,6 +142,7 @@ def _parser(named: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="avsync", description="Keep a talking avatar's lips and voice together, and prove it.", allow_abbrev=False
     )
+    parser.add_argument("--version", action="version", version=spoken(), help="print the version and which build it is")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands)
     replay = _command(

@@ -1,17 +1,21 @@
 """How fast the lab is: 60 s of ``clean``, engine and measuring included, beside a bare SimPy loop of as many events.
 
 CPU time of this process, so that neighbours count little; best and median of the rounds. The aim
-is 1000 x real time for the viewer ``browser``.
+is 1000 x real time for the viewer ``browser``. Then where the time goes, room by room: what runs at each millisecond of
+CPU time (what was compiled is seen as its caller).
 """
 
 from __future__ import annotations
 
 import gc
+import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import process_time
+from types import FrameType
 from typing import Any, TypeVar
 
 import simpy
@@ -27,6 +31,24 @@ from sim.virtual_time import VirtualTime
 Result = TypeVar("Result")
 ROUNDS = 7
 CHAINS = 6  # a run of the lab has about this many things under way at a time
+ROOMS = {
+    "avsync/engine": "core: engine",
+    "avsync/monitor": "core: monitors",
+    "avsync/": "core: timeline, types",
+    "sim/source": "source",
+    "sim/network": "network",
+    "sim/rng.py": "network",
+    "sim/run": "run: senders, output, receivers",
+    "sim/browser": "receiver: browser's model",
+    "sim/truth": "truth: logs and measures",
+    "sim/judge": "truth: logs and measures",
+    "numpy/": "truth: logs and measures",
+    "sim/virtual_time.py": "SimPy, virtual time",
+    "simpy/": "SimPy, virtual time",
+}
+"""Which room a file belongs to: the first that its path holds."""
+SAMPLE_S = 0.001
+SAMPLED_RUNS = 10
 
 
 def one_run(scenario: Scenario, viewer: str) -> Run:
@@ -36,19 +58,38 @@ def one_run(scenario: Scenario, viewer: str) -> Run:
 def count_events(scenario: Scenario, viewer: str) -> int:
     """Events that one run schedules."""
     count = 0
-    schedule = VirtualTime.schedule
+    after = VirtualTime.after
 
     def counting(*args: Any, **kwargs: Any) -> None:
         nonlocal count
         count += 1
-        schedule(*args, **kwargs)
+        after(*args, **kwargs)
 
-    VirtualTime.schedule = counting  # type: ignore[method-assign]
+    VirtualTime.after = counting  # type: ignore[method-assign]
     try:
         one_run(scenario, viewer)
     finally:
-        VirtualTime.schedule = schedule  # type: ignore[method-assign]
+        VirtualTime.after = after  # type: ignore[method-assign]
     return count
+
+
+def where_time_goes(scenario: Scenario, viewer: str) -> dict[str, float]:
+    """Room -> its share of some runs with their measuring, in per cent; the largest first."""
+    seen: Counter[str] = Counter()
+
+    def look(_signal: int, frame: FrameType | None) -> None:
+        path = frame.f_code.co_filename if frame is not None else ""
+        seen[next((room for part, room in ROOMS.items() if part in path), "Python's own")] += 1
+
+    before = signal.signal(signal.SIGPROF, look)
+    signal.setitimer(signal.ITIMER_PROF, SAMPLE_S, SAMPLE_S)
+    try:
+        for _ in range(SAMPLED_RUNS):
+            measure(one_run(scenario, viewer))
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+    return {room: 100 * count / seen.total() for room, count in seen.most_common()}
 
 
 def bare_loop(events: int) -> None:
@@ -93,6 +134,8 @@ def main() -> None:
                 f"{media_ms / lab:.0f} x real time; bare SimPy {of(bare):.1f} ms ({media_ms / of(bare):.0f} x), "
                 f"ratio {lab / of(bare):.1f}"
             )
+        for room, share in where_time_goes(scenario, viewer).items():
+            print(f"  {share:5.1f} %  {room}")
 
 
 if __name__ == "__main__":

@@ -60,13 +60,13 @@ class JitterBuffer:
         ``in_order=False``: the transport knows that it was retransmitted or overtaken. What is out
         of order by PTS is noticed here. When full, the oldest unit leaves (``QUEUE_FULL``).
         """
-        pts_ns = unit.pts_ns
-        if unit.epoch != self._epoch or pts_ns <= self._newest_pts_ns:
+        _, _, epoch, pts_ns, duration_ns, _, _, _, pause, _ = unit
+        if epoch != self._epoch or pts_ns <= self._newest_pts_ns:
             return self._push_odd(unit, now_ns, in_order)
         self._newest_pts_ns = pts_ns
         self.units.append(unit)
-        self.depth_ns += unit.duration_ns
-        self.delay.add(now_ns, pts_ns, in_order=in_order, pause=unit.pause)
+        self.depth_ns += duration_ns
+        self.delay.add(now_ns, pts_ns, in_order=in_order, pause=pause)
         if len(self.units) > self._capacity:
             return [(self.pop(), DropReason.QUEUE_FULL)]
         return []
@@ -80,7 +80,7 @@ class JitterBuffer:
             raise UsageError("pop from an empty jitter buffer")
         unit = self.units.popleft()
         self.depth_ns -= unit.duration_ns
-        self._left = self._key(unit)
+        self._left = (unit.epoch if self._epochs else 0, unit.pts_ns)
         return unit
 
     def clear_before(self, epoch: int) -> list[MediaUnit]:

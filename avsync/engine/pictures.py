@@ -93,21 +93,21 @@ class Pictures:
         self._early_ns = self._half_tick_ns + head_start_ns
 
     def push(self, unit: MediaUnit, now_ns: int, sound_buffered_ns: int) -> DropReason | None:
-        queue = self.queue
-        self._catchup.on_arrival(unit.pts_ns, unit.size_bytes, now_ns, self._position_ns(now_ns))
+        queue, pts_ns = self.queue, unit.pts_ns
+        self._catchup.on_arrival(pts_ns, unit.size_bytes, now_ns, self._position_ns(now_ns))
         due = 0
         if self._open_loop is not None:
-            due = self._open_loop.due_ns(now_ns, unit.pts_ns, self._policy.nominal_frame_ns, sound_buffered_ns)
-        elif unit.pts_ns <= self.shown_pts_ns:
-            if unit.pts_ns == self.shown_pts_ns:
+            due = self._open_loop.due_ns(now_ns, pts_ns, self._policy.nominal_frame_ns, sound_buffered_ns)
+        elif pts_ns <= self.shown_pts_ns:
+            if pts_ns == self.shown_pts_ns:
                 return DropReason.DUPLICATE
             self._breaks(unit, now_ns)
             return DropReason.LATE
-        entry = (unit.pts_ns, due, unit, self._lost_before_next)
-        if not queue or unit.pts_ns > queue[-1][0] or self._open_loop is not None:
+        entry = (pts_ns, due, unit, self._lost_before_next)
+        if not queue or pts_ns > queue[-1][0] or self._open_loop is not None:
             queue.append(entry)
         else:
-            if any(unit.pts_ns == other[0] for other in queue):
+            if any(pts_ns == other[0] for other in queue):
                 return DropReason.DUPLICATE
             ordered = list(queue)
             insort(ordered, entry, key=lambda item: item[0])
@@ -282,12 +282,14 @@ class Pictures:
                 self._behind_ns = self._late_low_ns
 
     def _show(self, unit: MediaUnit, stamp: int, reason: Reason, now_ns: int) -> Answer:
+        epoch, pts_ns = unit.epoch, unit.pts_ns
         self._shown = unit
-        self.shown_pts_ns = unit.pts_ns
+        self.shown_pts_ns = pts_ns
         self._last_stamp_ns = stamp
-        self._expected_pts_ns = self._missing_pts_ns = unit.pts_ns + (unit.duration_ns or NOMINAL_NS)
-        present = _new(Present, (unit, now_ns, stamp, unit.epoch, reason, 0))
-        self._end_alert(unit.epoch, now_ns)
+        self._expected_pts_ns = self._missing_pts_ns = pts_ns + (unit.duration_ns or NOMINAL_NS)
+        present = _new(Present, (unit, now_ns, stamp, epoch, reason, 0))
+        if self._alerted:
+            self._end_alert(epoch, now_ns)
         if self._level == 0:
             return present
         self._level = 0

@@ -72,9 +72,10 @@ class Voice:
     # ---- in
 
     def push(self, unit: MediaUnit, now_ns: int, in_order: bool) -> list[tuple[MediaUnit, DropReason]]:
-        if unit.epoch > self.epoch and unit.epoch not in self._first_arrivals:
-            self._first_arrivals[unit.epoch] = now_ns
-        if self._network and self.state is SPEAKING and unit.epoch == self.epoch:
+        epoch = unit.epoch
+        if epoch > self.epoch and epoch not in self._first_arrivals:
+            self._first_arrivals[epoch] = now_ns
+        if self._network and self.state is SPEAKING and epoch == self.epoch:
             slack = unit.pts_ns - self.content_ns + (self.slot_ns or now_ns) - now_ns
             old = self._slack_ns
             self._slack_ns = slack if old is None else old + (slack - old) // SLACK_SMOOTHING
@@ -136,9 +137,9 @@ class Voice:
             width *= (now_ns - slot) // width
             if len(self.buffer):
                 return self._silence(slot, width, Reason.IDLE if self.state is IDLE else Reason.UNDERRUN)
-        unit = self.buffer.peek()
-        if unit is None:
+        if not self.buffer.units:
             return self._nothing(slot, width)
+        unit = self.buffer.units[0]
         if self._open_loop:
             return self._by_own_clock(unit, slot)
         if unit.epoch != self.epoch or self.state is IDLE:
@@ -283,9 +284,9 @@ class Voice:
 
     def _play(self, unit: MediaUnit, slot: int, reason: Reason) -> Present:
         self.buffer.pop()
-        pts, duration = unit.pts_ns, unit.duration_ns
-        self._last_was_pause = unit.pause
-        if unit.pause:
+        _, _, epoch, pts, duration, _, _, _, pause, _ = unit
+        self._last_was_pause = pause
+        if pause:
             # The mark itself lasts no longer than a slot; what follows passes unheard.
             self.state = PAUSED
             duration = min(duration, self._policy.slot_ns) or self._policy.slot_ns
@@ -294,7 +295,7 @@ class Voice:
         else:
             self.state = SPEAKING
         lasts = duration
-        if self._network and not unit.pause:
+        if self._network and not pause:
             stretch = self._rate_ppm()
             if stretch:
                 lasts = stretched_ns(duration, stretch)
@@ -305,7 +306,7 @@ class Voice:
             self._stood_ns = 0
         self.stall_since_ns = None
         self.slot_ns = slot + lasts
-        return _new(Present, (unit, slot, slot, unit.epoch, reason, self._stretch_ppm))
+        return _new(Present, (unit, slot, slot, epoch, reason, self._stretch_ppm))
 
     def _rate_ppm(self) -> int:
         """d(error)/dt = -rate: a rate of error / rate_recovery fades it with that time constant (mpv)."""

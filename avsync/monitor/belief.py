@@ -236,12 +236,12 @@ class Belief:
 
     def _know_silence(self, t: int, horizon_ns: int) -> bool:
         """Whether it is known what the silence at ``t`` ends with, or that nothing will; may end the turn."""
-        if not self._over and self._next_pts_ns is None:
+        if not self._knows_what_follows():
             stopped = self._silence is Heard.STOPPED and self._said_ns is not None
             until_ns = t + (HOLD_STOPPED_NS if stopped else HOLD_NS)
             if self._marks:
                 self._look_ahead(min(horizon_ns, until_ns))
-            if not self._over and self._next_pts_ns is None:
+            if not self._knows_what_follows():
                 if horizon_ns < until_ns:
                     return False
                 observed = t < self._sound_end_ns or (self._sounds and self._sounds[0].at_ns <= t + HOLD_NS)
@@ -249,6 +249,11 @@ class Belief:
                     self._close()
                 return True
         return self._know_tail(t, horizon_ns) if self._over else True
+
+    def _knows_what_follows(self) -> bool:
+        # A method of its own: a type checker takes an attribute that was None a moment ago for None after a call
+        # that sets it, and a compiled build believes the type checker.
+        return self._over or self._next_pts_ns is not None
 
     def _look_ahead(self, until_ns: int) -> None:
         """Find the sound that ends the silence under the cursor: this turn's next content, or its end."""

@@ -166,9 +166,14 @@ class RtpNtpMap:
         newest = pairs[-1]
         ns_per_rate = NS_PER_S
         if len(pairs) >= SLOPE_FROM_PAIRS:
-            slopes = sorted((b.ntp_ns - a.ntp_ns) * rate_hz // (b.rtp - a.rtp) for a, b in combinations(pairs, 2))
+            slopes = [
+                (later_ns - ntp_ns) * rate_hz // (later_rtp - rtp)
+                for (rtp, ntp_ns), (later_rtp, later_ns) in combinations(pairs, 2)
+            ]
+            slopes.sort()
             ns_per_rate = min(max(_median(slopes), NS_PER_S - SLOPE_LIMIT_PPB), NS_PER_S + SLOPE_LIMIT_PPB)
-        offsets = sorted(p.ntp_ns - newest.ntp_ns - (p.rtp - newest.rtp) * ns_per_rate // rate_hz for p in pairs)
+        newest_rtp, newest_ns = newest
+        offsets = sorted([ns - newest_ns - (rtp - newest_rtp) * ns_per_rate // rate_hz for rtp, ns in pairs])
         self._anchor_rtp = newest.rtp
         self._anchor_ns = newest.ntp_ns + _median(offsets)
         self._ns_per_rate = ns_per_rate

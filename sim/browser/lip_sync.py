@@ -38,8 +38,9 @@ class ReportMap:
         """False: this report cannot be. The same report again is fine, and says nothing."""
         unwrapped = self._unwrap(rtp)
         self._last = unwrapped
-        if any(ntp_ns == ntp or unwrapped == stamp for ntp, stamp in self._reports):
-            return True
+        for ntp, stamp in self._reports:
+            if ntp_ns == ntp or unwrapped == stamp:
+                return True
         if ntp_ns == 0:
             return False
         if self._reports:
@@ -77,10 +78,14 @@ class ReportMap:
         xs = [stamp - stamp0 for _, stamp in reports]
         ys = [ntp - ntp0 for ntp, _ in reports]
         mean_x, mean_y = sum(xs) / n, sum(ys) / n
-        variance = sum((x - mean_x) ** 2 for x in xs)
+        variance = covariance = 0.0
+        for x, y in zip(xs, ys, strict=True):
+            off = x - mean_x
+            variance += off**2
+            covariance += off * (y - mean_y)
         if variance < 1e-8:
             return
-        slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / variance
+        slope = covariance / variance
         self._line = slope, stamp0, mean_y - slope * mean_x, ntp0
 
 

@@ -103,7 +103,7 @@ class SoundBuffer:
             self._tick = -(-now_ns // TICK_NS)
         elif self._tick <= (now_ns - 1) // TICK_NS:
             self._run((now_ns - 1) // TICK_NS)  # a packet that comes with a tick is there in time
-        rtp, duration_ns = packet.rtp, packet.duration_ns
+        _, rtp, duration_ns, _, _, _, _, _, _, _ = packet
         last = self._stamp
         stamp = rtp if last is None else last + ((rtp - last + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
         self._stamp = stamp
@@ -226,7 +226,7 @@ class SoundBuffer:
         if self._mode == _NORMAL:
             return False  # a gap is concealed for one tick at least
         if leap != self._noise:
-            self._level = waiting
+            self._level = float(waiting)
         return True
 
     def _stretch(self, tick: int, samples: int) -> int:

@@ -91,7 +91,7 @@ class Arrivals:
     def add(self, stamp: int, arrived: int) -> None:
         newest, transit = self._newest, arrived - stamp
         reordered = newest is not None and stamp <= newest
-        if newest is not None and stamp <= newest:
+        if newest is not None and reordered:
             if stamp + HISTORY_MS * PER_MS < newest or stamp in self._recent:
                 return
         else:
@@ -104,7 +104,10 @@ class Arrivals:
         if late < 0:
             late = 0
         if not reordered:
-            self._resample(late, arrived)
+            if self._interval_from is None or arrived - self._interval_from > RESAMPLE_MS * PER_MS:
+                self._resample(arrived)
+            if late > self._interval_max:
+                self._interval_max = late
         base_ms = START_TARGET_MS if self._underrun_ms is None else self._underrun_ms
         if not reordered and not self._reordered.late:
             self._reordered.entries += 1
@@ -128,14 +131,13 @@ class Arrivals:
         fastest.append((stamp, transit))
         slowest.append((stamp, transit))
 
-    def _resample(self, late: int, arrived: int) -> None:
+    def _resample(self, arrived: int) -> None:
+        """A new interval begins; the histogram takes the maximum of the one that is over."""
         if self._interval_from is None:
             self._interval_from = arrived
-        if arrived - self._interval_from > RESAMPLE_MS * PER_MS:
-            bucket = self._interval_max // (BUCKET_MS * PER_MS)
-            if bucket < BUCKETS:  # beyond 2 s it is not jitter
-                self._histogram.add(bucket)
-            self._underrun_ms = (1 + self._histogram.quantile()) * BUCKET_MS
-            self._interval_from, self._interval_max = arrived, 0
-        if late > self._interval_max:
-            self._interval_max = late
+            return
+        bucket = self._interval_max // (BUCKET_MS * PER_MS)
+        if bucket < BUCKETS:  # beyond 2 s it is not jitter
+            self._histogram.add(bucket)
+        self._underrun_ms = (1 + self._histogram.quantile()) * BUCKET_MS
+        self._interval_from, self._interval_max = arrived, 0

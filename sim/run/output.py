@@ -7,8 +7,6 @@ about it (``sim.run.sinks``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TypeVar
 
 from avsync.monitor.monitor import AvSyncMonitor
 from avsync.types import (
@@ -38,7 +36,7 @@ from sim.truth.truth import PresentationLog
 
 SILENCE_BYTES = 12  # Opus codes digital silence in a handful of bytes
 FRAME_NS = ms(40)
-_Shown = TypeVar("_Shown", Present, InsertSilence, Repeat, Degrade)
+Doable = Present | InsertSilence | Repeat | Degrade
 ALERTS_KEPT = 10_000
 _TRUTHFUL = (Made, SoundPacket, PictureFrame)
 # Looking a member up in its Enum takes 50 ns, a NamedTuple's own constructor 120 ns more than this.
@@ -133,55 +131,53 @@ class RtpOutput(AnswerCounts):
 
     def __call__(self, answer: Answer, now_ns: int) -> None:
         self._now_ns = now_ns
-        if type(answer) is Present:
+        sink = self._sink
+        if isinstance(answer, Present):
             if answer.reason is _LATE:
                 self.late_pictures += 1
                 self.note(answer)
-            if answer.unit.kind is AUDIO:
-                if self._sink.sound_late_ns:
-                    self._do(self._sound, answer, self._sink.sound_late_ns)
-                else:
-                    self._sound(answer)
-            elif self._sink.picture_late_ns:
-                self._do(self._picture, answer, self._sink.picture_late_ns)
-            else:
-                self._picture(answer)
-            return
-        match answer:
-            case InsertSilence():
-                self._do(self._silence, answer, self._sink.sound_late_ns)
-            case Repeat():
-                self.note(answer)
-                self._do(self._repeat, answer, self._sink.picture_late_ns)
-            case Request():
-                self.note(answer)
+            late_ns = sink.sound_late_ns if answer.unit.kind is AUDIO else sink.picture_late_ns
+        elif isinstance(answer, InsertSilence):
+            late_ns = sink.sound_late_ns
+        else:
+            self.note(answer)
+            late_ns = sink.picture_late_ns
+            if isinstance(answer, Request):
                 self.requests.append(answer)
                 self._on_request(answer)
-            case Degrade():
-                self.note(answer)
-                self._do(self._degrade, answer, self._sink.picture_late_ns)
-            case _:
-                self.note(answer)
-
-    def _do(self, obey: Callable[[_Shown], None], answer: _Shown, late_ns: int) -> None:
-        """Now, or later by a constant: what one device does stays in its order."""
-        if late_ns:
-            answer = answer._replace(at_ns=answer.at_ns + late_ns)
-            self._host.env.after(late_ns, partial(self._do_late, obey), answer)
+                return
+            if not isinstance(answer, Repeat | Degrade):
+                return
+        if late_ns:  # later by a constant: what one device does stays in its order
+            self._host.env.after(late_ns, self._do_late, (answer, answer.at_ns + late_ns))
         else:
-            obey(answer)
+            self._do(answer, answer.at_ns)
 
-    def _do_late(self, obey: Callable[[_Shown], None], answer: _Shown) -> None:
+    def _do_late(self, later: tuple[Doable, int]) -> None:
         self._now_ns = self._host.now_ns()
-        obey(answer)
+        self._do(*later)
+
+    def _do(self, answer: Doable, at_ns: int) -> None:
+        """What the sink was told happens at ``at_ns``."""
+        if isinstance(answer, Present):
+            if answer.unit.kind is AUDIO:
+                self._sound(answer, at_ns)
+            else:
+                self._picture(answer, at_ns)
+        elif isinstance(answer, InsertSilence):
+            self._silence(answer, at_ns)
+        elif isinstance(answer, Repeat):
+            self._repeat(answer, at_ns)
+        else:
+            self._degrade(answer, at_ns)
 
     def _observe(self, kind: Kind, epoch: int, pts_ns: int | None, duration_ns: int, at_ns: int, what: Heard) -> None:
         at_ns += self._sink.sound_lie_ns if kind is AUDIO else self._sink.picture_lie_ns
         presented = _new(Presented, (kind, epoch, pts_ns, duration_ns, at_ns, _SIM, what))
         self.monitor.observe(presented, self._now_ns)
 
-    def _sound(self, answer: Present) -> None:
-        unit, at, stamp, _, _, stretch = answer
+    def _sound(self, answer: Present, at: int) -> None:
+        unit, _, stamp, _, _, stretch = answer
         _, _, epoch, pts, duration, size, _, _, pause, payload = unit
         lasts = stretched_ns(duration, stretch) if stretch else duration
         if stamp <= self._last_stamp[0]:
@@ -201,8 +197,8 @@ class RtpOutput(AnswerCounts):
         seen = (AUDIO, epoch, pts, lasts, at + self._sink.sound_lie_ns, _SIM, _PASSING if pause else _CONTENT)
         self.monitor.observe(_new(Presented, seen), self._now_ns)
 
-    def _silence(self, answer: InsertSilence) -> None:
-        reason, at = answer.reason, answer.at_ns
+    def _silence(self, answer: InsertSilence, at: int) -> None:
+        reason = answer.reason
         if reason is Reason.PAUSE:
             what = Heard.PASSING  # DTX: nothing is sent
         else:
@@ -219,44 +215,43 @@ class RtpOutput(AnswerCounts):
             self._observe(AUDIO, max(answer.epoch, 0), None, answer.duration_ns, at, what)
         self._was_idle = what is Heard.IDLE
 
-    def _picture(self, answer: Present) -> None:
-        unit, at = answer.unit, answer.at_ns
-        self.check_stamp(VIDEO, answer.stamp_ns)
+    def _picture(self, answer: Present, at: int) -> None:
+        unit, _, stamp, _, _, _ = answer
+        _, _, epoch, pts, duration, size, is_key, droppable, _, payload = unit
+        self.check_stamp(VIDEO, stamp)
         # Raw frames are coded here: a key frame for each new turn and when asked for. Coded ones stay as they are.
-        is_key = self._key_wanted or unit.epoch != self._epoch if unit.droppable else unit.is_key
-        self._key_wanted, self._epoch, self._idle = False, unit.epoch, False
-        payload = unit.payload
+        if droppable:
+            is_key = self._key_wanted or epoch != self._epoch
+        self._key_wanted, self._epoch, self._idle = False, epoch, False
         ref = payload.ref if type(payload) is Made else truth_of(payload)
         self._presented.shown(at, ref)
-        self._sender.picture(
-            answer.stamp_ns, unit.duration_ns, unit.size_bytes, unit.epoch, unit.pts_ns, ref, is_key=is_key
-        )
-        self._observe(VIDEO, unit.epoch, unit.pts_ns, unit.duration_ns, at, _CONTENT)
+        self._sender.picture(stamp, duration, size, epoch, pts, ref, is_key=is_key)
+        self._observe(VIDEO, epoch, pts, duration, at, _CONTENT)
 
-    def _repeat(self, answer: Repeat) -> None:
+    def _repeat(self, answer: Repeat, at: int) -> None:
         unit = answer.unit
         self.check_stamp(VIDEO, answer.stamp_ns)
         size = idle_picture_bytes(unit.duration_ns, self._video_kbps)
         ref = IDLE if self._idle else truth_of(unit.payload)
-        self._presented.shown(answer.at_ns, ref)
+        self._presented.shown(at, ref)
         pts = None if self._idle else unit.pts_ns
         self._sender.picture(
             answer.stamp_ns, unit.duration_ns, size, unit.epoch, pts, ref, is_key=self._key_wanted, repeat=True
         )
         self._key_wanted = False
         what = Heard.IDLE if self._idle else Heard.REPEAT
-        self._observe(VIDEO, unit.epoch, pts, unit.duration_ns, answer.at_ns, what)
+        self._observe(VIDEO, unit.epoch, pts, unit.duration_ns, at, what)
 
-    def _degrade(self, answer: Degrade) -> None:
+    def _degrade(self, answer: Degrade, at: int) -> None:
         if answer.level < 2:
             return
         self._idle = True
-        self._presented.shown(answer.at_ns, IDLE)
-        self._observe(VIDEO, max(answer.epoch, 0), None, FRAME_NS, answer.at_ns, Heard.IDLE)
-        if answer.reason is Reason.INTERRUPTED and self._last_stamp[1] < answer.at_ns:
-            self.check_stamp(VIDEO, answer.at_ns)
+        self._presented.shown(at, IDLE)
+        self._observe(VIDEO, max(answer.epoch, 0), None, FRAME_NS, at, Heard.IDLE)
+        if answer.reason is Reason.INTERRUPTED and self._last_stamp[1] < at:
+            self.check_stamp(VIDEO, at)
             size = idle_picture_bytes(FRAME_NS, self._video_kbps)
-            self._sender.picture(answer.at_ns, FRAME_NS, size, answer.epoch, None, IDLE, is_key=False)
+            self._sender.picture(at, FRAME_NS, size, answer.epoch, None, IDLE, is_key=False)
 
 
 def truth_of(payload: object) -> int:

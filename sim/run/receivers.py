@@ -98,10 +98,9 @@ class EngineReceiver:
         host = self.host
         if host.asleep_until_ns and not host.awake(lambda: self.on_sound(packet)):
             return
-        now = host.now_ns()
-        unit = self.ingress.on_sound(
-            packet.rtp, packet.duration_ns, now, size_bytes=packet.size_bytes, pause=packet.pause, payload=packet
-        )
+        now = host.now_ns() if host.ppm else host.env.now
+        _, rtp, duration_ns, size_bytes, _, _, _, pause, _, _ = packet
+        unit = self.ingress.on_sound(rtp, duration_ns, now, size_bytes=size_bytes, pause=pause, payload=packet)
         self._push(unit, now)
 
     def on_picture(self, frame: PictureFrame) -> None:

@@ -121,36 +121,35 @@ class LocalSender:
         unit = self._stamp(made)
         if unit is None:
             return
-        now = host.now_ns() if host.ppm else host.env.now
-        if made.ref >= 0:
-            (self.arrivals.sound if made.kind is AUDIO else self.arrivals.picture)(made.ref, now)
+        now, ref = host.now_ns() if host.ppm else host.env.now, made.ref
+        if ref >= 0:
+            (self.arrivals.sound if made.kind is AUDIO else self.arrivals.picture)(ref, now)
         self.driver.push(unit, now)
 
     def _stamp(self, made: Made) -> MediaUnit | None:
         # A policy without epochs writes whatever comes into the turn that is on.
-        clock, kind, turn = self.clock, made.kind, made.turn
+        kind, turn, content_ns, duration_ns, _, size_bytes, is_key, pause, _, since_ns, jumped, rate, ticks = made
+        clock = self.clock
         epoch = self._epoch_of[turn] if self._epochs else clock.epoch
         if epoch < clock.gate.oldest:
             return clock.stamp_audio(1, epoch=epoch)  # counts the refusal
         start = self._start_of.get(turn)
-        if made.jumped and start is not None:
-            clock.skip(kind, max(start[0] + made.content_ns - start[1], clock.next_pts_ns(kind)), epoch=epoch)
+        if jumped and start is not None:
+            clock.skip(kind, max(start[0] + content_ns - start[1], clock.next_pts_ns(kind)), epoch=epoch)
         index = 0 if kind is AUDIO else 1
-        if made.rate is not self._rates[index]:
-            self._set_rate(kind, index, made.rate)
+        if rate is not self._rates[index]:
+            self._set_rate(kind, index, rate)
         unit: MediaUnit | None
         if kind is AUDIO:
-            unit = clock.stamp_audio(
-                made.ticks, epoch=epoch, size_bytes=made.size_bytes, payload=made, pause=made.pause
-            )
+            unit = clock.stamp_audio(ticks, epoch=epoch, size_bytes=size_bytes, payload=made, pause=pause)
         else:
             raw = not self._encoded
             unit = clock.stamp_frame(
-                epoch=epoch, size_bytes=made.size_bytes, is_key=raw or made.is_key, droppable=raw, payload=made,
-                duration_ns=made.duration_ns if self._varies else None,
+                epoch=epoch, size_bytes=size_bytes, is_key=raw or is_key, droppable=raw, payload=made,
+                duration_ns=duration_ns if self._varies else None,
             )  # fmt: skip
         if start is None and unit is not None:
-            self._start_of[turn] = (clock.turn_start_ns, made.content_ns - made.since_ns)
+            self._start_of[turn] = (clock.turn_start_ns, content_ns - since_ns)
         return unit
 
     def _set_rate(self, kind: Kind, index: int, rate: Rate) -> None:

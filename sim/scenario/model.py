@@ -169,7 +169,7 @@ class Scenario(SpecPart):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def placed(self, name: str, folder: Path) -> Self:
-        """This scenario, told what its file is called and where it lies; the one thing that is set later."""
+        """This scenario with the name of its file and its folder; the one thing that is set later."""
         self._name, self._folder = name, folder
         return self
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from avsync.errors import UsageError
 from avsync.units import ms
-from sim.truth.columns import PACK_VALUES
 from sim.truth.truth import Offsets, OffsetState, PresentationLog, SourceLog, offset_at, offsets
 from tests.sim.truth.brute_truth import IDLE, Heard, History, Picture, Shown, Sound, Turn, samples
 
@@ -359,9 +358,12 @@ def test_logs_may_be_read_in_the_middle_of_a_run_and_go_on() -> None:
 def test_long_logs_are_packed_and_lose_nothing() -> None:
     source, glass = SourceLog(), PresentationLog()
     source.turn(0, 0)
-    count = PACK_VALUES // 2 + 3
+    count = 500
     for index in range(count):
         t = index * ms(20)
+        if index % 200 == 199:
+            source.pack()
+            glass.pack()
         glass.heard(t, ms(20), source.sound(t, ms(20), 0, t), 0, ms(20))
         glass.shown(t, source.picture(t, ms(20), 0, t))
     found = offsets(source, glass)
