@@ -61,6 +61,11 @@ class Expect(SpecPart):
         if self.window not in row.windows:
             rule = f"{self.metric} is one number for the whole run; it has no window {self.window!r}"
             raise bad(rule, "leave window out", key="window")
+        only = row.only_viewer
+        if only is not None and self.viewer != only and not self.metric.startswith(OUTPUT):
+            rule = f"{self.metric} is known only at the viewer {only!r}"
+            key = "metric" if self.viewer is None else "viewer"
+            raise bad(rule, f"say viewer: {only}, or limit {OUTPUT + self.metric!r}", key=key)
         if self.viewer is not None and self.metric.startswith(OUTPUT):
             raise bad(f"{self.metric} is measured at our output, not at a viewer", "leave viewer out", key="viewer")
         return self
