@@ -27,13 +27,14 @@ class VirtualTime(simpy.Environment):
 
     def step(self) -> None:
         """What is next happens."""
-        entry: Any = self._queue[0] if self._queue else None
+        queue: list[Any] = self._queue  # SimPy's entries have four parts, ours five
+        entry: Any = queue[0] if queue else None
         if entry is None or len(entry) != _PLANNED:
             if entry is not None:
                 self.now = entry[0]
             super().step()
             return
-        heappop(self._queue)
+        heappop(queue)
         self.now = self._now = entry[0]
         entry[3](entry[4])
 
@@ -56,4 +57,5 @@ class VirtualTime(simpy.Environment):
 
         ``now`` at a run's end says nothing: ``run_until`` puts its own int there.
         """
-        return all(type(entry[0]) is int for entry in self._queue)
+        queue: list[Any] = self._queue
+        return all(type(entry[0]) is int for entry in queue)

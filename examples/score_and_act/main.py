@@ -31,7 +31,8 @@ def score(clip: Path) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode not in (IN_SYNC, OUT_OF_SYNC):
         sys.exit(done.stderr or f"not sure: {json.loads(done.stdout)['verdict']}")
-    return json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
 def shift_voice(clip: Path, out: Path, later_ms: float) -> None:

@@ -129,7 +129,7 @@ class RtpOutput(AnswerCounts):
         """A viewer asked for a key frame: the next picture is one."""
         self._key_wanted = True
 
-    def __call__(self, answer: Answer, now_ns: int) -> None:
+    def obey(self, answer: Answer, now_ns: int) -> None:
         self._now_ns = now_ns
         sink = self._sink
         if isinstance(answer, Present):

@@ -77,7 +77,7 @@ class LocalSender:
         monitor: AvSyncMonitor,
     ) -> None:
         self.host, self.engine, self.arrivals, self.monitor = host, engine, arrivals, monitor
-        self.driver = EngineDriver(host, engine, output)
+        self.driver = EngineDriver(host, engine, output.obey)
         self.hand_over = HandOver(host.env, scenario, seed, self.push)
         audio, video = scenario.source.audio, scenario.source.video
         self._varies = video.variable_fps is not None

@@ -53,7 +53,7 @@ class EngineViewer(EngineReceiver):
     ) -> None:
         observer = Observer(point.monitor, sink, seed, point.host)
         point.answers = self.output = ViewerOutput(point, _writer(point, sink), observer, ask_key)
-        super().__init__(point.host, engine, point.monitor, self.output, ask_key=ask_key)
+        super().__init__(point.host, engine, point.monitor, self.output.obey, ask_key=ask_key)
         self.point, self._true_ppm = point, sent_ppm - point.host.ppm
 
     def probe(self) -> None:
@@ -83,7 +83,7 @@ class ViewerOutput(AnswerCounts):
         self._ask_key = ask_key
         self._epoch = 0
 
-    def __call__(self, answer: Answer, now_ns: int) -> None:
+    def obey(self, answer: Answer, now_ns: int) -> None:
         if type(answer) is Present:
             if answer.unit.kind is AUDIO:
                 self._sound(answer, answer.unit.payload)

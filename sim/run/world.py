@@ -146,7 +146,7 @@ class _World:
             self._driver = self._origin.driver
             return
         self._bridge = EngineReceiver(
-            self._us, self._engine, run.at_output.monitor, output,
+            self._us, self._engine, run.at_output.monitor, output.obey,
             ask_key=self._steps.key_at_source, arrivals=run.arrivals,
         )  # fmt: skip
         self._driver = self._bridge.driver

@@ -22,7 +22,7 @@ from sim.scenario.types import MAX_DURATION_S, Ms, PolicySpec, SpecPart, Whole, 
 
 Viewer = Literal["browser", "avsync"]
 MetricName = Annotated[str, Field(json_schema_extra={"enum": list(LIMITABLE)})]
-Limit = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+LimitValue = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 def _known_metric(name: str) -> str:
@@ -36,9 +36,9 @@ class Expect(SpecPart):
 
     metric: MetricName
     """What is limited; output_... at our own output, otherwise at the viewer."""
-    at_most: Limit | None = None
+    at_most: LimitValue | None = None
     """The largest value that passes."""
-    at_least: Limit | None = None
+    at_least: LimitValue | None = None
     """The smallest value that passes."""
     window: Window = "all"
     """all: the whole run; clear: away from faults; after_fault: the 5 s from 1 s after each fault."""

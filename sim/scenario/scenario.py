@@ -16,7 +16,7 @@ from avsync.errors import InputError
 from sim.scenario import yaml_places as scenario_yaml
 from sim.scenario.checks import broken_rules, version_problem
 from sim.scenario.errors import findings
-from sim.scenario.mending import ROUNDS, Mended
+from sim.scenario.mending import MOST, ROUNDS, Mended
 from sim.scenario.model import Baseline, Expect, Scenario
 from sim.scenario.steps import fault_window
 from sim.scenario.yaml_places import Path as Where
@@ -82,7 +82,7 @@ def _build(data: object, name: str, unread: Sequence[Where] = ()) -> tuple[Scena
                 reported = kind != "key" and mended.original(problem.path) in unread
                 if not reported and not mended.follows(where, part, key, f"{problem.rule} {problem.hint}"):
                     problems.append(problem._replace(path=mended.original(problem.path)))
-            if not mended.mend([(kind, where, key, known) for _, kind, where, key, known in found]):
+            if len(found) > MOST or not mended.mend(found):
                 break
             continue
         scenario.placed(name, FilePath("."))
