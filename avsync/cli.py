@@ -237,8 +237,15 @@ def _lab(args: argparse.Namespace) -> int:
         from sim.command import run_command
 
         return MET if run_command(args) else MISSED
-    commands = import_module("sim.reference_command")
-    getattr(commands, f"{args.command}_command")(args)
+    from sim import reference_command as look_up
+
+    commands = {
+        "list": look_up.list_command,
+        "explain": look_up.explain_command,
+        "new": look_up.new_command,
+        "show": look_up.show_command,
+    }
+    commands[args.command](args)
     return MET
 
 

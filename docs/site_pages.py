@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -29,6 +30,7 @@ ROOMS = ("timeline", "engine", "monitor", "recording", "adapters")
 PARTS = ("webrtc", "scorer")
 """Each gets a page with what its ``__init__`` lists."""
 SINGLE = ("types", "units", "policy", "errors")
+FOREIGN = re.compile(r"<(?:script|link|img|iframe|source)[^>]*(?:src|href|srcset)=\"((?:https?:)?//[^\"]*)\"")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 PAGES: dict[str, tuple[Sort, str, str]] = {
@@ -81,6 +83,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return match[0]  # not there: the strict build says so
 
     return LINK.sub(fitted, markdown)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """No page loads anything from another host: the site also works where there is no network."""
+    for page in Path(config.site_dir).rglob("*.html"):
+        foreign = FOREIGN.findall(page.read_text(encoding="utf-8"))
+        if foreign:
+            raise PluginError(f"{page.name} loads {foreign[0]}")
 
 
 def generated() -> Iterable[tuple[str, str]]:

@@ -17,11 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from avsync.errors import InputError
 from sim.console import say
 from sim.report.table import print_results, verdict_line
+from sim.scenario.words import visible
 from sim.sweep.sweep import Result, RunPlan, plan, run_all
 
 
@@ -107,7 +109,7 @@ def _run_with_bar(wanted: RunPlan, jobs: int | None, out: Console) -> list[Resul
             results.append(result)
             if several and last_of[result.spec.file] == index:
                 out.print(verdict_line(wanted, [one for one in results if one.spec.file == result.spec.file]))
-            bar.update(task, advance=1, description=f"{result.scenario} ({result.spec.viewer})")
+            bar.update(task, advance=1, description=escape(f"{visible(result.scenario)} ({result.spec.viewer})"))
     return results
 
 

@@ -73,8 +73,10 @@ def drive(inbox: queue.Queue[MediaUnit | None], sink: Sink) -> None:
             sink.do(answer)
         if source_ends_ns and now_ns > source_ends_ns:
             return
+        wake_ns = engine.next_wakeup_ns()
+        wait_s = None if wake_ns is None else max(0, wake_ns - time.monotonic_ns()) / NS_PER_S
         try:
-            unit = inbox.get(timeout=max(0, engine.next_wakeup_ns() - time.monotonic_ns()) / NS_PER_S)
+            unit = inbox.get(timeout=wait_s)
         except queue.Empty:
             continue
         if unit is None:

@@ -55,7 +55,12 @@ async def main() -> None:
 async def connect(session: AvSyncSession) -> tuple[RTCPeerConnection, RTCPeerConnection]:
     """A viewer on loopback. In your program this is your signalling, and the viewer is a browser."""
     sends, watches, connected = RTCPeerConnection(), RTCPeerConnection(), asyncio.Event()
-    sends.on("connectionstatechange", lambda: sends.connectionState == "connected" and connected.set())
+
+    def state_changed() -> None:
+        if sends.connectionState == "connected":
+            connected.set()
+
+    sends.on("connectionstatechange", state_changed)
     watches.on("track", lambda track: asyncio.ensure_future(take(track)))
     sends.addTrack(session.audio_track)
     sends.addTrack(session.video_track)

@@ -84,7 +84,8 @@ async def run(app: web.Application) -> AsyncIterator[None]:
         talking = asyncio.create_task(talk(session))
         yield
         talking.cancel()
-        await asyncio.gather(*(peer.close() for peer in tuple(app[PEERS])))
+        peers = app[PEERS]
+        await asyncio.gather(*(peer.close() for peer in tuple(peers)))
 
 
 def make_app() -> web.Application:

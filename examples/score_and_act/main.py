@@ -31,7 +31,8 @@ def score(clip: Path) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode not in (IN_SYNC, OUT_OF_SYNC):
         sys.exit(done.stderr or f"not sure: {json.loads(done.stdout)['verdict']}")
-    return json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
 def shift_voice(clip: Path, out: Path, later_ms: float) -> None:
@@ -61,17 +62,17 @@ def with_sound(clip: Path, sound: np.ndarray, out: Path) -> None:
 
 def make_clip(path: Path, *, voice_ahead_ms: int, seconds: int = 10) -> None:
     """The generated face of `avsync serve`, with its voice too early."""
-    shots, silent = list(islice(FaceSource().shots(), 25 * seconds)), path.with_stem("silent")
+    frames, silent = list(islice(FaceSource().frames(), 25 * seconds)), path.with_stem("silent")
     with av.open(str(silent), "w") as clip:
         pictures = clip.add_stream("mpeg4", rate=25)
         pictures.width = pictures.height = 512
         pictures.pix_fmt, pictures.bit_rate = "yuv420p", 2_000_000
-        for number, shot in enumerate(shots):
-            frame = av.VideoFrame.from_ndarray(shot.picture, format="rgb24")
+        for number, made in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(made.picture, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, 25)
             clip.mux(pictures.encode(frame))
         clip.mux(pictures.encode(None))
-    sound = np.concatenate([shot.sound for shot in shots])
+    sound = np.concatenate([frame.sound for frame in frames])
     with_sound(silent, np.roll(sound, -voice_ahead_ms * RATE_HZ // 1000)[None], path)
 
 

@@ -41,7 +41,7 @@ class Impairment:
             link.set_only(kind, **changes)
         return link
 
-    def lane(self, kind: Kind) -> LinkSpec:
+    def spec_of(self, kind: Kind) -> LinkSpec:
         """What one kind of media meets."""
         return changed(self.spec, self.only.get(kind, {}))
 
@@ -82,7 +82,7 @@ def parse_impair(text: str) -> Impairment:
     try:
         whole = Impairment(changed(spec, common), only)
         for kind in (AUDIO, VIDEO):
-            whole.lane(kind)
+            whole.spec_of(kind)
     except UsageError as error:
         raise InputError(f"{text.strip()!r}: {error}", place="--impair") from None
     return whole

@@ -42,7 +42,7 @@ class FrameFate(NamedTuple):
     duplicated: tuple[int, ...] = ()
 
 
-class _Lane:
+class _Flow:
     """How one kind of media fares: its spec in force, its own draws, its place in the order."""
 
     def __init__(self, seed: int, name: str, spec: LinkSpec) -> None:
@@ -84,7 +84,7 @@ class Link:
         self._busy_ns = 0  # the bottleneck is taken until then
         self._queue: deque[tuple[int, int]] = deque()  # (departure, size); where bytes alone do not tell
         self._queued_bytes = 0
-        self._audio, self._video = (_Lane(seed, f"{name}.{kind.value}", spec) for kind in (AUDIO, VIDEO))
+        self._audio, self._video = (_Flow(seed, f"{name}.{kind.value}", spec) for kind in (AUDIO, VIDEO))
         self._last_ns = {AUDIO: 0, VIDEO: 0}
         self._shared_last_ns = 0
         self._level = JitterLevel(substream(seed, f"{name}.jitter"))
@@ -102,12 +102,12 @@ class Link:
         if now_ns < self._now_ns or type(now_ns) is not int:
             check_now(now_ns, self._now_ns)
         self._now_ns = now_ns
-        lane = self._audio if kind is AUDIO else self._video
+        flow = self._audio if kind is AUDIO else self._video
         if now_ns >= self._slot_end_ns:
             self._turn_slot(now_ns)
         rate = self._rate_bps
-        if not lane.plain or rate < 0:
-            return self._send_rough(lane, size_bytes, now_ns, kind)
+        if not flow.plain or rate < 0:
+            return self._send_rough(flow, size_bytes, now_ns, kind)
         if rate:
             cost = size_bytes * _BYTE_NS // rate
             if self._busy_ns > now_ns:
@@ -118,8 +118,8 @@ class Link:
                 departure = self._busy_ns = now_ns + cost
         else:
             departure = now_ns
-        arrival = departure + lane.static_ns + lane.jitter_ns
-        if lane.own_order:
+        arrival = departure + flow.static_ns + flow.jitter_ns
+        if flow.own_order:
             return (self._in_own_order(arrival, kind),)
         if arrival < self._shared_last_ns:
             arrival = self._shared_last_ns
@@ -132,9 +132,9 @@ class Link:
         ``size_bytes`` is the total; the first ``size_bytes % packets`` packets are a byte larger.
         """
         small, larger = divmod(size_bytes, packets)
-        lane = self._audio if kind is AUDIO else self._video
+        flow = self._audio if kind is AUDIO else self._video
         rate = self._rate_bps
-        if lane.plain and rate >= 0 and not lane.own_order and packets > 1:
+        if flow.plain and rate >= 0 and not flow.own_order and packets > 1:
             cost = small * _BYTE_NS // rate if rate else 0
             cost_larger = (small + 1) * _BYTE_NS // rate if rate else 0
             total = cost * (packets - larger) + cost_larger * larger
@@ -142,7 +142,7 @@ class Link:
                 (first,) = self.send(small + (larger > 0), now_ns, kind)
                 if rate:
                     self._busy_ns += total - (cost_larger if larger else cost)
-                    last = max(first, self._busy_ns + lane.static_ns + lane.jitter_ns)
+                    last = max(first, self._busy_ns + flow.static_ns + flow.jitter_ns)
                     self._shared_last_ns = last
                     return FrameFate(first, last)
                 return FrameFate(first, first)
@@ -160,31 +160,31 @@ class Link:
             return FrameFate(None, None, tuple(lost))
         return FrameFate(min(arrivals), max(arrivals), tuple(lost), tuple(duplicated))
 
-    def _send_rough(self, lane: _Lane, size_bytes: int, now_ns: int, kind: Kind) -> tuple[int, ...]:
+    def _send_rough(self, flow: _Flow, size_bytes: int, now_ns: int, kind: Kind) -> tuple[int, ...]:
         """``send`` with everything. Chance is drawn first, so that a full queue changes no draw."""
-        spec, playback = lane.spec, self._playback
-        lost = lane.loss.lost() if spec.loss_ppm else False
-        reordered = lane.reorders.chance(spec.reorder_ppm) if spec.reorder_ppm else False
-        duplicated = lane.duplicates.chance(spec.duplicate_ppm) if spec.duplicate_ppm else False
+        spec, playback = flow.spec, self._playback
+        lost = flow.loss.lost() if spec.loss_ppm else False
+        reordered = flow.reorders.chance(spec.reorder_ppm) if spec.reorder_ppm else False
+        duplicated = flow.duplicates.chance(spec.duplicate_ppm) if spec.duplicate_ppm else False
         if playback is not None and playback.loses:
-            lost = lane.trace_loss.chance(playback.loss_ppm(now_ns)) or lost
-        if lane.outage is not None and lane.outage.end_of(now_ns, now_ns) != now_ns:
+            lost = flow.trace_loss.chance(playback.loss_ppm(now_ns)) or lost
+        if flow.outage is not None and flow.outage.end_of(now_ns, now_ns) != now_ns:
             lost = True
-        jitter_ns = lane.jitter_ns
+        jitter_ns = flow.jitter_ns
         if spec.allow_reorder:  # each packet for itself, as netem does
-            jitter_ns = self._jitter_ns(lane, lane.jitter_draws.below(len(HALF_NORMAL_MILLIONTHS)), now_ns)
+            jitter_ns = self._jitter_ns(flow, flow.jitter_draws.below(len(HALF_NORMAL_MILLIONTHS)), now_ns)
         departure = self._depart(size_bytes, now_ns)
         if departure < 0 or lost:
             return ()
-        arrival = departure + lane.static_ns + jitter_ns
+        arrival = departure + flow.static_ns + jitter_ns
         if playback is not None:
             arrival += playback.delay_ns(now_ns)
         if reordered:  # overtaken by those behind: it does not hold them up
-            arrival = self._release(lane, arrival + spec.reorder_by_ns, now_ns)
+            arrival = self._release(flow, arrival + spec.reorder_by_ns, now_ns)
         else:
-            arrival = self._release(lane, arrival, now_ns)
+            arrival = self._release(flow, arrival, now_ns)
             if not spec.allow_reorder:
-                arrival = self._in_own_order(arrival, kind) if lane.own_order else self._in_order(arrival)
+                arrival = self._in_own_order(arrival, kind) if flow.own_order else self._in_order(arrival)
         return (arrival, arrival) if duplicated else (arrival,)
 
     def _in_order(self, arrival: int) -> int:
@@ -195,15 +195,15 @@ class Link:
         self._last_ns[kind] = max(arrival, self._last_ns[kind])
         return self._last_ns[kind]
 
-    def _release(self, lane: _Lane, arrival: int, now_ns: int) -> int:
+    def _release(self, flow: _Flow, arrival: int, now_ns: int) -> int:
         """``arrival``, or the end of the holds that cover it."""
-        if lane.holds or lane.recurring is not None:
+        if flow.holds or flow.recurring is not None:
             before = -1
             while arrival != before:  # the end of one hold may lie in another
                 before = arrival
-                arrival = end_of(lane.holds, arrival)
-                if lane.recurring is not None:
-                    arrival = lane.recurring.end_of(arrival, now_ns)
+                arrival = end_of(flow.holds, arrival)
+                if flow.recurring is not None:
+                    arrival = flow.recurring.end_of(arrival, now_ns)
         return arrival
 
     def _depart(self, size_bytes: int, now_ns: int) -> int:
@@ -270,10 +270,10 @@ class Link:
         """
         if not 0 <= from_ns < until_ns:
             raise UsageError(f"a hold must end after it starts, got {from_ns} to {until_ns}")
-        for lane_kind, lane in ((AUDIO, self._audio), (VIDEO, self._video)):
-            if kind is None or kind is lane_kind:
-                lane.holds = sorted([*(w for w in lane.holds if w[1] > self._now_ns), (from_ns, until_ns)])
-                lane.plain = False
+        for flow_kind, flow in ((AUDIO, self._audio), (VIDEO, self._video)):
+            if kind is None or kind is flow_kind:
+                flow.holds = sorted([*(w for w in flow.holds if w[1] > self._now_ns), (from_ns, until_ns)])
+                flow.plain = False
         if kind is not None:
             self._part_ways()
 
@@ -295,9 +295,9 @@ class Link:
         For good, even if the change is taken back: its last packets may still be under way, and
         must not hold up the other kind's.
         """
-        for kind, lane in ((AUDIO, self._audio), (VIDEO, self._video)):
-            if not lane.own_order:
-                lane.own_order = True
+        for kind, flow in ((AUDIO, self._audio), (VIDEO, self._video)):
+            if not flow.own_order:
+                flow.own_order = True
                 self._last_ns[kind] = self._shared_last_ns
 
     def _in_force(self, kind: Kind | None) -> tuple[LinkSpec, int]:
@@ -318,8 +318,8 @@ class Link:
         audio, video = (common if alike else self._in_force(kind) for kind in (AUDIO, VIDEO))
         self._refresh_bottleneck(common[0])
         self._level.tune(common[0].jitter_correlation_pct)
-        self._refresh_lane(self._audio, *audio)
-        self._refresh_lane(self._video, *video)
+        self._refresh_flow(self._audio, *audio)
+        self._refresh_flow(self._video, *video)
         self._slot_end_ns = 0
 
     def _refresh_bottleneck(self, spec: LinkSpec) -> None:
@@ -351,23 +351,23 @@ class Link:
         # The rate of the short cut: 0 no limit, -1 go the long way.
         self._rate_bps = -1 if self._server is not None or self._limit_packets else self._spec_rate_bps
 
-    def _refresh_lane(self, lane: _Lane, spec: LinkSpec, by_ns: int) -> None:
-        lane.spec = spec
-        lane.static_ns = spec.delay_ns + by_ns
-        lane.jitter_cap_ns = spec.jitter_limit_ns
-        lane.loss.tune(spec.loss_ppm, spec.burst_packets)
+    def _refresh_flow(self, flow: _Flow, spec: LinkSpec, by_ns: int) -> None:
+        flow.spec = spec
+        flow.static_ns = spec.delay_ns + by_ns
+        flow.jitter_cap_ns = spec.jitter_limit_ns
+        flow.loss.tune(spec.loss_ppm, spec.burst_packets)
         # Both are functions of the seed and of time since 0: making them anew changes nothing.
-        lane.recurring = recurring(self._seed, f"{self.name}.hold", *spec.hold)
-        lane.outage = recurring(self._seed, f"{self.name}.outage", spec.outage_every_ns, spec.outage_for_ns, 0, 0)
+        flow.recurring = recurring(self._seed, f"{self.name}.hold", *spec.hold)
+        flow.outage = recurring(self._seed, f"{self.name}.outage", spec.outage_every_ns, spec.outage_for_ns, 0, 0)
         playback = self._playback
         traced = playback is not None and (playback.delays or playback.loses)
         moody = spec.loss_ppm or spec.reorder_ppm or spec.duplicate_ppm or spec.allow_reorder
-        lane.plain = not (moody or traced or lane.holds or lane.recurring or lane.outage)
+        flow.plain = not (moody or traced or flow.holds or flow.recurring or flow.outage)
 
     # ----------------------------------------------------------------------------------- jitter
 
     def _turn_slot(self, now_ns: int) -> None:
-        """A new slot of 10 ms: the jitter of both lanes for its length."""
+        """A new slot of 10 ms: the jitter of both flows for its length."""
         playback = self._playback
         if not (
             self._audio.spec.jitter_ns or self._video.spec.jitter_ns or (playback is not None and playback.jitters)
@@ -382,11 +382,11 @@ class Link:
         self._video.jitter_ns = jitter_ns if alike else self._jitter_ns(self._video, level, now_ns)
         self._slot_end_ns = (slot + 1) * SLOT_NS
 
-    def _jitter_ns(self, lane: _Lane, level: int, now_ns: int) -> int:
+    def _jitter_ns(self, flow: _Flow, level: int, now_ns: int) -> int:
         """What this level of probability delays: half-normal up to its cap, or as the trace says."""
-        jitter_ns = HALF_NORMAL_MILLIONTHS[level] * lane.spec.jitter_ns // 1_000_000
-        if jitter_ns > lane.jitter_cap_ns:
-            jitter_ns = lane.jitter_cap_ns
+        jitter_ns = HALF_NORMAL_MILLIONTHS[level] * flow.spec.jitter_ns // 1_000_000
+        if jitter_ns > flow.jitter_cap_ns:
+            jitter_ns = flow.jitter_cap_ns
         if self._playback is not None and self._playback.jitters:
             jitter_ns += self._playback.jitter_ns(level, now_ns)
         return jitter_ns

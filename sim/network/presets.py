@@ -190,7 +190,7 @@ def _distribution(name: str, about: str, points: list[tuple[int, float]]) -> Net
     return NetworkTrace(format=name, about=about, duration_ns=seconds(1), delay_quantiles_ns=quantiles)
 
 
-def _measured() -> list[Preset]:
+def _measured_driving() -> list[Preset]:
     # Held p10-p90 of 237-286 ms is 261 +- 12 % if even; p50 314 and p90 430 are 314 +- 46 %.
     # Base p95 +9..18 and p99 +16..28 ms: a half-normal with sigma 7 has +13.7 and +18.
     base = LinkSpec(delay_ns=ms(8), jitter_ns=ms(7), jitter_cap_ns=ms(28), jitter_correlation_pct=80)
@@ -208,30 +208,6 @@ def _measured() -> list[Preset]:
         hold_for_ns=ms(314),
         hold_for_spread_pct=46,
     )
-    uplink = LinkSpec(
-        delay_ns=ms(9.8),
-        jitter_correlation_pct=45,
-        # Keeping the order makes packets wait for a late one before them, which is in the measured
-        # numbers already. So the distribution is narrower than the percentiles: fitted by running
-        # it at 100 Hz, three seeds of ten minutes, until those and the correlation came out.
-        trace=_distribution(
-            "edaf-5g-uplink",
-            "one-way delay above 9.8 ms, drawn from a distribution fitted to published percentiles",
-            [(0, 0), (500_000, 3.45), (950_000, 12.5), (990_000, 20.5), (999_000, 55), (1_000_000, 98)],
-        ),
-    )
-    starlink = LinkSpec(
-        jitter_correlation_pct=98,
-        trace=_distribution(
-            "starlink",
-            "half of the round trip, drawn from published percentiles",
-            [(0, 8.4), (10_000, 11), (500_000, 21.5), (950_000, 43.5), (990_000, 59), (1_000_000, 93)],
-        ),
-        hold_every_ns=seconds(15),
-        hold_every_spread_pct=0,
-        hold_for_ns=ms(40),
-        hold_for_spread_pct=50,
-    )
     driving = "CICV5G (CC-BY-4.0), about 340,000 probes while driving; round trips, half of them taken per direction; "
     return [
         _both(
@@ -244,23 +220,58 @@ def _measured() -> list[Preset]:
             weak,
             driving + "weak signal: held p50 314 ms, p90 430 ms, every 14 s",
         ),
+    ]
+
+
+def _measured_uplink() -> list[Preset]:
+    uplink = LinkSpec(
+        delay_ns=ms(9.8),
+        jitter_correlation_pct=45,
+        # Keeping the order makes packets wait for a late one before them, which is in the measured
+        # numbers already. So the distribution is narrower than the percentiles: fitted by running
+        # it at 100 Hz, three seeds of ten minutes, until those and the correlation came out.
+        trace=_distribution(
+            "edaf-5g-uplink",
+            "one-way delay above 9.8 ms, drawn from a distribution fitted to published percentiles",
+            [(0, 0), (500_000, 3.45), (950_000, 12.5), (990_000, 20.5), (999_000, 55), (1_000_000, 98)],
+        ),
+    )
+    return [
         _both(
             "measured-5g-uplink",
             uplink,
             "EDAF (Apache-2.0), a 5G uplink with PTP-synced clocks, 100 Hz: above p1 p50 3.6, p95 15.7, p99 33, p99.9 "
             "84 ms, lag-1 correlation 0.65; the top is the file's largest, 107.9 ms; the downlink is taken to be alike",
+        )
+    ]
+
+
+def _measured_starlink() -> list[Preset]:
+    starlink = LinkSpec(
+        jitter_correlation_pct=98,
+        trace=_distribution(
+            "starlink",
+            "half of the round trip, drawn from published percentiles",
+            [(0, 8.4), (10_000, 11), (500_000, 21.5), (950_000, 43.5), (990_000, 59), (1_000_000, 93)],
         ),
+        hold_every_ns=seconds(15),
+        hold_every_spread_pct=0,
+        hold_for_ns=ms(40),
+        hold_for_spread_pct=50,
+    )
+    return [
         _both(
             "measured-starlink",
             starlink,
             "clarkzjw/mmsys24-starlink (CC-BY-SA-4.0), 36,000 probes: round trip p1 22, p50 43, p95 87, p99 118 ms, "
             "half taken per direction; lag-1 0.54 at 0.27 s is 0.98 at 10 ms; p95 rises by 32 ms after each "
             "reconfiguration, every 15 s",
-        ),
+        )
     ]
 
 
+_MEASURED = (_measured_driving, _measured_uplink, _measured_starlink)
 PRESETS: dict[str, Preset] = {
-    one.name: one for group in (_webrtc, _devtools, _rfc8867, _rmcat, _g1050, _measured) for one in group()
+    one.name: one for group in (_webrtc, _devtools, _rfc8867, _rmcat, _g1050, *_MEASURED) for one in group()
 }
 """Every preset by name."""

@@ -73,12 +73,12 @@ class RenderedFace:
     def __init__(self, seed: int, usual: F32) -> None:
         import torch
 
-        from avsync.scorer.synthetic.render_look import draw_look
+        from avsync.scorer.synthetic.render_face import draw_face
         from avsync.scorer.synthetic.renderer import rest_of
 
         self.seed = seed
         rest = rest_of(torch.from_numpy(usual[None]))
-        self._look = draw_look(np.random.default_rng(seed), 1, colour=True, mouth=rest)
+        self._face = draw_face(np.random.default_rng(seed), 1, colour=True, mouth=rest)
 
     def pictures(self, mouth: F32) -> PictureBatch:
         import torch
@@ -92,11 +92,11 @@ class RenderedFace:
                 part = torch.from_numpy(np.ascontiguousarray(mouth[None, first : first + AT_ONCE], np.float32))
                 # The same chance for every call: what is drawn is this speaker's, not the picture's. Strength 0: no
                 # shaking, so a picture is the same whichever others are asked for with it.
-                motion = motion_of(np.random.default_rng(self.seed), part, self._look, 0.0)
+                motion = motion_of(np.random.default_rng(self.seed), part, self._face, 0.0)
                 # The crop is the SDK's own: it follows the mouth across and the skull downwards. Other crops, which the
                 # training is hardened against, have no part in it.
                 motion = motion._replace(right=torch.zeros_like(motion.right), down=torch.zeros_like(motion.down))
-                shown = show(self._look, motion, pixels=ROI_PX, span=CROP_SPAN)[0].clamp(0, 1)
+                shown = show(self._face, motion, pixels=ROI_PX, span=CROP_SPAN)[0].clamp(0, 1)
                 parts.append((shown * 255).round().to(torch.uint8).permute(1, 2, 3, 0).numpy())
         return PictureBatch(np.concatenate(parts), landmarks(mouth))
 

@@ -68,7 +68,7 @@ class SpokenScene(NamedTuple):
 
 
 class Speech:
-    """A A payload: one speaker with one face. ``InputError`` where espeak-ng or the voice is missing."""
+    """A payload: one speaker with one face. ``InputError`` where espeak-ng or the voice is missing."""
 
     def __init__(
         self, *, voice: str = "en-us", seed: int = 0, speaker: int | None = None, frame_ns: int = ms(40)

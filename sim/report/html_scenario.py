@@ -56,7 +56,7 @@ def card(groups: Sequence[Group], anchor: str, plot: Path | None, *, opened: boo
         _misses(groups),
         tag("h3", "What happens"),
         tag("ul", [tag("li", sentence) for sentence in what_happens(scenario)]),
-        _picture(groups[0].label, plot) if plot else "",
+        _picture(groups[0].label, plot, anchor) if plot else "",
         *(_compared(group) for group in groups if group.compare),
         tag("h3", "Limits: wanted, and the worst seed"),
         tag("div", _limits(groups), class_="scroll"),
@@ -87,10 +87,15 @@ def _misses(groups: Sequence[Group]) -> Html | str:
     return tag("div", tag("h3", "Missed", class_="fail"), tag("ul", lines), commands)
 
 
-def _picture(label: str, plot: Path) -> Html:
+def _picture(label: str, plot: Path, anchor: str) -> Html:
+    """The plot; a tap opens it over the whole page, as large as it was drawn, and a tap closes it. Needs no script."""
     data = base64.b64encode(plot.read_bytes()).decode("ascii")
     about = f"{label}: offset over time at our output and each viewer, its distribution, and the jitter buffers"
-    return tag("img", src=f"data:image/png;base64,{data}", alt=about, class_="plot", loading="lazy")
+    image = tag("img", src=f"data:image/png;base64,{data}", alt=about, loading="lazy")
+    back = tag("a", "close", href=f"#{anchor}", class_="close")
+    return tag(
+        "figure", tag("a", image, href=f"#{anchor}-plot", class_="open"), back, class_="plot", id=f"{anchor}-plot"
+    )
 
 
 def _limits(groups: Sequence[Group]) -> Html:

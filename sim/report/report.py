@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sim.report import scorer_table
@@ -64,7 +65,7 @@ def draw_all(folder: Path, groups: Sequence[Group], console: Console) -> dict[st
     with bar:
         task = bar.add_task("", total=len(files))
         for file, mine in files.items():
-            bar.update(task, description=mine[0].scenario.name)
+            bar.update(task, description=escape(mine[0].label))
             path = folder / f"{file_word(mine[0].label, [one.stem for one in drawn.values()])}.png"
             if draw(mine, path):
                 drawn[file] = path

@@ -25,7 +25,7 @@ from sim.truth.windows import Measure
 
 BROWSER_NOTE = "browser: a model, checked against Chromium: docs/browser_model.md"
 CONTESTED = ("output_offset_abs_p95_ms", "offset_abs_p95_ms", "output_recovery_ms", "recovery_ms")
-"""Where another policy that does better than ours is told of in red, whatever a scenario limits."""
+"""Where another policy that does better than ours is named in red, whatever a scenario limits."""
 NOT_ASKED = "-"
 """There was nothing to measure, such as a recovery without a fault."""
 
@@ -204,7 +204,7 @@ def _contested(group: Group) -> list[str]:
 
 
 def better_than_ours(group: Group, results: Sequence[Result], name: str) -> bool:
-    """By more than a unit and 5 %: the worst seed of each, on the same networks."""
+    """By more than 5 % and by what somebody could notice: the worst seed of each, on the same networks."""
     row = metric(name.partition("@")[0])
     ours, theirs = worst(group.main, name), worst(results, name)
     if row is None or row.better == "either" or theirs is None or cell(group, results, name) == NOT_ASKED:
@@ -212,7 +212,13 @@ def better_than_ours(group: Group, results: Sequence[Result], name: str) -> bool
     if ours is None:
         return True
     gain = theirs - ours if row.better == "higher" else ours - theirs
-    return gain > max(1.0, 0.05 * abs(ours)) or (math.isinf(ours) and math.isfinite(theirs))
+    return gain > max(_noticeable(name), 0.05 * abs(ours)) or (math.isinf(ours) and math.isfinite(theirs))
+
+
+def _noticeable(name: str) -> float:
+    """A tenth of a second until all is well again; 10 ms of offset; a unit of anything else."""
+    base = base_name(name)
+    return 100.0 if base.startswith("recovery_ms") else 10.0 if base.startswith("offset_") else 1.0
 
 
 def held_against(results: Sequence[Result]) -> list[Held]:

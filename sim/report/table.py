@@ -30,6 +30,7 @@ from sim.report.summary import (
     missed,
     seed_words,
 )
+from sim.scenario.words import visible
 from sim.sweep.sweep import Result, RunPlan
 
 SHOWN = 40
@@ -97,7 +98,7 @@ _COLOURS = {"pass": "green", "FAIL": "bold red", "NO MISS": "red"}
 def print_results(out: Console, plan: RunPlan, results: Sequence[Result]) -> None:
     """Truth next to belief, worst seed of each; then what was missed and how to see it again."""
     for line in sorted({line for result in results for line in result.network_about}):
-        out.print(Text(line, style="dim"), soft_wrap=True)
+        out.print(Text(visible(line), style="dim"), soft_wrap=True)
     groups = groups_of(plan, results)
     if any(group.compare for group in groups):
         _print_compared(out, groups)

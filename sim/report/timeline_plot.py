@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from sim.report.timeline import timeline
 from sim.scenario.scenario import Scenario
+from sim.scenario.words import visible
 
 COLOURS = {"turn": "#0173b2", "fault": "#c1121f", "event": "#de8f05", "window": "#8c8c8c"}
 WIDTH_IN = 11.0
@@ -33,6 +34,6 @@ def draw_timeline(scenario: Scenario, file: Path) -> None:
         axes.set_xlim(0, scenario.duration_s)
         axes.set_xlabel("s")
         axes.grid(visible=False, axis="y")
-        title = f"{scenario.name}: turns blue, faults red, other steps orange, windows of limits grey"
+        title = f"{visible(scenario.name)}: turns blue, faults red, other steps orange, windows of limits grey"
         figure.suptitle(title, fontsize=11, fontweight="bold", parse_math=False)
         figure.savefig(file, format="png")

@@ -27,7 +27,7 @@ from sim.run.host import Timer
 from sim.run.leg import Receiver
 from sim.run.output import AnswerCounts
 from sim.run.point import Point
-from sim.run.receivers import EngineReceiver
+from sim.run.receivers import EngineReceiver, drift_error_ppm
 from sim.run.sinks import LatePresentations, Observer, Sink
 from sim.scenario.model import BrowserLevers
 
@@ -64,7 +64,7 @@ class EngineViewer(EngineReceiver):
         point.queue_peak_units = self.driver.peak_units
         point.late_packets = output.late_pictures + output.drops.get("late", 0)
         point.first_decodable_ns = self.decoder.first_decodable_ns
-        # DRIFT point.drift_error_ppm = drift_error_ppm(self.ingress, point.host, self._true_ppm)
+        point.drift_error_ppm = drift_error_ppm(self.ingress, point.host, self._true_ppm)
         point.finish()
 
 

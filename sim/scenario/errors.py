@@ -138,7 +138,7 @@ def _inside(kind: Any, part: str | int) -> Any:
         return field.annotation if field else None
     if get_origin(kind) is tuple:
         return get_args(kind)[0]
-    for member in get_args(kind):  # a union told apart by 'do'
+    for member in get_args(kind):  # a union whose members are known by 'do'
         if get_args(member.model_fields["do"].annotation) == (part,):
             return member
     return None

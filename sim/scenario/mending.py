@@ -13,9 +13,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from sim.scenario.errors import Finding
 from sim.scenario.yaml_places import Path
 
 ROUNDS = 8
+MOST = 200
+"""A file with more mistakes is told of these first: what fits together in it is not worth asking yet."""
 
 
 class Mended:
@@ -43,11 +46,11 @@ class Mended:
         gone = {str(path[-1]) for path in self.taken_out if path[:-1] == self.original(part)}
         return key in gone or any(re.search(rf"\b{re.escape(one)}\b", words) for one in gone)
 
-    def mend(self, mistakes: Sequence[tuple[str, Path, str, Sequence[str]]]) -> bool:
-        """Put each (kind, path, key, known words) right, or take it out; False: nothing could be done."""
+    def mend(self, mistakes: Sequence[Finding]) -> bool:
+        """Put each right, or take it out; False: nothing could be done."""
         before = repr(self.data)
         gone: set[Path] = set()
-        for kind, path, key, known in sorted(mistakes, key=lambda one: _order(one[1]), reverse=True):
+        for _, kind, path, key, known in sorted(mistakes, key=lambda one: _order(one.where), reverse=True):
             here = self._at(path[:-1]) if path else None
             near = difflib.get_close_matches(str(path[-1] if kind == "key" else key)[:60], known, n=1, cutoff=0.5)
             if kind == "key" and isinstance(here, dict) and near and near[0] not in here:
@@ -83,8 +86,10 @@ class Mended:
         if isinstance(parent, dict) and last in parent:
             del parent[last]
         elif isinstance(parent, list) and isinstance(last, int) and last < len(parent):
-            self._kept.setdefault(self.original(path[:-1]), list(range(len(parent)))).pop(last)
-            del parent[last]
+            where = self.original(path[:-1])
+            if where not in self._kept:
+                self._kept[where] = list(range(len(parent)))
+            del self._kept[where][last], parent[last]
         else:
             return
         self.taken_out.add(place)

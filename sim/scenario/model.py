@@ -22,7 +22,7 @@ from sim.scenario.types import MAX_DURATION_S, Ms, PolicySpec, SpecPart, Whole, 
 
 Viewer = Literal["browser", "avsync"]
 MetricName = Annotated[str, Field(json_schema_extra={"enum": list(LIMITABLE)})]
-Limit = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+LimitValue = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 def _known_metric(name: str) -> str:
@@ -36,9 +36,9 @@ class Expect(SpecPart):
 
     metric: MetricName
     """What is limited; output_... at our own output, otherwise at the viewer."""
-    at_most: Limit | None = None
+    at_most: LimitValue | None = None
     """The largest value that passes."""
-    at_least: Limit | None = None
+    at_least: LimitValue | None = None
     """The smallest value that passes."""
     window: Window = "all"
     """all: the whole run; clear: away from faults; after_fault: the 5 s from 1 s after each fault."""
@@ -61,6 +61,11 @@ class Expect(SpecPart):
         if self.window not in row.windows:
             rule = f"{self.metric} is one number for the whole run; it has no window {self.window!r}"
             raise bad(rule, "leave window out", key="window")
+        only = row.only_viewer
+        if only is not None and self.viewer != only and not self.metric.startswith(OUTPUT):
+            rule = f"{self.metric} is known only at the viewer {only!r}"
+            key = "metric" if self.viewer is None else "viewer"
+            raise bad(rule, f"say viewer: {only}, or limit {OUTPUT + self.metric!r}", key=key)
         if self.viewer is not None and self.metric.startswith(OUTPUT):
             raise bad(f"{self.metric} is measured at our output, not at a viewer", "leave viewer out", key="viewer")
         return self
@@ -169,7 +174,7 @@ class Scenario(SpecPart):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def placed(self, name: str, folder: Path) -> Self:
-        """This scenario, told what its file is called and where it lies; the one thing that is set later."""
+        """This scenario with the name of its file and its folder; the one thing that is set later."""
         self._name, self._folder = name, folder
         return self
 

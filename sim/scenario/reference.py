@@ -186,7 +186,8 @@ def _metric(row: Metric) -> Entry:
 
 def _limit(row: Metric, name: str) -> str:
     side = "at_least" if row.better == "higher" else "at_most"
-    return f"expect: [{{metric: {name}, {side}: {LIMITS[row.name]}}}]"
+    only = f", viewer: {row.only_viewer}" if row.only_viewer is not None and not name.startswith(OUTPUT) else ""
+    return f"expect: [{{metric: {name}, {side}: {LIMITS[row.name]}{only}}}]"
 
 
 def _with_parts(entry: Entry) -> Iterator[Entry]:

@@ -16,7 +16,7 @@ from avsync.errors import InputError
 from sim.scenario import yaml_places as scenario_yaml
 from sim.scenario.checks import broken_rules, version_problem
 from sim.scenario.errors import findings
-from sim.scenario.mending import ROUNDS, Mended
+from sim.scenario.mending import MOST, ROUNDS, Mended
 from sim.scenario.model import Baseline, Expect, Scenario
 from sim.scenario.steps import fault_window
 from sim.scenario.yaml_places import Path as Where
@@ -68,7 +68,7 @@ def build(data: Mapping[str, Any], *, name: str = "", file: str = "") -> Scenari
 
 
 def _build(data: object, name: str, unread: Sequence[Where] = ()) -> tuple[Scenario | None, list[Problem]]:
-    """The scenario, or all that is wrong with it. ``unread``: places that hold no value, which was told already."""
+    """The scenario, or all that is wrong with it. ``unread``: places that hold no value, which is reported already."""
     if (problem := version_problem(data, VERSIONS)) is not None:
         return None, [problem]
     mended, problems = Mended(data), list[Problem]()
@@ -79,10 +79,10 @@ def _build(data: object, name: str, unread: Sequence[Where] = ()) -> tuple[Scena
             found = findings(error, mended.data, Scenario)
             for problem, kind, where, key, _ in found:
                 part = where[:-1] if kind in ("value", "word", "key") else where
-                told = kind != "key" and mended.original(problem.path) in unread
-                if not told and not mended.follows(where, part, key, f"{problem.rule} {problem.hint}"):
+                reported = kind != "key" and mended.original(problem.path) in unread
+                if not reported and not mended.follows(where, part, key, f"{problem.rule} {problem.hint}"):
                     problems.append(problem._replace(path=mended.original(problem.path)))
-            if not mended.mend([(kind, where, key, known) for _, kind, where, key, known in found]):
+            if len(found) > MOST or not mended.mend(found):
                 break
             continue
         scenario.placed(name, FilePath("."))

@@ -1,6 +1,6 @@
 """Sentences: what happens in a scenario, in the words a reader of the report needs.
 
-One sentence per standing condition and per step, in order of time; equal steps are told once.
+One sentence per standing condition and per step, in order of time; equal steps share one.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def what_happens(scenario: Scenario) -> list[str]:
     steps: dict[str, list[float]] = {}
     for step in scenario.steps:
         steps.setdefault(_step(step, scenario), []).append(step.at_s)
-    told = [f"{_times(at)} {words}." for words, at in sorted(steps.items(), key=lambda one: one[1][0])]
-    if len(told) > MOST:
-        told = [*told[:MOST], f"... and {len(told) - MOST} more kinds of step."]
-    return said + told
+    steps_said = [f"{_times(at)} {words}." for words, at in sorted(steps.items(), key=lambda one: one[1][0])]
+    if len(steps_said) > MOST:
+        steps_said = [*steps_said[:MOST], f"... and {len(steps_said) - MOST} more kinds of step."]
+    return said + steps_said
 
 
 def _times(at_s: list[float]) -> str:

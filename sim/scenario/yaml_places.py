@@ -277,7 +277,7 @@ class _Reader:
         return number
 
     def _unread(self, event: yaml.Event, path: Path | None, rule: str, hint: str = "") -> None:
-        """A value that is none is told with everything else; a key (no path) that is none ends it."""
+        """A value that is none is reported with everything else; a key (no path) that is none ends it."""
         if path is None:
             self._refuse(event, rule, hint)
         self._document.problems.append((_place(event), Problem(path, rule, hint)))

@@ -1,8 +1,8 @@
 """Sweep: many runs, on as many cores as wanted, with the same rows whatever their number.
 
 A ``Spec`` is plain data and says all there is about one run; ``execute`` does it in any process.
-``RunPlan`` lists the specs of a command, the baselines among them; ``run_all`` sends them to an
-``Executor`` in chunks and yields results in the order of the plan.
+``RunPlan`` lists the specs of a command, the baselines among them; ``run_all`` sends them to worker
+processes in chunks and yields results in the order of the plan.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -164,21 +164,20 @@ def execute(spec: Spec) -> Result:
     return result
 
 
-def run_all(specs: Sequence[Spec], jobs: int | None = None, executor: Executor | None = None) -> Iterator[Result]:
+def run_all(specs: Sequence[Spec], jobs: int | None = None) -> Iterator[Result]:
     """Results in the order of ``specs``; ``jobs`` 1 stays in this process."""
     jobs = jobs or min(os.cpu_count() or 1, len(specs) or 1)
-    if executor is None and jobs == 1:
+    if jobs == 1:
         yield from map(execute, specs)
         return
-    pool = executor or ProcessPoolExecutor(max_workers=jobs)
+    pool = ProcessPoolExecutor(max_workers=jobs)
     try:
         # Long runs first would finish sooner, but results in order are worth more to whoever watches.
         pending: list[Future[list[Result]]] = [pool.submit(_execute_chunk, chunk) for chunk in _chunks(specs, jobs)]
         for future in pending:
             yield from future.result()
     finally:
-        if executor is None:
-            pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _execute_chunk(specs: Sequence[Spec]) -> list[Result]:

@@ -124,10 +124,10 @@ class BeliefErrors(NamedTuple):
     error_ns: I64
 
 
-def belief_errors(beliefs: BeliefColumns, source: SourceLog, glass: PresentationLog) -> BeliefErrors:
+def belief_errors(beliefs: BeliefColumns, source: SourceLog, presented: PresentationLog) -> BeliefErrors:
     """Same point, same time. UNKNOWN is no belief, and outside turns or without a picture there is no truth."""
     at, offset = beliefs.at_ns[beliefs.known], beliefs.value_ns[beliefs.known]
-    e, valid = offset_at(source, glass, at)
+    e, valid = offset_at(source, presented, at)
     return BeliefErrors(at[valid], np.abs(offset - e)[valid])
 
 

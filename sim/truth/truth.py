@@ -43,10 +43,10 @@ class Offsets(NamedTuple):
     step_ns: int
 
 
-def offsets(source: SourceLog, glass: PresentationLog, *, step_ns: int = ms(10)) -> Offsets:
+def offsets(source: SourceLog, presented: PresentationLog, *, step_ns: int = ms(10)) -> Offsets:
     """e(t) at one point, at every multiple of ``step_ns`` of its time inside a turn."""
     made = source.table()
-    left = glass.table(made)
+    left = presented.table(made)
     first, last, picture = _ranges(made, left)
     ticks = [
         np.arange(-(-int(first[turn]) // step_ns) * step_ns, int(last[turn]), step_ns, dtype=np.int64)
@@ -73,10 +73,10 @@ def offsets(source: SourceLog, glass: PresentationLog, *, step_ns: int = ms(10))
     return result
 
 
-def offset_at(source: SourceLog, glass: PresentationLog, times_ns: Sequence[int] | I64) -> tuple[I64, Bool]:
+def offset_at(source: SourceLog, presented: PresentationLog, times_ns: Sequence[int] | I64) -> tuple[I64, Bool]:
     """e at given times of that point, in any order: (e_ns, valid). Valid: inside a turn, and MEASURED."""
     made = source.table()
-    left = glass.table(made)
+    left = presented.table(made)
     first, last, picture = _ranges(made, left)
     times = np.asarray(times_ns, dtype=np.int64)
     order = np.argsort(times, kind="stable")

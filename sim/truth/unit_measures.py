@@ -26,10 +26,10 @@ NS_PER_MINUTE = 60 * NS_PER_S
 MAX_BINS = 240
 
 
-def content_heard_pct(source: SourceLog, glass: PresentationLog, *, run_end_ns: int | None = None) -> Measure:
+def content_heard_pct(source: SourceLog, presented: PresentationLog, *, run_end_ns: int | None = None) -> Measure:
     """Of the content sound made, not interrupted and not in a marked pause: the share of its time that left."""
-    made, left = source.table(), glass.table(source.table())
-    owed = _owed(made, left, made.sounds, left.first_heard_ns, glass.local, run_end_ns)
+    made, left = source.table(), presented.table(source.table())
+    owed = _owed(made, left, made.sounds, left.first_heard_ns, presented.local, run_end_ns)
     owed &= ~_paused(made)
     said = np.zeros(len(owed), np.int64)
     alive = left.at_ns <= left.stale_ns[left.turn]
@@ -38,27 +38,27 @@ def content_heard_pct(source: SourceLog, glass: PresentationLog, *, run_end_ns: 
     return share_pct(int(np.minimum(said[owed], whole).sum()), int(whole.sum()))
 
 
-def frames_dropped_pct(source: SourceLog, glass: PresentationLog, *, run_end_ns: int | None = None) -> Measure:
+def frames_dropped_pct(source: SourceLog, presented: PresentationLog, *, run_end_ns: int | None = None) -> Measure:
     """Of the frames made and not interrupted: the share that was never shown."""
-    made, left = source.table(), glass.table(source.table())
-    owed = _owed(made, left, made.pictures, left.first_shown_ns, glass.local, run_end_ns)
+    made, left = source.table(), presented.table(source.table())
+    owed = _owed(made, left, made.pictures, left.first_shown_ns, presented.local, run_end_ns)
     dropped = owed & (left.first_shown_ns > np.minimum(left.stale_ns[made.pictures.turn], NEVER - 1))
     return share_pct(int(np.count_nonzero(dropped)), int(np.count_nonzero(owed)))
 
 
-def frames_repeated_pct(source: SourceLog, glass: PresentationLog) -> Measure:
+def frames_repeated_pct(source: SourceLog, presented: PresentationLog) -> Measure:
     """Of all showings of a frame with lips: the share that showed it again."""
-    left = glass.table(source.table())
+    left = presented.table(source.table())
     fresh = int(np.count_nonzero(left.first_shown_ns < NEVER))
     return share_pct(left.showings - fresh, left.showings)
 
 
-def silence_inserted_ms(source: SourceLog, glass: PresentationLog) -> Measure:
+def silence_inserted_ms(source: SourceLog, presented: PresentationLog) -> Measure:
     """Between a turn's first and last content sample: time in which no content left, minus the content that passed.
 
     Gap by gap and never below 0: content skipped later does not take back the silence inserted before.
     """
-    left = glass.table(source.table())
+    left = presented.table(source.table())
     alive = left.at_ns <= left.stale_ns[left.turn]
     turn = left.turn[alive]
     if not len(turn):
@@ -71,10 +71,10 @@ def silence_inserted_ms(source: SourceLog, glass: PresentationLog) -> Measure:
     return to_ms(int(inserted[turn[before] == turn[after]].sum()))
 
 
-def interrupt_to_silence_ms(source: SourceLog, glass: PresentationLog) -> Measure:
+def interrupt_to_silence_ms(source: SourceLog, presented: PresentationLog) -> Measure:
     """Worst interrupt: from the call until the last content of that turn, or one before it, has left. None without."""
-    made, left = source.table(), glass.table(source.table())
-    called = glass.local(made.interrupted_ns)
+    made, left = source.table(), presented.table(source.table())
+    called = presented.local(made.interrupted_ns)
     worst = [
         max(int(left.end_ns[left.turn <= turn].max(initial=-NEVER)) - int(called[turn]), 0)
         for turn in np.flatnonzero(called < NEVER)
@@ -82,9 +82,9 @@ def interrupt_to_silence_ms(source: SourceLog, glass: PresentationLog) -> Measur
     return to_ms(max(worst)) if worst else None
 
 
-def stale_units_leaked(source: SourceLog, glass: PresentationLog) -> int:
+def stale_units_leaked(source: SourceLog, presented: PresentationLog) -> int:
     """Units of an interrupted turn, or one before it, that first left after the interrupt. 0 if nobody interrupts."""
-    made, left = source.table(), glass.table(source.table())
+    made, left = source.table(), presented.table(source.table())
     return sum(
         int(np.count_nonzero((first < NEVER) & (first > left.stale_ns[units.turn])))
         for first, units in ((left.first_heard_ns, made.sounds), (left.first_shown_ns, made.pictures))
@@ -98,13 +98,13 @@ class Latency(NamedTuple):
     added_ns: I64
 
 
-def added_latency(source: SourceLog, glass: PresentationLog, arrivals: ArrivalLog) -> Latency:
+def added_latency(source: SourceLog, presented: PresentationLog, arrivals: ArrivalLog) -> Latency:
     """Sound against an oracle player without a buffer on the same arrivals, turn by turn.
 
     T(i) = pts(i) + max(max over sound j <= i of (arrival(j) - pts(j)), the same over the pictures of the turn's first
     second). One voice says one thing at a time: a turn made ahead begins, for the oracle too, after the last one.
     """
-    made, left = source.table(), glass.table(source.table())
+    made, left = source.table(), presented.table(source.table())
     sound_ns, picture_ns = arrivals.first(made)
     start = np.full(len(sound_ns), NEVER)
     np.minimum.at(start, left.ref, left.at_ns - (left.from_ns - made.sounds.content_ns[left.ref]))

@@ -21,8 +21,10 @@ from avsync.cli import _parser
 ROOT = Path(__file__).resolve().parents[2]
 PARSED = ("glass", "scorer", "serve")
 """They serve, train, or need a browser."""
-QUICK = {"run": ("--seeds", "1", "--no-plots", "--jobs", "1")}
-"""Added where a line does not say otherwise: a page shows what to type, a test need not wait for all seeds."""
+ONE_SEED, QUIET = ("--seeds", "1"), ("--no-plots", "--jobs", "1")
+FEW = ("--viewer", "browser", "--no-baselines")
+"""Added to `avsync run` where a line does not say otherwise: a page shows what to type, a test need not wait for all of
+it. What runs more than one scenario is also not compared with its baselines."""
 
 
 def lines_of(source: str) -> list[str]:
@@ -61,9 +63,11 @@ def _avsync(words: list[str]) -> list[str] | None:
     args = _parser(words[0] if words else "").parse_args(words)
     if args.command in PARSED:
         return None
-    seeds = any(word.startswith("--seed") for word in words)
-    quick = QUICK.get(args.command, ())
-    return ["avsync", *words, *(quick[2:] if seeds else quick)]
+    if args.command != "run":
+        return ["avsync", *words]
+    seeds = () if any(word.startswith("--seed") for word in words) else ONE_SEED
+    few = FEW if len(args.scenarios) != 1 and len(words) == 1 + len(args.scenarios) else ()
+    return ["avsync", *words, *seeds, *few, *QUIET]
 
 
 def _pip(words: list[str]) -> None:
@@ -115,12 +119,14 @@ def _pytest(words: list[str]) -> list[str] | None:
 def _tox(words: list[str]) -> None:
     tox = ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
-    envs = re.sub(r"\{([^}]*)\}", r"\1", tox["tox"]["env_list"])
+    known = {name.removeprefix("testenv:") for name in tox.sections()}
+    for listed in tox["tox"]["env_list"].split():
+        start, brace, choices = listed.partition("{")
+        known |= {start + choice for choice in choices.rstrip("}").split(",")} if brace else {listed}
     for flag, value in zip(words, words[1:], strict=False):
         if flag == "-e":
-            for env in value.split(","):
-                base = re.sub(r"-[\w,]+$", "", env)
-                assert re.search(rf"\b{re.escape(base)}", envs) or f"testenv:{env}" in tox, f"no environment {env}"
+            unknown = set(value.split(",")) - known
+            assert not unknown, f"no environment {unknown}"
 
 
 def _known(_words: list[str]) -> None:

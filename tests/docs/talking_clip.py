@@ -15,14 +15,14 @@ FPS, RATE_HZ = 25, 48_000
 
 
 def write_talking_clip(path: Path, *, seconds: int = 10, voice_ahead_ms: int = 0) -> None:
-    shots = list(islice(FaceSource().shots(), seconds * FPS))
-    pcm = np.roll(np.concatenate([shot.sound for shot in shots]), -voice_ahead_ms * RATE_HZ // 1000)
+    frames = list(islice(FaceSource().frames(), seconds * FPS))
+    pcm = np.roll(np.concatenate([frame.sound for frame in frames]), -voice_ahead_ms * RATE_HZ // 1000)
     with av.open(path, "w") as clip:
         video, audio = clip.add_stream("mpeg4", rate=FPS), clip.add_stream("aac", rate=RATE_HZ, layout="mono")
         video.width = video.height = 512
         video.pix_fmt, video.bit_rate = "yuv420p", 2_000_000
-        for number, shot in enumerate(shots):
-            picture = av.VideoFrame.from_ndarray(shot.picture, format="rgb24")
+        for number, made in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(made.picture, format="rgb24")
             picture.pts, picture.time_base = number, Fraction(1, FPS)
             clip.mux(video.encode(picture))
         clip.mux(video.encode())

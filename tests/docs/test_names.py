@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import PAGES, ROOT
+from tests.docs.shell import check_line
 
 ALL = [*PAGES, *sorted(ROOT.glob("examples/*/README.md"))]
 FOLDERS = ("avsync", "sim", "docs", "examples", "tests", "benchmarks", "scenarios", "results")
@@ -38,6 +39,33 @@ def missing(page: Path, text: str) -> list[str]:
     return wrong
 
 
+COMMAND = re.compile(r"(?:avsync|tox|pytest|python -m|mkdocs) [^…|]*")
+
+
+def wrong_commands(text: str) -> list[str]:
+    """Commands inside a sentence that the real parser, or this repository, does not know. They are not run."""
+    wrong = []
+    for command in CODE.findall(text):
+        if COMMAND.fullmatch(command):
+            try:
+                check_line(command)
+            except (AssertionError, SystemExit) as error:
+                if not names_a_subcommand(command):
+                    wrong.append(f"{command}: {error}")
+    return wrong
+
+
+def names_a_subcommand(command: str) -> bool:
+    """``avsync scorer train``: the name of one, its arguments left out. Its own help knows it."""
+    if not re.fullmatch(r"avsync( [a-z-]+){1,2}", command):
+        return False
+    try:
+        check_line(f"{command} --help")
+    except SystemExit as end:
+        return end.code == 0
+    return False
+
+
 def is_there(dotted: str) -> bool:
     """``avsync.policy.AvSyncPolicy``: a module that can be found, and what is in it."""
     parts = dotted.split(".")
@@ -60,6 +88,23 @@ def is_there(dotted: str) -> bool:
 @pytest.mark.parametrize("page", ALL, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_names_is_there(page: Path) -> None:
     assert missing(page, page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("page", ALL, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_command_in_a_sentence_is_one_that_works(page: Path) -> None:
+    assert wrong_commands(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_command_that_does_not_work_is_noticed() -> None:
+    assert wrong_commands("`tox -e tests` `avsync run my_call.yaml` `python -m sim.report.baseline_table`") == []
+    bad = [
+        "avsync scorer trian",
+        "tox -e typos",
+        "avsync run --polcy default",
+        "python -m sim.nowhere",
+        "pytest tests/nowhere",
+    ]
+    assert len(wrong_commands("".join(f"`{command}` " for command in bad))) == len(bad)
 
 
 def test_a_name_of_nothing_is_noticed() -> None:

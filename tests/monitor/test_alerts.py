@@ -1,4 +1,4 @@
-"""Alerts and drift: told once, taken back once, in between a summary; weather is not drift."""
+"""Alerts and drift: told once, taken back once, in between a summary; a rough network is not drift."""
 
 from __future__ import annotations
 

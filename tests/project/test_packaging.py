@@ -43,7 +43,7 @@ def test_set_up_is_two_commands_that_need_nothing_but_python() -> None:
     commands = setup_commands()
     assert len(commands) == 2
     run, test = commands
-    assert run.endswith("&& .venv/bin/avsync run scenarios/")
+    assert run.endswith("&& .venv/bin/avsync run")
     assert test.endswith("&& .venv/bin/tox")
     for command in commands:
         assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -c constraints.txt ")

@@ -14,7 +14,7 @@ from avsync.errors import UsageError
 from avsync.scorer.backends.heuristic import HeuristicBackend
 from avsync.scorer.calibration import ConfidenceCurve
 from avsync.scorer.features.cells import CELL_SAMPLES
-from avsync.scorer.matching.gathering import Gathering, Window
+from avsync.scorer.matching.gathering import Gathering, LagWindow
 from avsync.scorer.matching.lag_search import search_offsets
 from avsync.scorer.matching.media_features import sound_features
 from avsync.scorer.matching.segment import CONTEXT_MS
@@ -353,8 +353,8 @@ def held(one: LipSyncStream) -> int:
     if one._face is not None:
         pictures = one._face.pictures
         total += sum(roi.nbytes for _, roi, _ in pictures._waiting if roi is not None)
-        if pictures._looked is not None:
-            total += sum(each.nbytes for each in pictures._looked if each is not None)
+        if pictures._features is not None:
+            total += sum(each.nbytes for each in pictures._features if each is not None)
     return total
 
 
@@ -464,7 +464,7 @@ def test_confidence_grows_with_evidence() -> None:
     rng, last = np.random.default_rng(0), 0.0
     for n in range(4):
         rho = 0.5 * np.exp(-(((offsets_ms - 80) / 50) ** 2)) + rng.normal(0, 0.05, len(offsets_ms))
-        gathered = gathering.add(Window(seconds(n + 1), rho, 0.8))
+        gathered = gathering.add(LagWindow(seconds(n + 1), rho, 0.8))
         now = curve(0.3, 0.5, gathered.speech_s)
         assert now > last
         last = now
@@ -478,26 +478,26 @@ def test_windows_that_contradict_take_over() -> None:
     unsure = ConfidenceCurve("heuristic")
     gathering = Gathering(search_offsets(), seconds(4), unsure)
     for n in range(3):
-        gathering.add(Window(seconds(n + 1), bump(0), 1.0))
-    once = gathering.add(Window(seconds(4), bump(120, 0.5), 1.0))
+        gathering.add(LagWindow(seconds(n + 1), bump(0), 1.0))
+    once = gathering.add(LagWindow(seconds(4), bump(120, 0.5), 1.0))
     assert search_offsets()[once.rho.argmax()] == 0, "one window that is unsure may be wrong"
-    twice = gathering.add(Window(seconds(5), bump(120), 1.0))
+    twice = gathering.add(LagWindow(seconds(5), bump(120), 1.0))
     assert search_offsets()[twice.rho.argmax()] == 120 and twice.speech_s == 2.0
     sure = Gathering(search_offsets(), seconds(4), ConfidenceCurve("fused", weights=(9.0, 0, 0, 0, 0, 0), most=1.0))
     for n in range(3):
-        sure.add(Window(seconds(n + 1), bump(0), 1.0))
-    assert sure.add(Window(seconds(4), bump(120), 1.0)).speech_s == 1.0, "one that is sure by itself takes over"
+        sure.add(LagWindow(seconds(n + 1), bump(0), 1.0))
+    assert sure.add(LagWindow(seconds(4), bump(120), 1.0)).speech_s == 1.0, "one that is sure by itself takes over"
 
 
 def test_old_windows_and_unscored_lags_are_left_out_of_the_mean() -> None:
     gathering = Gathering(search_offsets(), seconds(4), ConfidenceCurve("heuristic"))
-    gathering.add(Window(seconds(1), bump(0), 1.0))
+    gathering.add(LagWindow(seconds(1), bump(0), 1.0))
     half = bump(20)
     half[:3] = np.nan
-    both = gathering.add(Window(seconds(2), half, 3.0))
+    both = gathering.add(LagWindow(seconds(2), half, 3.0))
     assert both.rho[0] == pytest.approx(bump(0)[0]), "a lag that one window could not score is the other's"
     assert both.rho[10] == pytest.approx((bump(0)[10] + 3 * half[10]) / 4)
-    assert gathering.add(Window(seconds(9), bump(0), 1.0)).speech_s == 1.0
+    assert gathering.add(LagWindow(seconds(9), bump(0), 1.0)).speech_s == 1.0
 
 
 def test_the_scorers_own_stream_gives_signals() -> None:

@@ -167,6 +167,13 @@ def test_names_select_and_deselect_and_do_not_depend_on_the_hash_seed(foreign: P
 
 
 @needs_lab
+def test_a_fault_of_your_own_needs_no_baseline(foreign: Path) -> None:
+    fault = CALL.replace("[reference, quiet]", "[mine]") + "steps: [{at_s: 2, do: stall, for_s: 0.1}]\n"
+    (foreign / "stall.yaml").write_text(fault, encoding="utf-8")
+    assert names(foreign, "stall.yaml", "-k", "avsync-seed-12") == ["stall.yaml::avsync-seed=12"]
+
+
+@needs_lab
 def test_a_miss_says_metric_wanted_got_and_how_to_see_it_again(foreign: Path) -> None:
     (foreign / "bad call.yaml").write_text(MISSED, encoding="utf-8")
     code, said = run_pytest(foreign, "bad call.yaml")

@@ -215,7 +215,7 @@ def test_a_source_that_begins_again_at_another_base_goes_on_where_it_was() -> No
 
 
 def test_silence_without_packets_is_no_new_source() -> None:
-    """A lane that stops for a minute, with a clock that goes on."""
+    """A stream that stops for a minute, with a clock that goes on."""
     call = Call()
     call.run(0, 5 * S)
     call.run(65 * S, 75 * S)

@@ -113,7 +113,7 @@ class EvaluatedClip(NamedTuple):
 CONDITIONS: Final = (*PICTURE_CONDITIONS, *SOUND_CONDITIONS, *RATES)
 
 
-def looked_at(condition: str) -> tuple[int, ...]:
+def windows_for(condition: str) -> tuple[int, ...]:
     """The windows (ms) that are asked about under a condition."""
     return RATE_WINDOWS_MS if condition in RATES else CONDITION_WINDOWS_MS
 
@@ -229,7 +229,7 @@ def _answers(
                     for other in others
                 ]
             for scene in spoilt:
-                if some[0].cells * CELL_MS in looked_at(scene.condition):
+                if some[0].cells * CELL_MS in windows_for(scene.condition):
                     lips = LipEmbeddings(backend, scene.lips[contender.label], mode)
                     same = scene.sound is clean.sound
                     sound = sound_side if same else SoundEmbeddings(backend, scene.sound, mode)

@@ -338,7 +338,7 @@ def _slopes(cells: int) -> Floats:
 
 
 def _lag_matrices(at: _Layout, offsets_ms: NDArray[np.float64]) -> tuple[Floats, ...]:
-    """What lag l hears at cell i: whether anything (n, L); the weight of each row of sound (n, m, L); these squared;
+    """What lag l compares cell i with: if anything (n, L); the weight of each row of sound (n, m, L); these squared;
     and twice the products of a row's weight and the next one's (n, m - 1, L)."""
     cells, rows = at.own.stop - at.own.start, at.near.stop - at.near.start
     place = at.first - at.near_first - offsets_ms / CELL_MS + np.arange(cells)[:, None]

@@ -120,7 +120,7 @@ def observe_lips(
     values, known, before = _cells_of(pictures, first_cell, end_cell, end_ns)
     window = slice(before, before + cells)
     occluded = _unseen_share(own, veiled, known[window]) >= OCCLUDED_SHARE
-    return LipObservation(values, known, window, _why_unseen(own, veiled, known[window]), occluded)
+    return LipObservation(values, known, window, _picture_trouble(own, veiled, known[window]), occluded)
 
 
 def observe_sound(
@@ -137,7 +137,7 @@ def observe_sound(
     speech = np.zeros(cells, np.bool_)
     speech[inside] = sound.speech(silence_dbfs)[at[inside]]
     cut = slice(near.first_cell - sound.first_cell, near.end_cell - sound.first_cell)
-    why = _why_unheard(cells, near, here, silence_dbfs)
+    why = _sound_trouble(cells, near, here, silence_dbfs)
     return SoundObservation(sound.mel, cut, first_cell - near.first_cell, speech, why)
 
 
@@ -185,7 +185,7 @@ def _unseen_share(own: PictureFeatures, veiled: NDArray[np.bool_], seen: NDArray
     return max(float(lost.mean()) if len(lost) else 1.0, 1.0 - float(seen.mean()) if len(seen) else 1.0)
 
 
-def _why_unheard(cells: int, near: SoundFeatures, here: SoundFeatures, silence_dbfs: float) -> Label | None:
+def _sound_trouble(cells: int, near: SoundFeatures, here: SoundFeatures, silence_dbfs: float) -> Label | None:
     """Why the sound of a segment says nothing; None where it does. `near`: all sound the search looks at."""
     if cells < SHORTEST_CELLS or near.spoilt.any():
         return "bad_input"
@@ -194,7 +194,7 @@ def _why_unheard(cells: int, near: SoundFeatures, here: SoundFeatures, silence_d
     return "silence" if here.level_dbfs() < silence_dbfs else None
 
 
-def _why_unseen(own: PictureFeatures, veiled: NDArray[np.bool_], seen: NDArray[np.bool_]) -> Label | None:
+def _picture_trouble(own: PictureFeatures, veiled: NDArray[np.bool_], seen: NDArray[np.bool_]) -> Label | None:
     """Why the pictures of a segment say nothing; None where they do."""
     if len(seen) == 0 or seen.mean() < SEEN_SHARE:
         return "occluded" if veiled.sum() > np.isnan(own.values).any(axis=1).sum() else "no_face"

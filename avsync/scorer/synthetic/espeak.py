@@ -83,10 +83,10 @@ class _Engine:
             raise InputError(f"espeak-ng is installed, but its data is not. Install it: {INSTALL_LINE}")
         self._pieces: list[npt.NDArray[np.int16]] = []
         self._phonemes: list[Phoneme] = []
-        self._callback = _Callback(self._hear)  # kept: ctypes does not own it
+        self._callback = _Callback(self._on_wave)  # kept: ctypes does not own it
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def _hear(self, wav: Any, samples: int, events: Any) -> int:
+    def _on_wave(self, wav: Any, samples: int, events: Any) -> int:
         if wav and samples > 0:
             self._pieces.append(np.ctypeslib.as_array(wav, (samples,)).copy())
         at = 0

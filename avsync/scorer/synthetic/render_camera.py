@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from avsync.scorer.synthetic.render_look import chance, soft_step, uniform
+from avsync.scorer.synthetic.render_face import chance, soft_step, uniform
 from avsync.scorer.synthetic.render_motion import crop_points
 
 BLOCK_SHARE = 12

@@ -2,7 +2,7 @@
 
 The skin moves as skin does: above the mouth it is stretched between the nose, which stays, and the upper lip; below,
 between the lower lip and the chin, which follows the jaw. Teeth belong to the skull and the jaw, not to the lips.
-Units and axes are those of render_look.py; all tensors are (B, C or 1, T, S, S), or broadcast to that.
+Units and axes are those of render_face.py; all tensors are (B, C or 1, T, S, S), or broadcast to that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from avsync.scorer.synthetic.render_look import TEXTURE_HALF, Look, rest_lips, soft_step
+from avsync.scorer.synthetic.render_face import TEXTURE_HALF, FaceAppearance, rest_lips, soft_step
 
 
 class Motion(NamedTuple):
@@ -56,56 +56,56 @@ def crop_points(pixels: int, span: float) -> tuple[Tensor, Tensor]:
     return x[None, None, None], y[None, None, None]
 
 
-def show(look: Look, motion: Motion, *, pixels: int, span: float) -> Tensor:
+def show(face: FaceAppearance, motion: Motion, *, pixels: int, span: float) -> Tensor:
     """Pictures of the faces, before the camera: (B, C, T, S, S) in 0..1."""
     m = Motion(*(value[:, None, :, None, None] for value in motion))
     at_x, at_y = crop_points(pixels, span)
-    x, y, facing = turn(look, m, at_x, at_y)
-    line, top, bottom, reach = lips_now(look, m, x)
-    texture_x, texture_y = to_rest(look, m, x, y, top, bottom, reach)
-    skin = sample(look.texture, texture_x, texture_y)
-    skin = skin * (1 - creases(look, m, x, y, line, bottom))
+    x, y, facing = turn(face, m, at_x, at_y)
+    line, top, bottom, reach = lips_now(face, m, x)
+    texture_x, texture_y = to_rest(face, m, x, y, top, bottom, reach)
+    skin = sample(face.texture, texture_x, texture_y)
+    skin = skin * (1 - creases(face, m, x, y, line, bottom))
     inside = soft_step(y - top, 0.02) * soft_step(bottom - y, 0.02) * soft_step(m.inner_width / 2 - x.abs(), 0.03)
     inside = inside * soft_step(m.opening - 0.012, 0.012)
-    picture = skin + (inner_mouth(look, m, x, y, top, bottom) - skin) * inside
-    chin = look.shape["chin_y"] + m.jaw - look.shape["jaw_curve"] * x**2
+    picture = skin + (inner_mouth(face, m, x, y, top, bottom) - skin) * inside
+    chin = face.shape["chin_y"] + m.jaw - face.shape["jaw_curve"] * x**2
     below = soft_step(y - chin, 0.07)
-    picture = picture + (look.neck * (1 - 0.4 * torch.exp(-(((y - chin) / 0.12) ** 2))) - picture) * below
-    half = look.shape["cheek"] - 0.35 * (y - look.shape["nose_y"]).clamp_min(0) ** 2
+    picture = picture + (face.neck * (1 - 0.4 * torch.exp(-(((y - chin) / 0.12) ** 2))) - picture) * below
+    half = face.shape["cheek"] - 0.35 * (y - face.shape["nose_y"]).clamp_min(0) ** 2
     seen = facing * soft_step(half - x.abs(), 0.05)
-    behind = sample(look.background, at_x.expand_as(x), at_y.expand_as(y))
+    behind = sample(face.background, at_x.expand_as(x), at_y.expand_as(y))
     return behind + (picture - behind) * seen
 
 
-def turn(look: Look, m: Motion, at_x: Tensor, at_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def turn(face: FaceAppearance, m: Motion, at_x: Tensor, at_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Crop points to points of the face as seen from the front, and whether the face is there (0..1)."""
     x, y = (at_x - m.right) / m.size, (at_y - m.down) / m.size
     x, y = x * m.roll.cos() + y * m.roll.sin(), y * m.roll.cos() - x * m.roll.sin()
     # A round head: the point (x, y) stands at depth -d x^2, so it is seen at x cos(yaw) - d x^2 sin(yaw).
-    curve = look.shape["depth"] * m.yaw.sin()
+    curve = face.shape["depth"] * m.yaw.sin()
     straight = m.yaw.cos()
     under_root = straight**2 - 4 * curve * x
     face_x = 2 * x / (straight + under_root.clamp_min(1e-3).sqrt())
-    face_y = (y + look.shape["depth"] * face_x**2 * m.pitch.sin()) / m.pitch.cos()
+    face_y = (y + face.shape["depth"] * face_x**2 * m.pitch.sin()) / m.pitch.cos()
     return face_x, face_y, soft_step(under_root - 0.02, 0.05)
 
 
-def lips_now(look: Look, m: Motion, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def lips_now(face: FaceAppearance, m: Motion, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """y of the line between the corners, of the inner upper and lower lip, and x over half the mouth's width."""
     reach = (x / (m.width / 2)).clamp(-1, 1)
-    corner = look.shape["bow"] + 0.2 * m.jaw - m.smile
-    line = corner * reach**2 + look.shape["wave"] * torch.cos(3 * torch.pi * reach) * (1 - reach**2)
+    corner = face.shape["bow"] + 0.2 * m.jaw - m.smile
+    line = corner * reach**2 + face.shape["wave"] * torch.cos(3 * torch.pi * reach) * (1 - reach**2)
     across = (x / (m.inner_width / 2)).clamp(-1, 1)
-    arch = (1 - across**2).clamp_min(1e-4) ** look.shape["inner_power"] * (1 + m.skew * across)
+    arch = (1 - across**2).clamp_min(1e-4) ** face.shape["inner_power"] * (1 + m.skew * across)
     top = line - m.raised * arch
     return line, top, top + m.opening * arch, reach
 
 
 def to_rest(
-    look: Look, m: Motion, x: Tensor, y: Tensor, top: Tensor, bottom: Tensor, reach: Tensor
+    face: FaceAppearance, m: Motion, x: Tensor, y: Tensor, top: Tensor, bottom: Tensor, reach: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The point of the texture that is seen at (x, y)."""
-    s = look.shape
+    s = face.shape
     half_rest, half = s["width"] / 2, m.width / 2
     off = torch.relu(torch.maximum(top - y, y - bottom))
     pull = (half_rest - half) * reach * torch.exp(-torch.relu(x.abs() - half) / 0.3 - (off / 0.3) ** 2)
@@ -137,9 +137,9 @@ def sample(texture: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return found.reshape(batch, texture.shape[1], frames, high, wide)
 
 
-def creases(look: Look, m: Motion, x: Tensor, y: Tensor, line: Tensor, bottom: Tensor) -> Tensor:
+def creases(face: FaceAppearance, m: Motion, x: Tensor, y: Tensor, line: Tensor, bottom: Tensor) -> Tensor:
     """Shadows that come and go with the shape: beside a smile, and below the lower lip. 0..0.8."""
-    s = look.shape
+    s = face.shape
     side_x = x.abs() - (m.width / 2 + 0.09 - 0.45 * (y - line))
     beside = torch.exp(-((side_x / 0.05) ** 2) - ((y - line + 0.08) / 0.2) ** 2)
     deeper = (0.3 + 6 * m.smile + 2 * (m.width - s["width"])).clamp(0, 2)
@@ -148,16 +148,16 @@ def creases(look: Look, m: Motion, x: Tensor, y: Tensor, line: Tensor, bottom: T
     return (s["fold"] * deeper * beside + s["under"] * under).clamp(0, 0.8)
 
 
-def inner_mouth(look: Look, m: Motion, x: Tensor, y: Tensor, top: Tensor, bottom: Tensor) -> Tensor:
+def inner_mouth(face: FaceAppearance, m: Motion, x: Tensor, y: Tensor, top: Tensor, bottom: Tensor) -> Tensor:
     """Teeth, tongue and the dark behind them, as if the lips were not there: (B, C, T, S, S)."""
-    s = look.shape
+    s = face.shape
     across = (x / (m.inner_width / 2)).clamp(-1.2, 1.2)
     depth = (1 - 0.55 * across**2).clamp_min(0)
     tongue_top = bottom - m.tongue * m.opening * (0.6 + 0.4 * depth)
-    mouth = look.cavity + (look.tongue * depth - look.cavity) * soft_step(y - tongue_top, 0.03)
+    mouth = face.cavity + (face.tongue * depth - face.cavity) * soft_step(y - tongue_top, 0.03)
     gaps = 1 - s["gaps"] * torch.exp(-((torch.sin(torch.pi * x / s["tooth"]) / 0.3) ** 2))
     near = soft_step(s["teeth_half"] - across.abs(), 0.25) * m.teeth
-    tooth = look.teeth * gaps * (1 - s["teeth_round"] * across**2).clamp_min(0.1)
+    tooth = face.teeth * gaps * (1 - s["teeth_round"] * across**2).clamp_min(0.1)
     low = near * soft_step(y - s["low_teeth"] - s["low_follow"] * (m.opening - m.raised), 0.02)
     mouth = mouth + (tooth * s["low_bright"] - mouth) * low
     high = near * soft_step(s["teeth_edge"] - y, 0.02)

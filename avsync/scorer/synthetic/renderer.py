@@ -19,7 +19,7 @@ from torch import Tensor
 from avsync.scorer.features.cells import Floats
 from avsync.scorer.synthetic.mouths import COLUMNS, TRACK_HZ
 from avsync.scorer.synthetic.render_camera import film, randn, wander
-from avsync.scorer.synthetic.render_look import Look, chance, draw_look, uniform
+from avsync.scorer.synthetic.render_face import FaceAppearance, chance, draw_face, uniform
 from avsync.scorer.synthetic.render_motion import Motion, show
 
 CROP_SPAN: Final = 1.5
@@ -38,9 +38,9 @@ def render(
     badly camera and line treat the pictures (0: not at all).
     """
     mouth = torch.from_numpy(np.ascontiguousarray(values, np.float32))
-    look = draw_look(rng, len(mouth), colour=colour, mouth=rest_of(mouth))
-    motion = motion_of(rng, mouth, look, strength)
-    pictures = show(look, motion, pixels=CROP_PX if colour else GREY_PX, span=span)
+    face = draw_face(rng, len(mouth), colour=colour, mouth=rest_of(mouth))
+    motion = motion_of(rng, mouth, face, strength)
+    pictures = show(face, motion, pixels=CROP_PX if colour else GREY_PX, span=span)
     if strength > 0:
         pictures = film(rng, pictures, strength=strength)
     pictures = pictures.clamp(0, 1)
@@ -79,10 +79,10 @@ def rest_of(mouth: Tensor) -> dict[str, Tensor]:
     return {"thick": thick.view(-1, 1, 1, 1), "width": width.view(-1, 1, 1, 1)}
 
 
-def motion_of(rng: np.random.Generator, mouth: Tensor, look: Look, strength: float) -> Motion:
+def motion_of(rng: np.random.Generator, mouth: Tensor, face: FaceAppearance, strength: float) -> Motion:
     """What the renderer needs of the tracks (B, T, columns), with this speaker's bones and the tracker's errors."""
     batch, frames, _ = mouth.shape
-    shape = {name: value.reshape(batch, 1) for name, value in look.shape.items()}
+    shape = {name: value.reshape(batch, 1) for name, value in face.shape.items()}
 
     def u(low: float, high: float) -> Tensor:
         return uniform(rng, batch, low, high).reshape(batch, 1)

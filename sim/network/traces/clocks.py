@@ -6,17 +6,17 @@ from avsync.units import NS_PER_S
 
 _MAX_DRIFT_PPM = 1_000  # more than any clock: that slope is queues, not drift
 
-Point = tuple[int, int]  # (sent at, delay) in ns
+SentDelay = tuple[int, int]  # (sent at, delay) in ns
 
 
-def floor_line(points: list[Point]) -> tuple[int, int, int]:
+def floor_line(points: list[SentDelay]) -> tuple[int, int, int]:
     """(x0, y0, slope in ppm of a ppm): the line below all points that lies closest to them.
 
     The edge of the lower convex hull over the mean time minimises the summed distance (Moon,
     Skelly, Towsley 1999). Points ascending in time, no two at the same. A slope that no clock
     has is read as 0.
     """
-    hull: list[Point] = []
+    hull: list[SentDelay] = []
     for x, y in points:
         while len(hull) > 1:
             (x1, y1), (x2, y2) = hull[-2:]
@@ -38,7 +38,7 @@ def line_at(line: tuple[int, int, int], x: int) -> int:
     return line[1] + (x - line[0]) * line[2] // 10**12
 
 
-def above_floor(points: list[Point]) -> tuple[list[int], tuple[int, int, int]]:
+def above_floor(points: list[SentDelay]) -> tuple[list[int], tuple[int, int, int]]:
     """Each delay above its floor line (>= 0), and that line."""
     line = floor_line(points)
     return [max(y - line_at(line, x), 0) for x, y in points], line

@@ -14,10 +14,10 @@ from avsync.scorer.evaluation.numbers import accuracy, bias, chosen, confidences
 from avsync.scorer.evaluation.protocol import (
     DELAYS_MS,
     MODES,
+    CellSpan,
     Footage,
     Mode,
     Trials,
-    Window,
     counted_windows,
     isolated,
     lips_of,
@@ -65,7 +65,7 @@ def test_a_delay_on_the_grid_equals_samples_moved_and_the_product_asked() -> Non
     """The fast path against the slow one: whole new sound for the delay, `measure` without anything remembered."""
     clip, backend = footage(seed=3), Opening()
     lips, sound = lips_of(clip, backend), sound_of(clip.pcm, 0)
-    window = Window(100, 50)
+    window = CellSpan(100, 50)
     fast = chosen(trials_of(Opening(), lips, sound, [window], mode="stream"), step_ms=20)
     offsets_ms = search_offsets()
     for row in fast:
@@ -102,7 +102,7 @@ def test_other_voices_and_offsets_beyond_are_never_right() -> None:
 
 
 def test_an_isolated_window_sees_and_hears_nothing_else() -> None:
-    clip, window = footage(), Window(100, 50)
+    clip, window = footage(), CellSpan(100, 50)
     changed = clip._replace(landmarks=clip.landmarks.copy(), rois=clip.rois.copy(), pcm=clip.pcm.copy())
     outside = (clip.start_ns < 2_000_000_000) | (clip.start_ns >= 3_000_000_000)
     changed.landmarks[outside] += 30 * np.random.default_rng(1).random((int(outside.sum()), 468, 2), np.float32)
@@ -132,7 +132,7 @@ def test_sound_cut_out_is_as_if_there_were_no_other(at: int, cells: int) -> None
 def test_the_stream_hands_over_what_the_scorer_waits_for_and_no_more() -> None:
     backend, clip = Opening(), footage(12.0)
     lips, sound = lips_of(clip, backend), sound_of(clip.pcm, 0)
-    trials_of(backend, lips, sound, [Window(400, 50)], mode="stream")
+    trials_of(backend, lips, sound, [CellSpan(400, 50)], mode="stream")
     cells = {(rows // 2, window.start, window.stop) for rows, window in backend.sounds}
     assert cells == {(300 + 10 + 50 + 10 + 7, 300, 300 + 70)}  # 6 s, the search, the window, the search, 140 ms
 
@@ -143,10 +143,10 @@ def test_the_stream_hands_over_what_the_scorer_waits_for_and_no_more() -> None:
 def test_a_delay_whose_search_lacks_sound_is_left_out() -> None:
     clip, backend = footage(3.0), Opening()
     lips, sound = lips_of(clip, backend), sound_of(clip.pcm, 0)
-    first = trials_of(backend, lips, sound, [Window(0, 50)], mode="stream")
+    first = trials_of(backend, lips, sound, [CellSpan(0, 50)], mode="stream")
     # At the clip's start only sound moved earlier, by 200 ms or more, has 200 ms before the window: no delay does.
     assert len(first) == 0
-    some = chosen(trials_of(backend, lips, sound, [Window(12, 50)], mode="stream"), step_ms=40)
+    some = chosen(trials_of(backend, lips, sound, [CellSpan(12, 50)], mode="stream"), step_ms=40)
     assert set(some["delay_ms"]) == {delay for delay in DELAYS_MS if 240 - delay - 200 >= 0}
 
 

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from avsync.scorer.synthetic import render_camera, render_look, renderer
+from avsync.scorer.synthetic import render_camera, render_face, renderer
 from avsync.scorer.synthetic.mouths import COLUMNS
 
 pytestmark = pytest.mark.lab
@@ -114,8 +114,8 @@ def test_some_crops_swing_with_the_head_or_follow_the_lips_and_most_stand(column
     turned = np.linspace(0.0, value, 5).astype(np.float32)
     mouth = torch.from_numpy(mouths(200, 5, **{column: turned}))
     random = rng(3)
-    look = render_look.draw_look(random, 200, colour=False, mouth=renderer.rest_of(mouth))
-    motion = renderer.motion_of(random, mouth, look, 0.0)
+    face = render_face.draw_face(random, 200, colour=False, mouth=renderer.rest_of(mouth))
+    motion = renderer.motion_of(random, mouth, face, 0.0)
     gone = {name: (getattr(motion, name)[:, -1] - getattr(motion, name)[:, 0]).abs() for name in ("right", "down")}
     share = float((gone[moves] > 0.02).float().mean())
     assert 0.1 < share < 0.5

@@ -20,8 +20,8 @@ def test_the_line_of_the_manual() -> None:
         delay_ns=ms(40), jitter_ns=ms(30), loss_ppm=20_000, burst_packets=3, rate_bps=2_000_000,
         duplicate_ppm=5_000, reorder_ppm=10_000,
     )  # fmt: skip
-    assert meant.lane(VIDEO).delay_ns == ms(150) and meant.lane(AUDIO).delay_ns == ms(40)
-    assert meant.lane(VIDEO).loss_ppm == 20_000
+    assert meant.spec_of(VIDEO).delay_ns == ms(150) and meant.spec_of(AUDIO).delay_ns == ms(40)
+    assert meant.spec_of(VIDEO).loss_ppm == 20_000
 
 
 def test_no_words_change_nothing() -> None:
@@ -44,7 +44,7 @@ def test_a_preset_is_a_start_and_words_change_it_wherever_they_stand() -> None:
 def test_what_recurs_has_two_words() -> None:
     meant = parse_impair("hold=400ms hold_every=5s video.outage=1s video.outage_every=20s")
     assert meant.spec.hold[:2] == (seconds(5), ms(400))
-    assert meant.lane(VIDEO).outage_every_ns == seconds(20) and not meant.lane(AUDIO).outage_every_ns
+    assert meant.spec_of(VIDEO).outage_every_ns == seconds(20) and not meant.spec_of(AUDIO).outage_every_ns
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,8 @@ def test_what_is_missing_is_said_before_anything_runs(monkeypatch: pytest.Monkey
     monkeypatch.setattr(payload_speech, "check_installed", missing)
     file = tmp_path / "spoken.yaml"
     file.write_text(SPOKEN)
-    args = Namespace(scenarios=[str(file)], json=False, slow=False, compare=[], policy=None, network=[], clip=None,
+    args = Namespace(scenarios=[str(file)], all=False, scorer=False, json=False, slow=False, compare=[], policy=None,
+                     network=[], clip=None,
                      jobs=1, out=tmp_path / "results", seeds=None, seed=1, viewer="avsync", record=False,
                      no_plots=True, no_baselines=True)  # fmt: skip
     with pytest.raises(InputError, match="espeak-ng is not installed"):

@@ -185,7 +185,7 @@ def test_without_espeak_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(payload_speech, "synthesise", missing)
     with pytest.raises(InputError, match="spoken by espeak-ng.*\n?.*apt-get install espeak-ng"):
-        payload_speech.check_installed(payload_speech.scenario_source.Payload())
+        payload_speech.check_installed(payload_speech.scenario_source.PayloadSpec())
 
 
 @needs_espeak

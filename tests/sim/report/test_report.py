@@ -82,6 +82,18 @@ def page_of(folder: Path) -> Page:
 # ---------------------------------------------------------------------------------- the page
 
 
+def test_a_tap_on_a_plot_opens_it_large_and_another_leads_back(story: Story) -> None:
+    """At 390 px a plot that is as wide as the page shows nothing; this works without a script, and in a file."""
+    story.ran(story.scenario("a"), series=wave())
+    folder = written(story)
+    page = page_of(folder)
+    figure = next(one for name, one in page.tags if name == "figure")
+    links = [one for name, one in page.tags if name == "a" and one.get("class") in ("open", "close")]
+    assert [one["href"] for one in links] == [f"#{figure['id']}", "#s0"]
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert "figure.plot:target { position: fixed" in text and "max-width: none" in text
+
+
 def test_the_page_loads_nothing_and_its_links_lead_somewhere(story: Story) -> None:
     story.ran(story.scenario("a"), series=wave())
     story.ran(story.scenario("b"), series=wave(900))
@@ -90,7 +102,7 @@ def test_the_page_loads_nothing_and_its_links_lead_somewhere(story: Story) -> No
     places = [
         value for _, one in page.tags for name, value in one.items() if name in ("src", "href", "action") and value
     ]
-    assert len(places) == 4
+    assert len(places) == 8
     for place in places:
         assert place.startswith("data:image/png;base64,") or place[1:] in ids
     assert not {"link", "iframe", "object", "base", "form"} & {name for name, _ in page.tags}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from avsync.policy import AvSyncPolicy
 from avsync.timeline.ingress import Ingress
 from avsync.types import AUDIO, VIDEO, MediaUnit
@@ -9,6 +11,7 @@ from avsync.units import ms, seconds
 from sim.judge.row import measure
 from sim.run.world import simulate
 from sim.scenario.scenario import build
+from tests.sim.small_world import run, small
 
 SLOT, FRAME = ms(20), ms(40)
 NTP = seconds(3_970_000_000)
@@ -73,3 +76,12 @@ def test_a_drift_that_is_being_corrected_is_still_seen() -> None:
     error, growth = row["output_drift_error_ppm"], row["output_latency_growth_ms_per_min"]
     assert error is not None and error <= 30
     assert growth is not None and growth < -15  # 400 ppm are 24 ms a minute: it is being played as fast as it comes
+
+
+@pytest.mark.parametrize(("viewer", "known"), [("avsync", True), ("browser", False)])
+def test_our_viewer_estimates_the_clock_that_sends_to_it_and_a_browser_says_nothing_of_one(
+    viewer: str, known: bool
+) -> None:
+    one = run(small(80, clocks={"client": {"ppm": -150}}), viewer=viewer)
+    error = measure(one)["drift_error_ppm"]
+    assert (error is not None and error <= 10) if known else error is None

@@ -326,6 +326,8 @@ def test_a_mistyped_key_is_answered_with_line_caret_and_the_nearest_right_one() 
         ("baseline: {policy: two_clocks, misses: [offset_p95]}", "4:40", "no metric is named", "offset_abs_p95_ms"),
         ("baseline: {policy: two_clocks, misses: [drift_error_ppm]}", "4:41", "cannot be missed", "nothing yet"),
         ("expect: [{metric: offset_p95_ms, at_most: 3}]", "4:19", "no metric", "did you mean 'offset_abs_p95_ms'?"),
+        ("expect: [{metric: drift_error_ppm, at_most: 9}]", "4:19", "only at the viewer 'avsync'", "viewer: avsync"),
+        ("expect: [{metric: drift_error_ppm, at_most: 9, viewer: browser}]", "4:56", "only at the viewer", "output_"),
         ("expect: [{metric: degraded_pct}]", "4:19", "needs either at_most or at_least", ""),
         ("expect: [{metric: degraded_pct, at_most: 1, at_least: 0}]", "4:19", "needs either at_most or at_least", ""),
         ("expect: [{metric: degraded_pct, at_most: null}]", "4:19", "needs either", ""),

@@ -1,7 +1,7 @@
-"""Looks: one random face per clip, as a lit texture of the lower face at rest, mouth closed.
+"""The face: a random one per clip, as a lit texture of the lower face at rest, mouth closed.
 
 Coordinates are in eye distances (pupil to pupil = 1), the origin lies between the closed lips, x to the right, y down.
-A look knows nothing of time: render_motion.py says where each point of a moving face lies on this texture.
+It knows nothing of time: render_motion.py says where each point of a moving face lies on this texture.
 Everything is drawn from `rng`; nothing is taken from real faces.
 """
 
@@ -22,7 +22,7 @@ LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601 luma, as the scorer's own grey (MouthNet)."""
 
 
-class Look(NamedTuple):
+class FaceAppearance(NamedTuple):
     """A batch of B faces. Shapes: texture (B, C, P, P) in 0..1; everything else (B, C or 1, 1, 1, 1)."""
 
     texture: Tensor
@@ -113,7 +113,7 @@ def draw_shape(rng: np.random.Generator, batch: int, mouth: dict[str, Tensor]) -
     }
 
 
-def draw_look(rng: np.random.Generator, batch: int, *, colour: bool, mouth: dict[str, Tensor]) -> Look:
+def draw_face(rng: np.random.Generator, batch: int, *, colour: bool, mouth: dict[str, Tensor]) -> FaceAppearance:
     """B random faces; C = 3 channels with `colour`, else 1 (their luma). `mouth`: "width" and "thick" (both lips)."""
     shape = draw_shape(rng, batch, mouth)
     x, y = texture_grid(TEXTURE_PX[colour])
@@ -135,7 +135,7 @@ def draw_look(rng: np.random.Generator, batch: int, *, colour: bool, mouth: dict
     if not colour:
         parts = [(part * torch.tensor(LUMA)[None, :, None, None]).sum(1, keepdim=True) for part in parts]
     texture, background, neck, teeth, tongue, cavity = parts
-    return Look(
+    return FaceAppearance(
         texture,
         background,
         neck[..., None],
