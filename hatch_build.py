@@ -21,7 +21,7 @@ COMPILED = (
     "avsync/engine/catchup.py",
     "avsync/engine/delay_target.py",
     "avsync/engine/jitter_buffer.py",
-    "avsync/engine/keyframe_request.py",
+    "avsync/engine/key_frame_request.py",
     "avsync/engine/late_ladder.py",
     "avsync/engine/open_loop.py",
     "avsync/engine/pictures.py",

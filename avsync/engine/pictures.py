@@ -16,7 +16,7 @@ from bisect import insort
 from collections import deque
 
 from avsync.engine.catchup import CREEP_NS, CatchUp
-from avsync.engine.keyframe_request import KeyframeRequest
+from avsync.engine.key_frame_request import KeyframeRequest
 from avsync.engine.late_ladder import ALERT, DEGRADE, IDLE, MAKE_WAY, SHOW_LATE, TOO_LATE, climb, decide
 from avsync.engine.open_loop import OpenLoop
 from avsync.engine.playout import INVALID, STANDING, PlayoutClock

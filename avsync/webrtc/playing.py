@@ -38,7 +38,7 @@ from avsync.webrtc.requests import Requests
 from avsync.webrtc.sent_log import SentLog
 from avsync.webrtc.sound_out import SoundOut
 from avsync.webrtc.tracks import SyncTrack
-from avsync.webrtc.viewers.trim import TrimLoop
+from avsync.webrtc.viewers.trim_loop import TrimLoop
 
 logger = logging.getLogger("avsync.webrtc")
 

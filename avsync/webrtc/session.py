@@ -40,7 +40,7 @@ from avsync.webrtc.session_stats import SessionStats, ViewerStats
 from avsync.webrtc.tracks import SyncTrack
 from avsync.webrtc.turn import Turn
 from avsync.webrtc.viewers.observer import Recent
-from avsync.webrtc.viewers.trim import TrimLoop
+from avsync.webrtc.viewers.trim_loop import TrimLoop
 from avsync.webrtc.viewers.viewer import Viewer
 from avsync.webrtc.writing import SLOT_NS, Writing
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from avsync.engine.keyframe_request import KEYFRAME_AGAIN_NS
+from avsync.engine.key_frame_request import KEYFRAME_AGAIN_NS
 from avsync.engine.late_ladder import Decision, decide
 from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit, Present, Reason, Repeat, Request, Want

@@ -13,7 +13,7 @@ from avsync.engine.trim import Trim
 from avsync.policy import AvSyncPolicy
 from avsync.units import ms, seconds, to_ms
 from avsync.webrtc.viewers.observer import Recent, middle
-from avsync.webrtc.viewers.trim import ViewerTrim, fewest
+from avsync.webrtc.viewers.trim_loop import ViewerTrim, fewest
 from sim.browser.lip_sync import StreamSync
 from tests.webrtc.viewers.viewer_story import Page
 
