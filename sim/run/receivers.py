@@ -149,4 +149,4 @@ class EngineReceiver:
 def drift_error_ppm(ingress: Ingress, host: Host, true_ppm: float) -> float | None:
     """|what the ingress believes of its sender's clock - the truth|; None: it does not know yet."""
     found_ppm = ingress.drift_ppm(host.now_ns())
-    return None if found_ppm is None else abs(found_ppm - true_ppm)
+    return None if found_ppm is None else abs(float(found_ppm) - true_ppm)
