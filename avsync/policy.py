@@ -9,6 +9,7 @@ reads TOML; ``from_dict`` reads what YAML or JSON gave. People write millisecond
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from avsync.errors import InputError, UsageError
-from avsync.units import NS_PER_MS, ms, seconds
+from avsync.units import NS_PER_MS, ms, seconds, to_ms
 
 
 class Master(Enum):
@@ -200,7 +201,9 @@ class AvSyncPolicy:
             text = Path(path).read_text(encoding="utf-8")
             return cls.from_dict(tomllib.loads(text), file=str(path))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"not a readable TOML policy: {error}", file=str(path)) from None
+            reason = error.strerror if isinstance(error, OSError) else error
+            remedy = "a policy file holds lines such as: playout_delay_ms = 120"
+            raise InputError(f"not a readable TOML policy: {reason}", file=str(path), remedy=remedy) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the core's own units; ``from_plain`` gives the same policy back."""
@@ -223,7 +226,15 @@ class AvSyncPolicy:
         try:
             return replace(base, **changes)
         except UsageError as error:
-            raise InputError(f"policy: {error}", file=file) from None
+            raise InputError(f"policy: {_as_written(str(error))}", file=file) from None
+
+
+def _as_written(rule: str) -> str:
+    """A rule about nanoseconds in the names and milliseconds that people write."""
+    if "_ns" not in rule:
+        return rule
+    spoken = re.sub(r"\b(\w+?)_ns(_per_s)?\b", r"\1_ms\2", rule)
+    return re.sub(r"(?<=[ ,>])-?\d{4,}\b", lambda number: f"{to_ms(int(number[0])):g}", spoken)
 
 
 def _positive(policy: AvSyncPolicy, *names: str) -> None:
@@ -266,7 +277,7 @@ def _field(key: object, value: Any, file: str) -> tuple[str, Any]:
             raise InputError(f"policy {key} cannot be {value!r}", file=file, remedy=_suggest(str(value), choices))
         return field, choices[value]
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise InputError(f"policy {key} must be a number, got {str(value)[:40]!r}", file=file)
+        raise InputError(f"policy {key} must be a number, got {str(value)[:40]}", file=file)
     if not -1e9 < value < 1e9:
         raise InputError(f"policy {key} is absurdly large: {str(value)[:40]}", file=file)
     return field, round(value * NS_PER_MS) if key != field else int(value)

@@ -12,7 +12,7 @@ import difflib
 from dataclasses import dataclass, replace
 
 from avsync.errors import UsageError
-from avsync.units import ms, seconds
+from avsync.units import ms, seconds, to_ms
 from sim.network.link_spec import LinkSpec
 from sim.network.traces.trace import NetworkTrace, quantiles_from_points
 
@@ -25,6 +25,19 @@ class Preset:
     to_viewer: LinkSpec
     to_bridge: LinkSpec
     source: str
+
+
+def in_words(spec: LinkSpec) -> str:
+    """The numbers people ask for: ``850 kbit/s, 90 ms, 1 % loss``; a trace's own numbers are its own."""
+    said = [] if spec.rate_bps is None else [f"{spec.rate_bps / 1000:g} kbit/s"]
+    said.append(f"{to_ms(spec.delay_ns):g} ms" if spec.delay_ns or spec.trace is None else "delay from a trace")
+    if spec.jitter_ns:
+        said.append(f"jitter {to_ms(spec.jitter_ns):g} ms")
+    if spec.loss_ppm:
+        said.append(f"{spec.loss_ppm / 10_000:g} % loss")
+    if spec.hold_every_ns:
+        said.append(f"held for {to_ms(spec.hold_for_ns):g} ms every {to_ms(spec.hold_every_ns) / 1000:g} s")
+    return ", ".join(said)
 
 
 def preset(name: str) -> Preset:

@@ -11,18 +11,24 @@ import math
 from avsync.units import to_ms
 from sim.judge.judge import Limit
 from sim.judge.row import Row, key
+from sim.network.presets import preset
 from sim.scenario.metric_names import OUTPUT, base_name
+from sim.scenario.network import LegSpec
 from sim.scenario.scenario import Scenario
 
 NEARLY_ALWAYS, OFTEN = 0.8, 0.4
 """Of the p95, at least this much is the median where an offset stands nearly always, or often."""
 ROUND_TO_MS = 20
 MOST_DELAY_MS = 400
+CARRIES_SHARE = 0.8
+"""Of a link's capacity, what media may take: packet headers and large frames need the rest."""
 
 
 def hint(limit: Limit, row: Row, scenario: Scenario) -> str:
     """``pictures were 430 ms late nearly always: try ...``, for this limit on this row."""
     base = base_name(limit.metric)
+    if narrow := _too_narrow(limit, scenario):
+        return narrow
     if base.startswith("offset_") or base == "outside_bt1359_pct":
         return _offset(limit, row, scenario)
     if base == "recovery_ms":
@@ -37,6 +43,30 @@ def hint(limit: Limit, row: Row, scenario: Scenario) -> str:
     if base in ("degraded_pct", "freeze_longest_ms", "measured_pct", "measured_or_degraded_pct"):
         return _pictures_missing(scenario)
     return ""
+
+
+def _too_narrow(limit: Limit, scenario: Scenario) -> str:
+    """The way carries less than the source makes: nothing else is worth trying before that."""
+    sound_kbps = scenario.source.audio.bitrate_kbps
+    made_kbps = scenario.source.video.bitrate_kbps + sound_kbps
+    carried = {"to_bridge": _carries_kbps(scenario.network.to_bridge, to_viewer=False)}
+    if not limit.metric.startswith(OUTPUT):
+        carried["to_viewer"] = _carries_kbps(scenario.network.to_viewer, to_viewer=True)
+    for name, kbps in carried.items():
+        if kbps is not None and kbps < made_kbps:
+            fits = max(50, round(kbps * CARRIES_SHARE - sound_kbps))
+            remedy = f"try source: {{video: {{bitrate_kbps: {fits}}}}}"
+            return f"{name} carries {kbps:g} kbit/s and the source makes {made_kbps:g}: {remedy}"
+    return ""
+
+
+def _carries_kbps(leg: LegSpec, *, to_viewer: bool) -> float | None:
+    """The leg's standing capacity, its own or its preset's; None: no limit, or a trace's."""
+    if leg.rate_kbps is not None or leg.preset is None:
+        return leg.rate_kbps
+    known = preset(leg.preset)
+    rate_bps = (known.to_viewer if to_viewer else known.to_bridge).rate_bps
+    return None if rate_bps is None else rate_bps / 1000
 
 
 def _prefix(limit: Limit) -> str:

@@ -86,10 +86,13 @@ def metrics() -> tuple[Entry, ...]:
 @functools.cache
 def networks() -> tuple[Entry, ...]:
     """Every network with a name, and where its numbers come from."""
-    from sim.network.presets import PRESETS  # brings numpy, which nothing else here needs
+    from sim.network.presets import PRESETS, Preset, in_words  # brings numpy, which nothing else here needs
+
+    def about(preset: Preset) -> str:
+        return f"to_viewer {in_words(preset.to_viewer)}; to_bridge {in_words(preset.to_bridge)}. {preset.source}."
 
     return tuple(
-        Entry("network", name, preset.source + ".", example=f"network: {{to_viewer: {{preset: {name}}}}}")
+        Entry("network", name, about(preset), example=f"network: {{to_viewer: {{preset: {name}}}}}")
         for name, preset in PRESETS.items()
     )
 

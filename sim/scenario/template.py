@@ -26,7 +26,7 @@ source:
   turns: {{talk_s: 8, gap_s: 1}}
   video: {{fps: 25, can_skip: true}}
 
-# The way to the viewer: 40 ms with up to 30 ms of jitter, and one packet in 200 lost. Or: preset: webrtc-3g-average.
+# The way to the viewer: 40 ms, jitter (sigma 10 ms), one packet in 200 lost. Or: preset: webrtc-3g-average.
 network:
   to_viewer: {{delay_ms: 40, jitter_ms: 10, loss: 0.005}}
 

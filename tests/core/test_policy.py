@@ -140,3 +140,19 @@ def test_a_recording_of_another_version_is_bad_input() -> None:
     for wrong in ({}, {**plain, "master": "nobody"}, {**plain, "unheard_of": 1}, {**plain, "slot_ns": -1}):
         with pytest.raises(InputError):
             AvSyncPolicy.from_plain(wrong)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("late_video_ms = 200", "late_video_ms must be <= repeat_after_ms, got 200 > 120"),
+        ("playout_delay_ms = -1", "playout_delay_ms must be >= 0, got -1"),
+        ("jitter_quantile_pct = 100", "jitter_quantile_pct must be between 1 and 99, got 100"),
+    ],
+)
+def test_a_rule_is_told_in_the_names_and_units_that_people_write(line: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(line)
+    with pytest.raises(InputError) as error:
+        AvSyncPolicy.load(file)
+    assert said in str(error.value) and "_ns" not in str(error.value)

@@ -63,6 +63,18 @@ def test_an_offset_says_which_stream_was_late_and_how_often(row: dict[str, float
     assert words in said and bool(words) == bool(said)
 
 
+NARROW = "network: {to_viewer: {preset: webrtc-3g-good}}"
+
+
+def test_a_way_that_carries_less_than_the_source_makes_comes_before_any_other_advice() -> None:
+    row = good_row(**offsets(lead=4000, median=3000, prefix=""), **offsets(lead=4000, median=3000))
+    said = hint(limit("offset_abs_p95_ms"), row, call(NARROW))
+    assert said == "to_viewer carries 850 kbit/s and the source makes 1032: try source: {video: {bitrate_kbps: 648}}"
+    assert "850" not in hint(limit("output_offset_abs_p95_ms"), row, call(NARROW)), "our output stands before it"
+    slower = call(NARROW + "\nsource: {video: {bitrate_kbps: 648}}")
+    assert "carries" not in hint(limit("offset_abs_p95_ms"), row, slower)
+
+
 def test_what_was_in_sync_at_our_output_is_lost_on_the_way() -> None:
     row = good_row(**offsets(lead=90, median=80, prefix=""), **offsets(lead=3))
     said = hint(limit("offset_abs_p95_ms"), row, call())
