@@ -2,12 +2,14 @@
 
 Exit codes, for scripts: 0 every limit met; 1 a limit missed (or a replay that differs); 2 bad
 input, found before anything ran; 3 the host was too busy to judge (``glass``); 70 our own fault;
-130 interrupted.
+130 interrupted; 141 nobody read our output.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,7 +22,7 @@ from avsync.errors import InputError
 from avsync.version import spoken
 
 LAB_NEEDS = ("numpy", "pydantic", "rich", "simpy", "yaml")
-MET, MISSED, BAD_INPUT, OUR_FAULT, INTERRUPTED = 0, 1, 2, 70, 130
+MET, MISSED, BAD_INPUT, OUR_FAULT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 130, 141
 
 
 class Subcommand(NamedTuple):
@@ -112,6 +114,9 @@ LISTS = ("scenarios", "keys", "steps", "metrics", "networks", "policies", "polic
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # as a program: told to end, it ends as by Ctrl-C, with its workers and nothing half-written
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            signal.signal(number, signal.default_int_handler)
     part = PARTS.get(words[0]) if words else None
     if part is not None and not _installed(part.needs, part.extra):
         return BAD_INPUT
@@ -131,6 +136,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("avsync: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its exit
+        return BROKEN_PIPE
     except Exception:  # whatever it is, it is ours: say so, with all there is to know
         traceback.print_exc()
         print("avsync: this is a fault of avsync itself, not of your input", file=sys.stderr)
@@ -184,7 +192,7 @@ def _add_run(commands: Any) -> None:
     words = "a folder, a shipped name or a file (four named ones)"
     run.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=words)
     run.add_argument("--all", action="store_true", help="every shipped scenario but the slow ones")
-    run.add_argument("--seed", type=int, metavar="N", help="one seed instead of the scenario's own")
+    run.add_argument("--seed", type=_whole_number, metavar="N", help="one seed instead of the scenario's own")
     run.add_argument("--seeds", type=_whole_numbers, metavar="N,N,...", help="these seeds")
     viewers = ("browser", "avsync", "both")
     run.add_argument("--viewer", choices=viewers, help="who watches (as the file says; else both)")
@@ -209,6 +217,13 @@ def _add_run(commands: Any) -> None:
 def _visible(text: str) -> str:
     """Control characters as escapes: the name of a file may hold some, and a terminal would act upon them."""
     return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
+def _whole_number(text: str) -> int:
+    numbers = _whole_numbers(text)
+    if len(numbers) > 1:
+        raise argparse.ArgumentTypeError(f"expected one whole number, got {text!r}: see --seeds")
+    return numbers[0]
 
 
 def _whole_numbers(text: str) -> list[int]:

@@ -20,6 +20,9 @@ from typing import Any, Self
 from avsync.errors import InputError, UsageError
 from avsync.units import NS_PER_MS, ms, seconds, to_ms
 
+MAX_FILE_BYTES = 1 << 16
+"""Of a TOML file: a hundred times what every field together takes."""
+
 
 class Master(Enum):
     """Which stream keeps its own pace when the other falls behind."""
@@ -198,9 +201,16 @@ class AvSyncPolicy:
     def load(cls, path: str | Path) -> Self:
         """Read a TOML file. Anything wrong with it is an ``InputError`` that names the file."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
-            return cls.from_dict(tomllib.loads(text), file=str(path))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            if not Path(path).is_file() and Path(path).exists():
+                raise InputError("not a regular file", file=str(path))
+            with Path(path).open("rb") as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+            if len(content) > MAX_FILE_BYTES:
+                raise InputError(f"a policy file has at most {MAX_FILE_BYTES >> 10} KB", file=str(path))
+            return cls.from_dict(tomllib.loads(content.decode("utf-8")), file=str(path))
+        except RecursionError:
+            raise InputError("not a readable TOML policy: nested too deeply", file=str(path)) from None
+        except (OSError, ValueError) as error:  # also TOMLDecodeError, UnicodeDecodeError, a number of 5,000 digits
             reason = error.strerror if isinstance(error, OSError) else error
             remedy = "a policy file holds lines such as: playout_delay_ms = 120"
             raise InputError(f"not a readable TOML policy: {reason}", file=str(path), remedy=remedy) from None

@@ -12,14 +12,17 @@ from pathlib import Path
 
 from avsync.errors import InputError
 from sim.policy_option import check_policies
-from sim.scenario.files import NAMED, resolve, shipped
+from sim.scenario.files import NAMED, check_name, resolve, shipped
 from sim.scenario.scenario import Scenario, load_scenario, together
 from sim.scenario.source import PayloadSpec
 
 
 def run_command(args: argparse.Namespace) -> bool:
     """True if every limit was met and every baseline missed. Bad input raises before anything runs."""
-    check_policies([*args.compare, *([args.policy] if args.policy else [])])
+    policies = [*args.compare, *([args.policy] if args.policy is not None else [])]
+    for word in (*policies, *args.scenarios, str(args.out)):
+        check_name(word)
+    check_policies(policies)
     if args.all and args.scenarios:
         raise InputError("--all is every shipped scenario; names or --all, not both")
     words = args.scenarios or ([str(shipped())] if args.all else NAMED)
@@ -88,5 +91,8 @@ def _check_payloads(scenarios: Iterable[Scenario], *, scorer: bool) -> None:
 
 
 def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError("--out must be a folder", file=str(out))
+    try:
+        if out.exists() and not out.is_dir():
+            raise InputError("--out must be a folder", file=str(out))
+    except OSError as error:  # a name too long, a folder we may not look into
+        raise InputError(f"--out must be a folder: {error.strerror}", file=str(out)[:200]) from None

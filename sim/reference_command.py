@@ -16,7 +16,7 @@ from sim.console import console, say
 from sim.scenario import reference
 from sim.scenario.files import resolve, shipped
 from sim.scenario.reference import SORTS, Entry
-from sim.scenario.words import visible
+from sim.scenario.words import shell_line, visible
 
 MOST_PLACES = 8
 """Places of one word that ``explain`` shows in full."""
@@ -105,6 +105,8 @@ def new_command(args: argparse.Namespace) -> None:
 
     path = Path(args.name if args.name.endswith((".yaml", ".yml")) else f"{args.name}.yaml")
     try:
+        if not args.name.isprintable() or not Path(args.name).name.strip(" ."):
+            raise ValueError
         path.name.encode("utf-8")
         with path.open("x", encoding="utf-8") as file:
             file.write(scenario_text(visible(str(path))))
@@ -115,7 +117,8 @@ def new_command(args: argparse.Namespace) -> None:
         raise InputError(f"cannot write the scenario: {why}", file=ascii(str(path)[:200])[1:-1]) from None
     out = console()
     say(out, f"wrote {path}; now:")
-    say(out, f"  avsync show {path}\n  avsync run {path}")
+    word = path if path.parts[0][0] != "-" else Path(f"./{path}")
+    say(out, f"  {shell_line(['avsync', 'show', str(word)])}\n  {shell_line(['avsync', 'run', str(word)])}")
 
 
 def show_command(args: argparse.Namespace) -> None:

@@ -31,7 +31,7 @@ def run_and_report(
     files: Sequence[Path], networks: Sequence[tuple[str, str]], args: argparse.Namespace, out: Console
 ) -> bool:
     """True if every limit was met and every baseline missed."""
-    aside = Path(tempfile.mkdtemp(prefix=".avsync-", dir=_made(args.out)))
+    aside = _made_inside(args.out)
     try:
         wanted = _planned(files, networks, args, aside)
         results = _run_with_bar(wanted, args.jobs, out)
@@ -87,12 +87,13 @@ def _with_baselines_drawn(wanted: RunPlan) -> RunPlan:
     )
 
 
-def _made(out: Path) -> Path:
+def _made_inside(out: Path) -> Path:
+    """A folder of our own in the results folder, which is made where it is missing."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".avsync-", dir=out))
     except OSError as error:
-        raise InputError(f"cannot make the results folder: {error.strerror}", file=str(out)) from None
-    return out
+        raise InputError(f"cannot make the results folder: {error.strerror}", file=str(out)[:200]) from None
 
 
 def _run_with_bar(wanted: RunPlan, jobs: int | None, out: Console) -> list[Result]:

@@ -59,7 +59,7 @@ def _bar(row: TimelineRow, duration_s: float, columns: int) -> str:
     cells = [" "] * columns
     for start, end in row.spans:
         first = min(columns - 1, int(start / duration_s * columns))
-        last = max(first + 1, min(columns, round(end / duration_s * columns)))
+        last = max(first + 1, min(columns, int(end / duration_s * columns)))
         cells[first:last] = _MARKS[row.sort] * (last - first)
     return "".join(cells).rstrip()
 

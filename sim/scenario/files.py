@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avsync.errors import InputError
+from sim.scenario.words import visible
 
 SUFFIXES = (".yaml", ".yml")
 NAMED = ("video_stall", "audio_stall", "jitter_burst", "bridge_clock_drift")
@@ -43,7 +44,7 @@ def resolve(args: Sequence[str] = ()) -> list[Path]:
 
 def _one(arg: str) -> list[Path]:
     try:
-        _check_name(arg)
+        check_name(arg)
         path = Path(arg)
         is_word = path.name == arg and not path.suffix
         if is_word and not path.is_file() and (named := shipped() / f"{arg}.yaml").is_file():
@@ -54,6 +55,8 @@ def _one(arg: str) -> list[Path]:
             return _folder(path)
         if path.is_file():
             return [path]
+        if path.exists():
+            raise InputError("not a regular file", file=visible(arg))
         what = "scenario" if is_word else "scenario file"
         raise InputError(f"there is no {what} {_short(arg)}", remedy=_suggest(path, is_word))
     except (OSError, ValueError) as error:  # a name too long, a NUL in it, a folder we may not read
@@ -66,12 +69,14 @@ def _folder(path: Path) -> list[Path]:
     if not inside:
         raise InputError("no scenario in this folder", file=str(path), remedy="expected files that end in .yaml")
     for file in inside:
-        _check_name(str(file))
+        check_name(str(file))
     return inside
 
 
-def _check_name(name: str) -> None:
-    """Results are written in a scenario's name: one that is not UTF-8 is refused before anything runs."""
+def check_name(name: str) -> None:
+    """Results are written in these names: an empty one, or one that is not UTF-8, is refused before anything runs."""
+    if not name:
+        raise InputError("a name is empty", remedy="is a variable of your shell unset?")
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

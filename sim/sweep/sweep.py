@@ -7,6 +7,7 @@ processes in chunks and yields results in the order of the plan.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -166,18 +167,23 @@ def execute(spec: Spec) -> Result:
 
 def run_all(specs: Sequence[Spec], jobs: int | None = None) -> Iterator[Result]:
     """Results in the order of ``specs``; ``jobs`` 1 stays in this process."""
-    jobs = jobs or min(os.cpu_count() or 1, len(specs) or 1)
+    jobs = min(jobs or os.cpu_count() or 1, len(specs) or 1)
     if jobs == 1:
         yield from map(execute, specs)
         return
     pool = ProcessPoolExecutor(max_workers=jobs)
+    done = False
     try:
         # Long runs first would finish sooner, but results in order are worth more to whoever watches.
         pending: list[Future[list[Result]]] = [pool.submit(_execute_chunk, chunk) for chunk in _chunks(specs, jobs)]
         for future in pending:
             yield from future.result()
+        done = True
     finally:
+        workers = [] if done else list(multiprocessing.active_children())
         pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:  # interrupted: a chunk that has begun may take a minute, and nobody wants it any more
+            worker.kill()
 
 
 def _execute_chunk(specs: Sequence[Spec]) -> list[Result]:

@@ -66,7 +66,7 @@ def test_a_program_of_somebody_else_runs_as_it_stands() -> None:
     assert (done.stdout, done.stderr, done.returncode) == (PRINTS, "", 0)
 
 
-@pytest.mark.skipif(find_spec("mypy") is None, reason="mypy is not installed here; the types environment runs this")
+@pytest.mark.skipif(find_spec("mypy") is None, reason="mypy is not installed here; tox -e tests runs this")
 def test_it_is_clean_under_mypy_strict(tmp_path: Path) -> None:
     """From another folder and without our settings, as its author would."""
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull, "--cache-dir", str(tmp_path)]

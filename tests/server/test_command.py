@@ -23,6 +23,8 @@ from avsync.server.command import add_demo_media_arguments, add_serve_arguments,
 from avsync.server.feed import ThreadFeed
 from avsync.server.room import Room, ServerSettings
 from avsync.server.sources import FrameWithSound
+from avsync.units import ms
+from avsync.webrtc.tracks import SyncTrack
 from tests.server.server_story import CountingSource, grey, make_clip, number_of
 
 
@@ -91,6 +93,21 @@ def test_a_lead_that_was_asked_for_is_held_by_the_voices_receiver_alone(
     given: dict[str, Any], hold_ms: dict[str, float] | None
 ) -> None:
     assert Room(CountingSource(), ServerSettings(**given)).about()["hold_ms"] == hold_ms
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("mode", "frames", "held_ns"), [("avsync", 12, [ms(480)]), ("avsync", 0, []), ("naive-valve", 12, [])]
+)
+async def test_the_voice_is_early_because_its_pictures_are_held_unless_a_valve_sends_it_early(
+    mode: str, frames: int, held_ns: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(SyncTrack, "hold", lambda _track, for_ns: asked.append(for_ns))
+    room = Room(CountingSource(), ServerSettings(mode=mode, voice_ahead_frames=frames))
+    await room.join()
+    await room.close()
+    assert asked == held_ns
 
 
 def test_demo_media_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from avsync.cli import BAD_INPUT, INTERRUPTED, MET, MISSED, OUR_FAULT, main
+from avsync.cli import BAD_INPUT, BROKEN_PIPE, INTERRUPTED, MET, MISSED, OUR_FAULT, main
 from sim.command import read_all
 from sim.scenario.files import NAMED, shipped
 
@@ -250,7 +251,7 @@ def test_a_policy_of_your_own_is_a_toml_file(run: Run, here: Path) -> None:
     ("text", "said"),
     [
         ("playout_dely_ms = 3", "mine.toml: policy has no 'playout_dely_ms'\n  did you mean 'playout_delay_ms'?"),
-        ("playout_delay_ms = 900", "mine.toml: policy: playout_delay_ns must be <= playout_delay_max_ns"),
+        ("playout_delay_ms = 900", "mine.toml: policy: playout_delay_ms must be <= playout_delay_max_ms"),
         ("playout", "mine.toml: not a readable TOML policy"),
         (None, "mine.toml: not a readable TOML policy"),
     ],
@@ -332,3 +333,64 @@ sys.exit(rc)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=here, timeout=120)
     assert done.returncode == MET, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["short.yaml", "--policy", "\udcff.toml"], "is not UTF-8"),
+        (["short.yaml", "--compare", "\udcff.toml"], "is not UTF-8"),
+        (["short.yaml", "--policy", "pipe.toml"], "pipe.toml: not a regular file"),
+        (["short.yaml", "--policy", "deep.toml"], "deep.toml: not a readable TOML policy: nested too deeply"),
+        (["short.yaml", "--policy", "digits.toml"], "digits.toml: not a readable TOML policy"),
+        (["short.yaml", "--policy", "huge.toml"], "huge.toml: a policy file has at most 64 KB"),
+        (["pipe.yaml"], "pipe.yaml: not a regular file"),
+        ([""], "a name is empty"),
+        (["short.yaml", "--out", "\udcff"], "is not UTF-8"),
+        (["short.yaml", "--out", "o" * 300], "--out must be a folder"),
+        (["short.yaml", "--out", "/proc"], "cannot make the results folder"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_said_before_anything_runs(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    os.mkfifo(here / "pipe.toml")
+    os.mkfifo(here / "pipe.yaml")
+    (here / "deep.toml").write_text("a=" + 20_000 * "[")
+    (here / "digits.toml").write_text("late_video_ms = " + 5_000 * "9")
+    (here / "huge.toml").write_text("# " + (1 << 17) * "x")
+    assert main(["run", *words, "--jobs", "1"]) == BAD_INPUT
+    got = capsys.readouterr().err
+    assert said in got and "Traceback" not in got
+    assert not (here / "results").exists()
+
+
+@pytest.mark.parametrize("seed", ["-1", "1.5", "1,2"])
+def test_one_seed_is_a_whole_number_from_0(here: Path, seed: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "short.yaml", "--seed", seed])
+    assert stopped.value.code == BAD_INPUT
+
+
+def test_whoever_stops_reading_ends_it_quietly(here: Path) -> None:
+    words = [sys.executable, "-m", "avsync.cli", "run", "short.yaml", "--jobs", "1", "--no-plots", "--json"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.returncode == BROKEN_PIPE and "Traceback" not in done.stderr
+    assert not list((here / "results").iterdir())
+
+
+def test_told_to_end_it_ends_at_once_with_its_workers_and_leaves_nothing(here: Path) -> None:
+    long = SHORT.replace("duration_s: 6", "duration_s: 3600").replace("[1, 2]", "[1, 2, 3, 4]")
+    (here / "long.yaml").write_text(long.replace("[reference]", "[reference, soak]"), encoding="utf-8")
+    words = [sys.executable, "-m", "avsync.cli", "run", "long.yaml", "--jobs", "2", "--no-plots", "--out", "out"]
+    running = subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not left(here):  # the folder aside is made when the runs begin
+        assert running.poll() is None
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(60) == INTERRUPTED
+    assert left(here) == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.pid, 0)

@@ -90,7 +90,7 @@ def test_new_writes_a_scenario_that_passes_and_never_overwrites_one(here: Path, 
     assert (here / "my_call.yaml").read_text(encoding="utf-8") == "mine"
 
 
-@pytest.mark.parametrize("name", ["no/such/folder", "a\0b", "\udcff", "x" * 300])
+@pytest.mark.parametrize("name", ["no/such/folder", "a\0b", "\udcff", "x" * 300, "", "..", " ", "a\nname: b"])
 def test_new_refuses_what_cannot_be_a_file(here: Path, capsys: Said, name: str) -> None:
     assert main(["new", name]) == BAD_INPUT
     assert "cannot write the scenario" in capsys.readouterr().err

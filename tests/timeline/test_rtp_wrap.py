@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avsync.errors import UsageError
-from avsync.timeline.rtp_wrap import Unwrapper
+from avsync.timeline.rtp_wrap import Unwrapper, signed
 
 
 @pytest.mark.parametrize("bits", [16, 32, 64])
@@ -81,6 +81,17 @@ def test_unwrapping_is_the_nearest_value_that_wraps_to_this(bits: int, values: l
         assert counter.peek(value) == expected
         assert counter.unwrap(value) == expected
         last = expected
+
+
+@pytest.mark.parametrize(
+    ("later", "step"),
+    [((1 << 31) - 1, (1 << 31) - 1), (1 << 31, -(1 << 31)), ((1 << 31) + 1, 1 - (1 << 31)), ((1 << 32) - 1, -1)],
+)
+def test_half_a_turn_away_is_a_step_back_for_both_who_ask(later: int, step: int) -> None:
+    """The clock of the writing side has no ``Unwrapper``, but the same rule."""
+    counter = Unwrapper(32)
+    counter.unwrap(0)
+    assert signed(later) == counter.peek(later) == counter.unwrap(later) == step
 
 
 def test_a_counter_without_bits_is_refused_by_name() -> None:

@@ -423,6 +423,25 @@ def test_what_a_turn_that_nobody_ended_lacks_is_not_waited_for() -> None:
     run(story)
 
 
+@pytest.mark.parametrize(
+    ("levers", "wanted"), [((), set()), (("skip_to_pts",), {Want.SKIP_TO_PTS}), (("fps",), {Want.FPS})]
+)
+def test_a_source_is_only_asked_for_what_it_said_that_it_can(levers: tuple[str, ...], wanted: set[Want]) -> None:
+    asked: list[Request] = []
+
+    async def story(loop: StoryLoop) -> None:
+        async with AvSyncSession(levers=levers, on_request=asked.append) as session:
+            watching = Watching(session)
+            turn = session.begin_turn()
+            await write_pictures(turn, 10)  # they stop after 0.4 s, the voice goes on
+            await turn.write_audio(slots(1, 0, 100))
+            await asyncio.sleep(1.5)
+            assert len(watching.said(1)) > 50
+        assert {request.want for request in asked} == wanted
+
+    run(story)
+
+
 def test_thousands_of_turns_leave_nothing_behind() -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(audio_queue_s=0.5) as session:

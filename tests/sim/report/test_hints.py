@@ -106,6 +106,29 @@ def test_other_misses_have_a_hint_or_none(metric: str, row: dict[str, float | No
     assert words in said and bool(words) == bool(said)
 
 
+SLOW = "source: {video: {speed: 0.9}}"
+
+
+@pytest.mark.parametrize(
+    ("metric", "row", "more", "remedy"),
+    [
+        ("output_offset_abs_p95_ms", offsets(lead=430, median=400), SLOW, "source: {video: {can_fps: true}}"),
+        ("output_offset_abs_p95_ms", offsets(lead=430, median=10), "", CAN_SKIP),
+        ("recovery_ms", {"recovery_ms": 1430.0}, "", CAN_SKIP),
+        ("recovery_ms", {"recovery_ms": 1430.0}, CAN_SKIP, "resume: live, or policy: patient"),
+        ("content_heard_pct", {"late_packets": 12.0}, "", "policy: {jitter_start_ms: 160, jitter_min_ms: 80}"),
+        ("added_latency_p95_ms", {}, "", "policy: {playout_delay_ms: 20}"),
+        ("freeze_longest_ms", {}, SLOW, "source: {video: {can_fps: true}}"),
+    ],
+)
+def test_each_hint_names_the_lever_that_mends_it(
+    metric: str, row: dict[str, float | None], more: str, remedy: str
+) -> None:
+    """A source that lost time skips; one that never keeps up makes fewer pictures; late packets want a buffer."""
+    _, _, said = hint(limit(metric), good_row(**row), call(more)).partition(": try ")
+    assert said.startswith(remedy)
+
+
 def test_every_remedy_that_is_yaml_can_stand_in_a_scenario() -> None:
     rows = [offsets(lead=430, median=400), offsets(lead=430, median=10)]
     said = [hint(limit("output_offset_abs_p95_ms"), good_row(**row), call()) for row in rows]

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.colors import to_rgb
+from PIL import Image
+
 from sim.report.timeline import timeline, timeline_lines
+from sim.report.timeline_plot import COLOURS, draw_timeline
 from sim.scenario.scenario import loads
 
 TEXT = """\
@@ -15,6 +23,12 @@ steps:
   - {at_s: 15, do: stall, only: video, for_s: 1}
   - {at_s: 17, do: stall, only: video, for_s: 1}
   - {at_s: 30, do: impair, loss: 0.1}
+"""
+ONE_STALL = """\
+avsync: 1
+about: A call.
+duration_s: 40
+steps: [{at_s: 15, do: stall, only: video, for_s: 1}]
 """
 
 
@@ -38,6 +52,29 @@ def test_as_text_a_moment_can_be_seen_and_no_line_is_too_long() -> None:
     rows = {line.split()[0]: line for line in lines}
     assert rows["interrupt"].count("+") == 1
     assert lines[0].index("10") < rows["stall"].index("#") < lines[0].index("20")
+
+
+def test_as_text_no_window_stands_in_the_columns_of_the_fault() -> None:
+    _, _, fault, *windows = timeline_lines(loads(ONE_STALL), 101)  # two columns a second
+    marks = [at for at, mark in enumerate(fault) if mark == "#"]
+    assert marks and len(windows) == 2
+    assert {line[at] for line in windows for at in marks if at < len(line)} == {" "}
+    assert windows[0][marks[0] - 1] == "-", "clear ends where the fault begins"
+
+
+def test_in_the_picture_no_window_is_drawn_over_the_fault(tmp_path: Path) -> None:
+    draw_timeline(loads(ONE_STALL), tmp_path / "line.png")
+    pixels = np.asarray(Image.open(tmp_path / "line.png").convert("RGB"))
+
+    def bars(sort: str) -> npt.NDArray[np.bool_]:
+        """(y, x) where a bar of this colour is; the edge of a letter is none."""
+        there = np.all(pixels == np.round(255 * np.array(to_rgb(COLOURS[sort]))), axis=2)
+        return np.asarray(there & (there.sum(axis=1, keepdims=True) > 10))
+
+    fault, window = bars("fault"), bars("window")
+    for axis in (0, 1):
+        red, grey = fault.any(axis=axis), window.any(axis=axis)
+        assert red.any() and grey.any() and (red & grey).sum() <= 2, "bars that touch share a pixel"
 
 
 def test_a_call_without_steps_has_turns_and_one_window() -> None:

@@ -85,3 +85,10 @@ def test_our_viewer_estimates_the_clock_that_sends_to_it_and_a_browser_says_noth
     one = run(small(80, clocks={"client": {"ppm": -150}}), viewer=viewer)
     error = measure(one)["drift_error_ppm"]
     assert (error is not None and error <= 10) if known else error is None
+
+
+def test_a_way_that_grows_looks_like_a_slow_clock_and_the_error_says_by_how_much() -> None:
+    """Half a millisecond more each second: to whoever sees arrivals alone, a sender that is 500 ppm slow."""
+    steps = [{"at_s": at, "do": "impair", "delay_ms": 0.5} for at in range(1, 80)]
+    error = measure(run(small(80, steps=steps)))["drift_error_ppm"]
+    assert error == pytest.approx(500, abs=50)

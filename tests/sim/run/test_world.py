@@ -151,6 +151,18 @@ def test_truth_and_belief_stand_in_columns_of_their_own() -> None:
     assert belief_ms(one, "viewer").size == 0
 
 
+@pytest.mark.parametrize("viewer", BOTH)
+def test_each_point_tells_of_its_own_jitter_buffer(viewer: str) -> None:
+    """A line with more jitter makes a viewer hold more sound; what our output holds does not know of it."""
+    calm, rough = (
+        measure(run(small(8.0, network={"to_viewer": {"delay_ms": 30, "jitter_ms": jitter_ms}}), viewer=viewer))
+        for jitter_ms in (0, 60)
+    )
+    at_viewer = [row["jitter_buffer_p50_ms"] or 0 for row in (calm, rough)]
+    assert 40 <= at_viewer[0] + 15 <= at_viewer[1] <= 200
+    assert calm["output_jitter_buffer_p50_ms"] == rough["output_jitter_buffer_p50_ms"] == 40
+
+
 # ---- barge-in
 
 
