@@ -25,6 +25,7 @@ except InputError as missing:
 SECONDS = 8.0
 
 
+@pytest.mark.slow
 def test_the_reference_sender_is_read_at_the_glass():
     acted: list[str] = []
 

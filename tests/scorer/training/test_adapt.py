@@ -85,6 +85,7 @@ def test_an_example_is_in_sync_once_its_offset_is_taken_out(folder: Path) -> Non
     assert np.allclose(one.mel[10:600], other.mel[10:600], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_adapted_weights_are_other_weights_of_the_same_shape_and_the_gain_is_said(folder: Path) -> None:
     out = folder / "mine"
     lines = list(adapt(folder, out, ["geometry"], seed=0, device="cpu", steps=2, cache=None, progress=progress))

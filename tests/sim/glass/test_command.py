@@ -151,6 +151,7 @@ expect:
 """
 
 
+@pytest.mark.slow
 def test_a_scenario_for_real_before_a_real_browser() -> None:
     try:
         find_chromium()
