@@ -171,6 +171,7 @@ def run_all(specs: Sequence[Spec], jobs: int | None = None) -> Iterator[Result]:
     if jobs == 1:
         yield from map(execute, specs)
         return
+    others = set(multiprocessing.active_children())  # of whoever calls: none of our business
     pool = ProcessPoolExecutor(max_workers=jobs)
     done = False
     try:
@@ -180,7 +181,7 @@ def run_all(specs: Sequence[Spec], jobs: int | None = None) -> Iterator[Result]:
             yield from future.result()
         done = True
     finally:
-        workers = [] if done else list(multiprocessing.active_children())
+        workers = set() if done else set(multiprocessing.active_children()) - others
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in workers:  # interrupted: a chunk that has begun may take a minute, and nobody wants it any more
             worker.kill()
