@@ -20,6 +20,7 @@ COMPILED = (
     "avsync/types.py",
     "avsync/engine/catchup.py",
     "avsync/engine/delay_target.py",
+    "avsync/engine/engine.py",
     "avsync/engine/jitter_buffer.py",
     "avsync/engine/key_frame_request.py",
     "avsync/engine/late_ladder.py",
@@ -38,6 +39,7 @@ COMPILED = (
     "avsync/monitor/percentiles.py",
     "avsync/monitor/stalls.py",
     "avsync/monitor/trend.py",
+    "avsync/monitor/watch.py",
     "sim/virtual_time.py",
     "sim/packets.py",
     "sim/rng.py",
@@ -50,12 +52,15 @@ COMPILED = (
     "sim/browser/*.py",
     "sim/run/*.py",
     "sim/truth/beliefs.py",
+    "sim/truth/columns.py",
+    "sim/truth/logs.py",
 )
 """The one list: the core behind its gates, and what runs once per packet or per slot in the lab.
 
-The gates stay Python (errors, AvSynchronizer, AvSyncMonitor, AvSyncClock with its streams, epochs, quarantine): they
-are what refuses a NaN, a float or a numpy number by name, or drops it with its reason. A compiled function raises a
-bare TypeError there, before its first line runs.
+The gates stay Python (errors, AvSynchronizer before its Engine, AvSyncMonitor before its Watch, AvSyncClock with its
+streams, epochs, quarantine): they are what refuses a NaN, a float or a numpy number by name, or drops it with its
+reason. A compiled function raises a bare TypeError there, before its first line runs. Constants are ``Final``: compiled
+code then reads them without a look-up.
 """
 
 NEEDS = ("mypy==2.4.1", "setuptools", "av", "numpy", "pydantic>=2", "simpy", "types-PyYAML")

@@ -4,11 +4,13 @@ What is listed here is a promise; everything else may move. ``offset = audio - v
 means that the voice is ahead of the lips. Every time is an int of nanoseconds, given by the caller.
 """
 
+from avsync.engine.engine import Interrupted
 from avsync.engine.playout import PlayoutClock
-from avsync.engine.synchronizer import AvSynchronizer, Interrupted
+from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import AvSyncError, InputError, UsageError
 from avsync.monitor.belief import SyncSample
-from avsync.monitor.monitor import AvSyncMonitor, SyncReport
+from avsync.monitor.monitor import AvSyncMonitor
+from avsync.monitor.sync_report import SyncReport
 from avsync.policy import AvSyncPolicy, Master, Pacing
 from avsync.timeline.clock import AvSyncClock, Seam
 from avsync.timeline.epoch import EpochGate

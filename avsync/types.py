@@ -10,7 +10,7 @@ dataclass of nine fields costs about four times as much to construct. They are a
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from avsync.units import ms
 
@@ -22,7 +22,8 @@ class Kind(Enum):
     VIDEO = "video"
 
 
-AUDIO, VIDEO = Kind.AUDIO, Kind.VIDEO
+AUDIO: Final = Kind.AUDIO
+VIDEO: Final = Kind.VIDEO
 
 
 class MediaUnit(NamedTuple):
@@ -264,5 +265,5 @@ class Presented(NamedTuple):
     what: Heard = Heard.CONTENT
 
 
-MAX_PTS_NS = ms(1000) * 86_400 * 365
+MAX_PTS_NS: Final = ms(1000) * 86_400 * 365
 """A year of content. Anything beyond is a broken source, not a long talk."""

@@ -8,22 +8,23 @@ integer division: adding up rounded durations is how an hour goes missing.
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Final
 
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
-NS_PER_US = 1_000
+NS_PER_S: Final = 1_000_000_000
+NS_PER_MS: Final = 1_000_000
+NS_PER_US: Final = 1_000
 
-FAR_NS = (1 << 62) - 1
+FAR_NS: Final = (1 << 62) - 1
 """Further than any time (146 years): never, or an empty minimum; ``-FAR_NS`` is before anything that was told.
 The largest int that a compiled build keeps without an object."""
 
-SOUND_HZ = 48_000
+SOUND_HZ: Final = 48_000
 """Opus' clock in RTP, whatever it carries (RFC 7587); sound is brought to this rate before it is encoded."""
 
-PICTURE_HZ = 90_000
+PICTURE_HZ: Final = 90_000
 """The clock of every video format in RTP (RFC 3551, section 5; RFC 7741, RFC 6184)."""
 
-SLOT_SAMPLES = 960
+SLOT_SAMPLES: Final = 960
 """What goes into one Opus packet: 20 ms of ``SOUND_HZ``, per channel."""
 
 Rate = int | Fraction

@@ -7,15 +7,15 @@ the *truth* (``ref``: the source's own log), which no engine ever looks at.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from avsync.types import Kind
 from avsync.units import PICTURE_HZ, SOUND_HZ
 
-SOUND_RTP_HZ = SOUND_HZ  # RFC 7587: Opus always
-PICTURE_RTP_HZ = PICTURE_HZ  # RFC 6184, RFC 7741
-MTU_BYTES = 1_200  # libwebrtc's default packet size
-IDLE = -1  # ref of a picture without lips, or of sound without content
+SOUND_RTP_HZ: Final = SOUND_HZ  # RFC 7587: Opus always
+PICTURE_RTP_HZ: Final = PICTURE_HZ  # RFC 6184, RFC 7741
+MTU_BYTES: Final = 1_200  # libwebrtc's default packet size
+IDLE: Final = -1  # ref of a picture without lips, or of sound without content
 
 
 class SoundPacket(NamedTuple):

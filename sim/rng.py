@@ -12,20 +12,21 @@ from __future__ import annotations
 import math
 import zlib
 from statistics import NormalDist
+from typing import Final
 
 from numpy.random import PCG64, SeedSequence
 
 from avsync.errors import UsageError
 
-CHUNK = 512  # raw draws fetched at once: 24 ns each instead of 433 ns for a scalar draw
-_TABLE_BITS = 12
-_TABLE = 1 << _TABLE_BITS
-_SHIFT = 64 - _TABLE_BITS
+CHUNK: Final = 512  # raw draws fetched at once: 24 ns each instead of 433 ns for a scalar draw
+_TABLE_BITS: Final = 12
+_TABLE: Final = 1 << _TABLE_BITS
+_SHIFT: Final = 64 - _TABLE_BITS
 
 # The middles of 4096 equal slices of probability, rounded to a millionth: far coarser than the
 # last-digit differences between C libraries, so the table is the same everywhere (a test pins it).
-NORMAL_MILLIONTHS = tuple(round(NormalDist().inv_cdf((i + 0.5) / _TABLE) * 1_000_000) for i in range(_TABLE))
-EXPONENTIAL_MILLIONTHS = tuple(round(-math.log(1 - (i + 0.5) / _TABLE) * 1_000_000) for i in range(_TABLE))
+NORMAL_MILLIONTHS: Final = tuple(round(NormalDist().inv_cdf((i + 0.5) / _TABLE) * 1_000_000) for i in range(_TABLE))
+EXPONENTIAL_MILLIONTHS: Final = tuple(round(-math.log(1 - (i + 0.5) / _TABLE) * 1_000_000) for i in range(_TABLE))
 
 
 class Draws:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Final
 
 import simpy
 from simpy.events import NORMAL
 
-_PLANNED = 5  # an entry of ours: (at, priority, number, call, item); SimPy's have four
+_PLANNED: Final = 5  # an entry of ours: (at, priority, number, call, item); SimPy's have four
 
 
 class VirtualTime(simpy.Environment):

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from avsync.engine.synchronizer import AvSynchronizer, Interrupted
+from avsync.engine.engine import Interrupted
+from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import AvSyncError, UsageError
 from avsync.recording.recorder import Recorder
 from avsync.types import (

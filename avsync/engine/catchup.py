@@ -9,22 +9,23 @@ source that stays clean gets its rate back, later each time it relapses.
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from avsync.policy import AvSyncPolicy
 from avsync.types import Reason, Request, Want
 from avsync.units import NS_PER_S, ms, seconds
 
-RATE_WINDOW_NS = seconds(2)  # how far back the source's own rate is measured
-RATE_SHARE_PCT = 90  # of what it was measured to manage: 22 fps -> 20, as in the first trial
-CATCH_UP_NS = seconds(3)  # a backlog that only a lower fps can work off should be gone in about this
-LOWEST_FPS = 8  # below 5 fps lip sync is meaningless (Perkins); stay clear of it
-BITRATE_SHARE_PCT = 70
-LESS_PCT = 8  # a new wish must be this much below the last one
-IN_VAIN = 2  # skips in a row after which it was late again within a relapse
-REFUSALS = 3  # skips asked for and not taken, until the source is believed not to be able to
-RESTORE_MAX_NS = seconds(120)
-LATENCY_MAX_NS = seconds(1)
-CREEP_NS = ms(15)  # late by this for as long as a relapse: a slow drift, not a stall
+RATE_WINDOW_NS: Final = seconds(2)  # how far back the source's own rate is measured
+RATE_SHARE_PCT: Final = 90  # of what it was measured to manage: 22 fps -> 20, as in the first trial
+CATCH_UP_NS: Final = seconds(3)  # a backlog that only a lower fps can work off should be gone in about this
+LOWEST_FPS: Final = 8  # below 5 fps lip sync is meaningless (Perkins); stay clear of it
+BITRATE_SHARE_PCT: Final = 70
+LESS_PCT: Final = 8  # a new wish must be this much below the last one
+IN_VAIN: Final = 2  # skips in a row after which it was late again within a relapse
+REFUSALS: Final = 3  # skips asked for and not taken, until the source is believed not to be able to
+RESTORE_MAX_NS: Final = seconds(120)
+LATENCY_MAX_NS: Final = seconds(1)
+CREEP_NS: Final = ms(15)  # late by this for as long as a relapse: a slow drift, not a stall
 
 
 class CatchUp:

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import accumulate
+from typing import Final
 
 from avsync.policy import AvSyncPolicy
 from avsync.units import FAR_NS, NS_PER_S, ms, seconds
 
 # NetEq's numbers (delay manager, histogram, relative arrival delay tracker).
-WINDOW_NS = seconds(2)
-PERIOD_NS = ms(500)
-BUCKET_NS = ms(20)
-BUCKETS = 100
-SETTLED_SAMPLES = 59
+WINDOW_NS: Final = seconds(2)
+PERIOD_NS: Final = ms(500)
+BUCKET_NS: Final = ms(20)
+BUCKETS: Final = 100
+SETTLED_SAMPLES: Final = 59
 """The nth half second weighs 1/n (a plain histogram), from here on always 1/59: NetEq's forget factor
 of 0.983, a memory of half a minute."""
-_ONE = 1 << 30
+_ONE: Final = 1 << 30
 
-SHIFT_NS = ms(100)
-SHIFT_UNITS = 5
+SHIFT_NS: Final = ms(100)
+SHIFT_UNITS: Final = 5
 
 
 class DelayTarget:
@@ -53,7 +54,7 @@ class DelayTarget:
         self._goal_ns = policy.jitter_start_ns  # where the histogram wants the target
         self._shrunk_at_ns = 0
         self._learned_ns = 0
-        self._histogram = [0] * BUCKETS  # sums up to _ONE from the first sample on
+        self._histogram = [0]  # up to the last bucket that was ever filled; sums up to _ONE from the first sample on
         self._samples = 0
         # The open period.
         self._period_end_ns = -FAR_NS
@@ -136,7 +137,9 @@ class DelayTarget:
     def _learn(self, delay_ns: int) -> None:
         self._samples = n = min(self._samples + 1, SETTLED_SAMPLES)
         histogram = [weight * (n - 1) // n for weight in self._histogram]
-        histogram[min(delay_ns // BUCKET_NS, BUCKETS - 1)] += _ONE - sum(histogram)
+        bucket = min(delay_ns // BUCKET_NS, BUCKETS - 1)
+        histogram += [0] * (bucket + 1 - len(histogram))
+        histogram[bucket] += _ONE - sum(histogram)
         self._histogram = histogram
         wanted = _ONE * self._quantile_pct // 100
         # The upper end of the bucket that holds the quantile.

@@ -6,10 +6,12 @@ until the next key frame, and the source is asked for one, again while none come
 
 from __future__ import annotations
 
+from typing import Final
+
 from avsync.types import MediaUnit, Reason, Request, Want
 from avsync.units import ms
 
-KEYFRAME_AGAIN_NS = ms(500)
+KEYFRAME_AGAIN_NS: Final = ms(500)
 """A key frame takes about a round trip and an encode to come; asked for sooner, it would come twice."""
 
 

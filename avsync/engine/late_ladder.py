@@ -7,6 +7,7 @@ newer one, or is given up; while none comes at all, the ladder is climbed: repea
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from avsync.policy import AvSyncPolicy
 
@@ -29,8 +30,14 @@ class Rung(Enum):
     IDLE = "idle"
 
 
-SHOW, SHOW_LATE, MAKE_WAY, TOO_LATE = Decision
-REPEAT, DEGRADE, ALERT, IDLE = Rung
+SHOW: Final = Decision.SHOW
+SHOW_LATE: Final = Decision.SHOW_LATE
+MAKE_WAY: Final = Decision.MAKE_WAY
+TOO_LATE: Final = Decision.TOO_LATE
+REPEAT: Final = Rung.REPEAT
+DEGRADE: Final = Rung.DEGRADE
+ALERT: Final = Rung.ALERT
+IDLE: Final = Rung.IDLE
 
 
 def decide(late_ns: int, *, newer_due: bool, idle: bool, policy: AvSyncPolicy) -> Decision:

@@ -6,10 +6,12 @@ Read from the shipping synchronizers (Vision Agents', LiveKit's), written anew.
 
 from __future__ import annotations
 
+from typing import Final
+
 from avsync.policy import Pacing
 from avsync.units import ms
 
-REBASE_NS = ms(300)  # LiveKit's AVSynchronizer, _max_delay_tolerance_ms
+REBASE_NS: Final = ms(300)  # LiveKit's AVSynchronizer, _max_delay_tolerance_ms
 
 
 class OpenLoop:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
+from typing import Final
 
 from avsync.engine.catchup import CREEP_NS, CatchUp
 from avsync.engine.key_frame_request import KeyframeRequest
@@ -37,12 +38,12 @@ from avsync.types import (
 )
 from avsync.units import ms
 
-STAMP_STEP_NS = ms(1)  # stamps closer than this could be one RTP tick (LiveKit keeps the same step)
-LATE_FOR_NS = ms(1000)  # a heap after a stall is late together and then on time; a sender repeats for less than this
-NOMINAL_NS = ms(40)  # a frame that does not say how long it lasts (25 fps)
+STAMP_STEP_NS: Final = ms(1)  # stamps closer than this could be one RTP tick (LiveKit keeps the same step)
+LATE_FOR_NS: Final = ms(1000)  # a heap after a stall is late together, then on time; a sender repeats for less
+NOMINAL_NS: Final = ms(40)  # a frame that does not say how long it lasts (25 fps)
 
-_DUE = Reason.DUE
-_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
+_DUE: Final = Reason.DUE
+_new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
 
 class Pictures:
@@ -61,7 +62,7 @@ class Pictures:
         levers: frozenset[Want],
         tick_ns: int,
     ) -> None:
-        self._policy = policy
+        self._policy, self._late_video_ns = policy, policy.late_video_ns
         self._clock = clock
         self._half_tick_ns = tick_ns // 2
         self._early_ns = self._half_tick_ns  # and the head start: so long before it is due a picture may be answered
@@ -74,7 +75,7 @@ class Pictures:
         self.epoch = -1
         self.finished_epoch = -1
         self.shown_pts_ns = -1
-        self._slot_came = False  # what is missing is looked at once a slot of sound, not at any time
+        self.gap_found = False  # what is missing is looked for once a slot of sound, and then answered
         self._shown: MediaUnit | None = None
         self._last_stamp_ns = -1
         self._expected_pts_ns = 0
@@ -172,9 +173,15 @@ class Pictures:
     def head(self) -> MediaUnit | None:
         return self.queue[0][2] if self.queue else None
 
-    def on_slot(self) -> None:
+    def on_slot(self, now_ns: int) -> None:
         """A slot of sound came: look once whether a picture is missing."""
-        self._slot_came = True
+        clock = self._clock
+        state = clock.state
+        if state is INVALID or state is STANDING or self._open_loop is not None:
+            return
+        position = clock.position_ns(now_ns)
+        assert position is not None
+        self.gap_found = position + self._trim.ns - self._expected_pts_ns >= self._late_video_ns
 
     def take_behind_ns(self) -> int:
         """By how much all pictures are late, at the least, while the source cannot help it; told once, else 0."""
@@ -189,24 +196,26 @@ class Pictures:
         return position is not None and position - self._expected_pts_ns >= 0
 
     def next_due_ns(self, now_ns: int) -> int | None:
-        """When the head of the queue falls due, if that is known."""
+        """When ``answer`` gives the head of the queue its answer, if that is known."""
         if not self.queue:
             return None
         pts, due, unit, _ = self.queue[0]
         if self._open_loop is not None:
             return due
         if unit.epoch != self.epoch:
-            return None
-        leaves = self._clock.leaves_ns(pts - self._trim.ns)
-        return None if leaves is None else leaves - self._early_ns
+            return None if unit.epoch > self.epoch else now_ns
+        clock = self._clock
+        early = self._early_ns if clock.state is not STANDING else self._half_tick_ns
+        return clock.reaches_ns(pts - self._trim.ns - early, now_ns)
 
     def answer(self, now_ns: int) -> Answer | None:
         if self._open_loop is not None:
             return self._answer_open_loop(now_ns)
-        if not self.queue and not self._slot_came:
+        if not self.queue and not self.gap_found:
             return None
         clock = self._clock
         if clock.state is INVALID:
+            self.gap_found = False
             return None
         position = clock.position_ns(now_ns)
         assert position is not None
@@ -228,13 +237,13 @@ class Pictures:
             if lost_before:
                 self._keyframe.needed = True
             return self._decide(unit, late, position, now_ns)
-        if self._slot_came:
+        if self.gap_found:
             missing = position - self._expected_pts_ns
-            if missing >= self._policy.late_video_ns and clock.state is not STANDING:
+            if missing >= self._late_video_ns and clock.state is not STANDING:
                 answer = self._missing(position, now_ns)
                 if answer is not None:
                     return answer
-            self._slot_came = False
+            self.gap_found = False
         return None
 
     def _decide(self, unit: MediaUnit, late: int, position: int, now_ns: int) -> Answer:

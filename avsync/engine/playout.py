@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from typing import Final
 
 from avsync.units import ms
 
-EXTRAPOLATE_NS = ms(40)  # two 20 ms slots; beyond that nobody is playing
-STEP_NS = ms(100)  # a disagreement beyond this is a new timeline, not drift; ffplay jumps here, too
-SEGMENTS_KEPT = 8  # shifts remembered, so that a late picture keeps the stamp its sound had
+EXTRAPOLATE_NS: Final = ms(40)  # two 20 ms slots; beyond that nobody is playing
+STEP_NS: Final = ms(100)  # a disagreement beyond this is a new timeline, not drift; ffplay jumps here, too
+SEGMENTS_KEPT: Final = 8  # shifts remembered, so that a late picture keeps the stamp its sound had
 
 
 class ClockState(Enum):
@@ -27,7 +28,10 @@ class ClockState(Enum):
 
 
 # Looking a member up in its Enum takes 50 ns; all such lookups together took 15 % of the engine's time.
-INVALID, RUNNING, STANDING, PASSING = ClockState
+INVALID: Final = ClockState.INVALID
+RUNNING: Final = ClockState.RUNNING
+STANDING: Final = ClockState.STANDING
+PASSING: Final = ClockState.PASSING
 
 
 class PlayoutClock:
@@ -35,8 +39,7 @@ class PlayoutClock:
 
     ``play`` when content leaves, ``stand`` when silence is inserted, ``go_past`` when content
     passes in silence, ``invalidate`` at an interrupt. ``position_ns`` is the content leaving at
-    a time; ``leaves_ns`` the time at which a content position leaves (None: nobody knows, the
-    clock stands before it).
+    a time; ``reaches_ns`` the time at which that is a given content.
     """
 
     def __init__(self, slew_ppm: int = 5_000) -> None:
@@ -99,12 +102,14 @@ class PlayoutClock:
             return self._stood_at_pts_ns
         return None
 
-    def leaves_ns(self, pts_ns: int) -> int | None:
-        """When the content ``pts_ns`` leaves (or left): the output time of a picture that shows it."""
+    def reaches_ns(self, pts_ns: int, now_ns: int) -> int | None:
+        """From when on ``position_ns`` is at ``pts_ns`` or beyond, if nothing else is told; None: nobody knows."""
         state = self.state
-        if state is INVALID or (state is STANDING and pts_ns > self._stood_at_pts_ns):
+        if state is INVALID:
             return None
-        return pts_ns + (self.shift_at(pts_ns) if self._segments else self._shift_ns)
+        if state is STANDING:
+            return now_ns if pts_ns <= self._stood_at_pts_ns else None
+        return pts_ns + self._shift_ns
 
     def shift_at(self, pts_ns: int) -> int:
         """local - pts for this content, also where it left before the clock last stood."""

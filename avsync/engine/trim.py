@@ -5,9 +5,11 @@ It takes up what is wrong on the way after us, so it changes slower than anybody
 
 from __future__ import annotations
 
+from typing import Final
+
 from avsync.units import ms
 
-STEP_MAX_NS = ms(100)  # a driver that slept does not find its trim changed at once
+STEP_MAX_NS: Final = ms(100)  # a driver that slept does not find its trim changed at once
 
 
 class Trim:

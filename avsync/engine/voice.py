@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
+from typing import Final
 
 from avsync.engine.jitter_buffer import JitterBuffer
 from avsync.engine.playout import PlayoutClock
@@ -16,9 +17,9 @@ from avsync.policy import AvSyncPolicy, Master, Pacing
 from avsync.types import Drop, DropReason, InsertSilence, MediaUnit, Present, Reason
 from avsync.units import FAR_NS, ms, seconds, stretched_ns
 
-GIVE_UP_NS = seconds(10)  # a voice silent for this long, unannounced, has ended
-RATE_DEADBAND_NS = ms(10)  # the delay may be off by this before the sound's rate is touched
-SLACK_SMOOTHING = 50  # of one-unit samples: about 1 s of 20 ms units (mpv filters over 1 s)
+GIVE_UP_NS: Final = seconds(10)  # a voice silent for this long, unannounced, has ended
+RATE_DEADBAND_NS: Final = ms(10)  # the delay may be off by this before the sound's rate is touched
+SLACK_SMOOTHING: Final = 50  # of one-unit samples: about 1 s of 20 ms units (mpv filters over 1 s)
 
 
 class VoiceState(Enum):
@@ -28,9 +29,12 @@ class VoiceState(Enum):
     PAUSED = "paused"  # a marked pause, or the silent tail of a finished turn
 
 
-IDLE, SPEAKING, STALLED, PAUSED = VoiceState
-_DUE = Reason.DUE
-_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
+IDLE: Final = VoiceState.IDLE
+SPEAKING: Final = VoiceState.SPEAKING
+STALLED: Final = VoiceState.STALLED
+PAUSED: Final = VoiceState.PAUSED
+_DUE: Final = Reason.DUE
+_new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
 
 class Voice:

@@ -6,10 +6,12 @@ dwell before it is taken back. A value nobody knows neither raises nor clears.
 
 from __future__ import annotations
 
+from typing import Final
+
 from avsync.types import Alert
 from avsync.units import seconds
 
-SUMMARY_NS = seconds(60)
+SUMMARY_NS: Final = seconds(60)
 """While it lasts, one summary per minute: enough to see that it lasts, few enough to be read."""
 
 

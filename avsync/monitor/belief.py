@@ -21,24 +21,25 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from avsync.types import AUDIO, Heard, Presented
 from avsync.units import FAR_NS, ms, seconds
 
-GRID_NS = ms(20)
+GRID_NS: Final = ms(20)
 """One sample per slot of sound. Multiples of it in the point's own time, so a freeze counts and grows."""
-HOLD_NS = seconds(2)
+HOLD_NS: Final = seconds(2)
 """How long a sample waits for the sound that ends a silence, and how long lips may trail the voice."""
-HOLD_STOPPED_NS = seconds(10)
+HOLD_STOPPED_NS: Final = seconds(10)
 """The same where the voice stopped: only the next sound tells whether what was missing is said or lost."""
-SETTLE_LAG_NS = ms(100)
+SETTLE_LAG_NS: Final = ms(100)
 """Picture and sound of the same moment are observed at most this far apart."""
-MAX_PENDING = 2_048
+MAX_PENDING: Final = 2_048
 """Per stream; what waits is at most 10.1 s of observations, 2 020 at 5 ms per unit."""
 
-_CONTENT, _IDLE = Heard.CONTENT, Heard.IDLE  # looking a member up in its Enum takes 50 ns
-_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
+_CONTENT: Final = Heard.CONTENT  # looking a member up in its Enum takes 50 ns
+_IDLE: Final = Heard.IDLE
+_new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
 
 class SyncSample(NamedTuple):
@@ -114,13 +115,13 @@ class Belief:
         """Every sample that has become known by ``now_ns``, in order of time."""
         samples: list[SyncSample] = []
         horizon_ns = now_ns - self._lag_ns
-        sounds, pictures = self._sounds, self._pictures
+        next_ns = -FAR_NS  # of the oldest pending observation, at the latest
         while self._in_turn or self._wake(horizon_ns):
             t = self._cursor_ns
             if t > horizon_ns:
                 break
-            if (sounds and sounds[0][4] <= t) or (pictures and pictures[0][4] <= t):
-                self._apply_until(t)
+            if next_ns <= t:
+                next_ns = self._apply_until(t)
                 continue  # a turn may have ended or begun
             said_ns = self._sound_pts_ns
             if said_ns is not None and t < self._sound_end_ns:
@@ -151,8 +152,8 @@ class Belief:
                 return True
         return False
 
-    def _apply_until(self, t: int) -> None:
-        """Everything pending that is not after ``t`` becomes the present: the inner loop of ``settle``."""
+    def _apply_until(self, t: int) -> int:
+        """Everything pending that is not after ``t`` becomes the present. When the next one is: FAR_NS without any."""
         sounds, pictures = self._sounds, self._pictures
         while True:
             sound_at_ns = sounds[0][4] if sounds else FAR_NS  # at_ns, by its number in half the time
@@ -162,7 +163,7 @@ class Belief:
             elif picture_at_ns <= t:
                 self._apply_picture(pictures.popleft())
             else:
-                return
+                return sound_at_ns if sound_at_ns < picture_at_ns else picture_at_ns
 
     def _apply_next(self, until_ns: int) -> bool:
         """The oldest pending observation becomes the present, if it is not after ``until_ns``."""

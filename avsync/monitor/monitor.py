@@ -4,96 +4,23 @@ It believes ``Presented`` (what a sink did, in the sink's time) and nothing else
 engine are only counted, so a monitor fed with wishes knows nothing rather than "0". UNKNOWN is
 None, never 0: below 20 samples, and for current values once nothing has been seen for 2 s.
 
-Memory is bounded whatever comes: the last 10 s of observations at most, the last 10 s of samples, the
-last minute of seconds, and a histogram of fixed range.
+Here each argument is looked at; what is believed stands in ``avsync.monitor.watch``. This file stays Python in a
+compiled build, for the reason told in ``avsync.engine.synchronizer``.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from avsync.errors import UsageError, check_now
-from avsync.monitor.alerts import Alarm
-from avsync.monitor.belief import GRID_NS, HOLD_NS, SETTLE_LAG_NS, Belief, SyncSample
-from avsync.monitor.percentiles import MIN_SAMPLES, OffsetHistogram, RecentOffsets, rank
-from avsync.monitor.stalls import Stalls
-from avsync.monitor.trend import Trend
+from avsync.monitor.belief import HOLD_NS, SETTLE_LAG_NS, SyncSample
+from avsync.monitor.sync_report import SyncReport
+from avsync.monitor.watch import UNIT_MAX_NS, Watch
 from avsync.policy import AvSyncPolicy
-from avsync.types import (
-    AUDIO,
-    MAX_PTS_NS,
-    Alert,
-    Answer,
-    Drop,
-    DropReason,
-    Heard,
-    InsertSilence,
-    ObservedBy,
-    Present,
-    Presented,
-    Reason,
-    Repeat,
-)
-from avsync.units import FAR_NS, ms, seconds
+from avsync.types import AUDIO, MAX_PTS_NS, Alert, Answer, Heard, Presented
 
 POINTS = ("output", "viewer")
-STALE_NS = seconds(2)
-"""Nothing seen for this long: what was current is not known any more."""
-BATCH_NS = ms(200)
-"""Samples are settled this often: in batches they cost half."""
-QUICK_CHECK_NS, OFFSET_CHECK_NS, DRIFT_CHECK_NS = ms(100), seconds(1), seconds(5)
-WINDOW_NS = seconds(10)
-"""Offset alerts look at the 95th percentile of this window."""
-EWMA_SAMPLES = seconds(1) // GRID_NS
-"""Time constant of the current offset: 1 s."""
-OTHER_CLOCK_NS = seconds(10)
-"""An observation dated further from its arrival is of another clock; it is counted, not believed."""
-UNIT_MAX_NS = seconds(60)
-
-_CONTENT, _IDLE = Heard.CONTENT, Heard.IDLE  # looking a member up in its Enum takes 50 ns
-_ON_PURPOSE = frozenset((DropReason.STALE_EPOCH, DropReason.QUARANTINE, DropReason.CLOSED))
-_TRUST = {source: order for order, source in enumerate(ObservedBy)}
-
-
-@dataclass(frozen=True, slots=True)
-class SyncReport:
-    """What is believed at ``at_ns``. None is UNKNOWN. Offsets in ns, > 0: the voice is ahead of the lips.
-
-    Of now: ``offset_ns`` (EWMA, 1 s), ``drift_ppm`` (what corrections leave of it, over the last
-    minute), the stalls, the sender report's age. All else is since the start.
-    ``source``: the least trustworthy of the two streams' observers. ``ignored``: observations of
-    an interrupted epoch; ``unbelievable``: of another clock, or more than memory has room for.
-    """
-
-    at_ns: int
-    point: str
-    source: ObservedBy | None
-    epoch: int
-    samples: int
-    offset_ns: int | None
-    abs_p50_ns: int | None
-    abs_p95_ns: int | None
-    abs_p99_ns: int | None
-    abs_max_ns: int | None
-    lead_p95_ns: int | None
-    lag_p95_ns: int | None
-    drift_ppm: int | None
-    freeze_longest_ns: int | None
-    freeze_total_ns: int | None
-    video_stall_ns: int | None
-    audio_stall_ns: int | None
-    sender_report_age_ns: int | None
-    late: int
-    dropped: int
-    discarded: int
-    repeated: int
-    concealed: int
-    silence_inserted_ns: int
-    ignored: int
-    unbelievable: int
-    alerts: tuple[str, ...]
+_CONTENT = Heard.CONTENT  # looking a member up in its Enum takes 50 ns
 
 
 class AvSyncMonitor:
@@ -119,38 +46,23 @@ class AvSyncMonitor:
             raise UsageError(f"settle_lag_ns must be an int from 0 to {HOLD_NS}, got {settle_lag_ns!r}")
         self.policy = policy = policy if policy is not None else AvSyncPolicy()
         self.point = point
-        self._on_sample = on_sample
-        self._lag_ns = settle_lag_ns
-        self._now_ns = self._settle_at_ns = self._seen_ns = -FAR_NS
-        self._floor = -1
-        self._sources: list[ObservedBy | None] = [None, None]
-        self._ignored = self._unbelievable = 0
-        self._belief = Belief(lag_ns=settle_lag_ns)
-        self._live = Stalls()
-        # Statistics of samples.
-        self._histogram = OffsetHistogram()
-        self._trend = Trend()
-        self._recent = RecentOffsets(WINDOW_NS, WINDOW_NS // GRID_NS)
-        self._ewma = 0  # times EWMA_SAMPLES, so that small steps are not rounded away
-        self._last: SyncSample | None = None
-        self._frozen_run = self._frozen_longest = self._frozen_total = 0  # samples
-        # What others tell.
-        self._counts = _Counts()
-        self._sender_report_ns: int | None = None
-        # Alerts.
-        self._alarms = _alarms(policy)
-        self._alerts: deque[Alert] = deque()
-        self._quick_at_ns = self._offset_at_ns = self._drift_at_ns = -FAR_NS
+
+        def tell(samples: list[SyncSample]) -> None:
+            for sample in samples:
+                on_sample(sample)  # type: ignore[misc]
+
+        on_samples = None if on_sample is None else tell
+        self._watch = Watch(policy, point=point, on_samples=on_samples, settle_lag_ns=settle_lag_ns)
 
     def observe(self, presented: Presented, now_ns: int) -> None:
         """What a sink did, as soon as it is known; late and out of order by up to ``settle_lag_ns``.
 
         A float, None or NaN where a time belongs is refused (``UsageError``).
         """
-        if type(now_ns) is not int or now_ns < self._now_ns:
-            check_now(now_ns, self._now_ns)
-        self._now_ns = now_ns
-        kind, epoch, pts_ns, duration_ns, at_ns, source, what = presented
+        watch = self._watch
+        if type(now_ns) is not int or now_ns < watch.now_ns:
+            check_now(now_ns, watch.now_ns)
+        kind, epoch, pts_ns, duration_ns, at_ns, _, what = presented
         if type(at_ns) is not int or type(duration_ns) is not int or type(epoch) is not int:
             raise UsageError(f"at_ns, duration_ns and epoch must be ints, got {presented!r}")
         if pts_ns is None:
@@ -160,207 +72,26 @@ class AvSyncMonitor:
             raise UsageError(f"pts_ns must be an int from 0 to a year, got {presented!r}")
         if duration_ns < 0 or (duration_ns > UNIT_MAX_NS and kind is AUDIO and what is _CONTENT):
             raise UsageError(f"duration_ns must be >= 0 and a unit of sound at most a minute, got {presented!r}")
-        if epoch < self._floor and what is not _IDLE:
-            self._ignored += 1
-            return
-        if not -OTHER_CLOCK_NS <= at_ns - now_ns <= OTHER_CLOCK_NS:
-            self._unbelievable += 1
-            return
-        self._seen_ns = now_ns
-        if kind is AUDIO:
-            self._sources[0] = source
-            if duration_ns > UNIT_MAX_NS:  # a host that slept: such a silence is not believed to its end
-                duration_ns = UNIT_MAX_NS
-                presented = presented._replace(duration_ns=duration_ns)
-            self._live.hear(what, epoch, at_ns, at_ns + duration_ns)
-        else:
-            self._sources[1] = source
-            if what is not _IDLE and pts_ns is not None:
-                self._live.see(pts_ns, at_ns + duration_ns)
-        self._belief.add(presented)
-        if now_ns >= self._settle_at_ns:
-            self._settle(now_ns)
+        watch.observe(presented, now_ns)
 
     def interrupt(self, epoch: int) -> None:
         """``epoch`` is the first one that counts: observations of an older one are ignored from here on."""
         if type(epoch) is not int:
             raise UsageError(f"epoch must be an int, got {epoch!r}")
-        if epoch > self._floor:
-            self._floor = epoch
-            self._live.in_turn = False
+        self._watch.interrupt(epoch)
 
     def count(self, answer: Answer) -> None:
         """Count what an engine decided. Counters only: a wish says nothing about the offset."""
-        counts = self._counts
-        if isinstance(answer, Present):
-            counts.late += answer.reason is Reason.LATE
-        elif isinstance(answer, Repeat):
-            counts.repeated += 1
-        elif isinstance(answer, InsertSilence):
-            counts.concealed += answer.reason is Reason.LOSS
-            if answer.reason in (Reason.UNDERRUN, Reason.HOLD):
-                counts.silence_inserted_ns += answer.duration_ns
-        elif isinstance(answer, Drop):
-            if answer.reason in _ON_PURPOSE:
-                counts.discarded += 1
-            else:
-                counts.dropped += 1
+        self._watch.count(answer)
 
     def on_sender_report(self, now_ns: int) -> None:
         """A sender report came. Told once at the start, it says that they are expected."""
-        self._sender_report_ns = self._now_ns = check_now(now_ns, self._now_ns)
+        self._watch.on_sender_report(check_now(now_ns, self._watch.now_ns))
 
     def poll(self, now_ns: int) -> Alert | None:
         """The next alert, or None; costs next to nothing until the next evaluation (10 per second)."""
-        self._now_ns = check_now(now_ns, self._now_ns)
-        if now_ns >= self._quick_at_ns and not self._alerts:
-            self._evaluate(now_ns)
-        return self._alerts.popleft() if self._alerts else None
+        return self._watch.poll(check_now(now_ns, self._watch.now_ns))
 
     def report(self, now_ns: int) -> SyncReport:
         """Everything believed at ``now_ns``; about a millisecond."""
-        self._now_ns = check_now(now_ns, self._now_ns)
-        self._settle(now_ns)
-        histogram, counts, known = self._histogram, self._counts, self._histogram.samples >= MIN_SAMPLES
-        p50, p95, p99 = histogram.abs_percentiles_ns(50, 95, 99)
-        current = known and self._is_current(now_ns)
-        video_stall_ns, audio_stall_ns = self._stall_lengths_ns(now_ns)
-        slope = self._trend.slope(now_ns)
-        sources = [source for source in self._sources if source is not None]
-        return SyncReport(
-            at_ns=now_ns,
-            point=self.point,
-            source=max(sources, key=_TRUST.__getitem__) if sources else None,
-            epoch=self._live.epoch,
-            samples=histogram.samples,
-            offset_ns=self._ewma // EWMA_SAMPLES if current else None,
-            abs_p50_ns=p50,
-            abs_p95_ns=p95,
-            abs_p99_ns=p99,
-            abs_max_ns=max(histogram.max_lead_ns, histogram.max_lag_ns) if known else None,
-            lead_p95_ns=histogram.lead_percentiles_ns(95)[0],
-            lag_p95_ns=histogram.lag_percentiles_ns(95)[0],
-            drift_ppm=slope.ppm if slope is not None else None,
-            freeze_longest_ns=self._frozen_longest * GRID_NS if known else None,
-            freeze_total_ns=self._frozen_total * GRID_NS if known else None,
-            video_stall_ns=video_stall_ns,
-            audio_stall_ns=audio_stall_ns,
-            sender_report_age_ns=None if self._sender_report_ns is None else now_ns - self._sender_report_ns,
-            late=counts.late,
-            dropped=counts.dropped,
-            discarded=counts.discarded,
-            repeated=counts.repeated,
-            concealed=counts.concealed,
-            silence_inserted_ns=counts.silence_inserted_ns,
-            ignored=self._ignored,
-            unbelievable=self._unbelievable + self._belief.overflowed,
-            alerts=tuple(sorted(name for name, alarm in self._alarms.items() if alarm.active)),
-        )
-
-    # Samples.
-
-    def _settle(self, now_ns: int) -> None:
-        self._settle_at_ns = now_ns + BATCH_NS
-        samples = self._belief.settle(now_ns)
-        if not samples:
-            return
-        offsets_ns = [sample[1] for sample in samples]
-        self._histogram.add_all(offsets_ns)
-        self._recent.add_all([sample[0] for sample in samples], offsets_ns)
-        self._trend.add_all(samples)
-        last, ewma, tell = self._last, self._ewma, self._on_sample
-        last_ns = -FAR_NS if last is None else last.at_ns
-        for sample in samples:
-            at_ns, offset_ns, epoch, frozen, _ = sample
-            if at_ns - last_ns > 5 * EWMA_SAMPLES * GRID_NS:
-                ewma = offset_ns * EWMA_SAMPLES
-            else:
-                ewma += offset_ns - ewma // EWMA_SAMPLES
-            if frozen:
-                following = last is not None and at_ns - last_ns == GRID_NS and epoch == last.epoch
-                self._frozen_run = self._frozen_run + 1 if following else 1
-                self._frozen_longest = max(self._frozen_longest, self._frozen_run)
-                self._frozen_total += 1
-            else:
-                self._frozen_run = 0
-            last, last_ns = sample, at_ns
-            if tell is not None:
-                tell(sample)
-        self._last, self._ewma = last, ewma
-
-    def _is_current(self, now_ns: int) -> bool:
-        """Whether the newest sample is of now: as new as a silence that is waited for lets it be."""
-        return self._last is not None and now_ns - self._last.at_ns <= HOLD_NS + self._lag_ns + 2 * GRID_NS
-
-    def _stall_lengths_ns(self, now_ns: int) -> tuple[int | None, int | None]:
-        """(video, audio) stall so far; None where nothing has been seen for 2 s."""
-        if now_ns - self._seen_ns > STALE_NS:
-            return None, None
-        return self._live.lengths_ns(now_ns)
-
-    # Alerts.
-
-    def _evaluate(self, now_ns: int) -> None:
-        self._quick_at_ns = now_ns + QUICK_CHECK_NS
-        self._settle(now_ns)
-        video_stall_ns, audio_stall_ns = self._stall_lengths_ns(now_ns)
-        self._update("stall_video", video_stall_ns, now_ns)
-        self._update("stall_audio", audio_stall_ns, now_ns)
-        if self._sender_report_ns is not None:
-            self._update("no_sender_report", now_ns - self._sender_report_ns, now_ns)
-        if now_ns >= self._offset_at_ns:
-            self._offset_at_ns = now_ns + OFFSET_CHECK_NS
-            lead_ns, lag_ns = self._trouble_ns(now_ns)
-            for level in ("warn", "critical"):
-                self._update(f"offset_lead_{level}", lead_ns, now_ns)
-                self._update(f"offset_lag_{level}", lag_ns, now_ns)
-        if now_ns >= self._drift_at_ns:
-            self._drift_at_ns = now_ns + DRIFT_CHECK_NS
-            slope = self._trend.slope(now_ns)
-            if slope is None:
-                self._update("drift", None, now_ns)
-            else:  # slopes that do not agree are the path's jitter, not drift
-                self._update("drift", abs(slope.ppm) if slope.agreed else 0, now_ns, tell=slope.ppm)
-
-    def _update(self, name: str, value: int | None, now_ns: int, *, tell: int | None = None) -> None:
-        alert = self._alarms[name].update(value, now_ns, self._live.epoch, tell=tell)
-        if alert is not None:
-            self._alerts.append(alert)
-
-    def _trouble_ns(self, now_ns: int) -> tuple[int | None, int | None]:
-        """(lead, lag) that is both usual and still going on; None below 20 samples.
-
-        Usual: the p95 of the last 10 s, exact. Still going on: the worst of the newest half dwell,
-        so that one short stall, long mended, is not told when its share has filled the window.
-        """
-        found = self._recent.look(now_ns, max(self.policy.alert_dwell_ns // 2, OFFSET_CHECK_NS))
-        if found is None:
-            return None, None
-        offsets, newest = found
-        index = rank(len(offsets), 95) - 1
-        lead_ns, lag_ns = min(offsets[index], max(newest)), max(offsets[-1 - index], min(newest))
-        return max(lead_ns, 0), max(-lag_ns, 0)
-
-
-class _Counts:
-    """What an engine's answers add up to."""
-
-    def __init__(self) -> None:
-        self.late = self.dropped = self.discarded = self.repeated = self.concealed = 0
-        self.silence_inserted_ns = 0
-
-
-def _alarms(policy: AvSyncPolicy) -> dict[str, Alarm]:
-    """Each with its level and dwells. Stalls and ages are durations already: told at once, cleared after a dwell."""
-    dwell_ns = policy.alert_dwell_ns
-    levels = {
-        "offset_lead_warn": (policy.warn_lead_ns, dwell_ns),
-        "offset_lead_critical": (policy.critical_lead_ns, dwell_ns),
-        "offset_lag_warn": (policy.warn_lag_ns, dwell_ns),
-        "offset_lag_critical": (policy.critical_lag_ns, dwell_ns),
-        "drift": (policy.drift_alert_ppm, dwell_ns),
-        "stall_video": (policy.stall_alert_after_ns, 0),
-        "stall_audio": (policy.stall_alert_after_ns, 0),
-        "no_sender_report": (policy.sr_age_alert_ns, 0),
-    }
-    return {name: Alarm(name, level, dwell_ns=wait_ns, clear_ns=dwell_ns) for name, (level, wait_ns) in levels.items()}
+        return self._watch.report(check_now(now_ns, self._watch.now_ns))

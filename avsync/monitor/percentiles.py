@@ -11,13 +11,14 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
+from typing import Final
 
 from avsync.units import ms, seconds
 
-BIN_NS = ms(0.5)
+BIN_NS: Final = ms(0.5)
 """Well below the 10 ms that the monitor may be wrong by; what cannot be seen need not be stored."""
-LIMIT_BINS = seconds(10) // BIN_NS
-MIN_SAMPLES = 20
+LIMIT_BINS: Final = seconds(10) // BIN_NS
+MIN_SAMPLES: Final = 20
 """Fewer samples than this have no 95th percentile: the answer is UNKNOWN (None)."""
 
 
@@ -104,12 +105,16 @@ class RecentOffsets:
         self._at_ns.extend(at_ns)
         self._offset_ns.extend(offset_ns)
 
-    def look(self, now_ns: int, newest_ns: int) -> tuple[list[int], list[int]] | None:
-        """(all of them sorted, those of the last ``newest_ns`` before the newest); None below ``MIN_SAMPLES``."""
+    def ordered(self) -> list[int]:
+        """All of them, sorted."""
+        return sorted(self._offset_ns)
+
+    def newest(self, now_ns: int, newest_ns: int) -> list[int] | None:
+        """Forget what is too old; those of the last ``newest_ns`` before the newest. None below ``MIN_SAMPLES``."""
         times, offsets = self._at_ns, self._offset_ns
         while times and times[0] < now_ns - self._keep_ns:
             times.popleft()
             offsets.popleft()
         if len(times) < MIN_SAMPLES:
             return None
-        return sorted(offsets), list(islice(offsets, bisect_right(times, times[-1] - newest_ns), None))
+        return list(islice(offsets, bisect_right(times, times[-1] - newest_ns), None))

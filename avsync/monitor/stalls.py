@@ -9,10 +9,13 @@ the sound is not counted: a sink that died is not a stall of the source.
 
 from __future__ import annotations
 
+from typing import Final
+
 from avsync.types import Heard
 from avsync.units import FAR_NS
 
-_CONTENT, _STOPPED = Heard.CONTENT, Heard.STOPPED
+_CONTENT: Final = Heard.CONTENT
+_STOPPED: Final = Heard.STOPPED
 
 
 class Stalls:

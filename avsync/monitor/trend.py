@@ -13,16 +13,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from avsync.units import NS_PER_S, seconds
 
-WINDOW_S = 60
+WINDOW_S: Final = 60
 """The slope is that of the last minute, and unknown before a minute has been seen."""
-MIN_BINS, MIN_SPAN_NS = 30, seconds(55)
-MIN_BIN_SAMPLES = 5
-LAG_MIN_NS, LAG_MAX_NS = seconds(5), seconds(15)
-MIN_PAIRS = 50
+MIN_BINS: Final = 30
+MIN_SPAN_NS: Final = seconds(55)
+MIN_BIN_SAMPLES: Final = 5
+LAG_MIN_NS: Final = seconds(5)
+LAG_MAX_NS: Final = seconds(15)
+MIN_PAIRS: Final = 50
 """Fewer pairs than this come from turns too short to tell a slope from a start."""
 
 

@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, NamedTuple, NoReturn, TypeVar, get_args
 
-from avsync.engine.synchronizer import AvSynchronizer, Interrupted
+from avsync.engine.engine import Interrupted
+from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import AvSyncError, InputError
 from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, Answer, Heard, Kind, MediaUnit, ObservedBy, Presented, Want

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from avsync.engine.synchronizer import AvSynchronizer, Interrupted
+from avsync.engine.engine import Interrupted
+from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
 from avsync.recording.lines import MAX_ANSWERS_A_LINE, encode, header_of, line_of, plain, row_of_push

@@ -25,7 +25,7 @@ from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender
 from aiortc.mediastreams import MediaStreamError
 
 from avsync.errors import UsageError
-from avsync.monitor.monitor import SyncReport
+from avsync.monitor.sync_report import SyncReport
 from avsync.server.decode import Rgb, Sound16, to_sound
 from avsync.types import AUDIO, VIDEO, Heard, Kind
 from avsync.units import NS_PER_S, PICTURE_HZ, SLOT_SAMPLES, SOUND_HZ, ticks_to_ns

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from avsync.monitor.monitor import SyncReport
+from avsync.monitor.sync_report import SyncReport
 
 if TYPE_CHECKING:
     import av

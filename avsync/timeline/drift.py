@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from avsync.units import FAR_NS, NS_PER_S, seconds
 
-BIN_NS = NS_PER_S
-BIN_UNITS = 5
+BIN_NS: Final = NS_PER_S
+BIN_UNITS: Final = 5
 """Fewer in a second do not make a minimum."""
-LAG_MIN_NS, LAG_MAX_NS = seconds(5), seconds(15)
-HISTORY_NS = seconds(300)
-REPORT_FROM_NS, REPORT_BINS = seconds(60), 30
-APPLY_FROM_NS, APPLY_BINS = seconds(120), 60
-AGREE_PPB = 150_000
+LAG_MIN_NS: Final = seconds(5)
+LAG_MAX_NS: Final = seconds(15)
+HISTORY_NS: Final = seconds(300)
+REPORT_FROM_NS: Final = seconds(60)
+REPORT_BINS: Final = 30
+APPLY_FROM_NS: Final = seconds(120)
+APPLY_BINS: Final = 60
+AGREE_PPB: Final = 150_000
 """Half of the pair slopes lie within this, or nobody may act on their median. A slow wave of the
 delay, the one noise that fools it, spreads them far wider; measured on synthetic paths (tests)."""
 

@@ -8,7 +8,7 @@ far off must persist before it is believed, because sender clocks step and repor
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from avsync.policy import AvSyncPolicy, Pacing
 from avsync.timeline.drift import DriftEstimator
@@ -18,15 +18,15 @@ from avsync.timeline.sender_report_mapping import RtpNtpMap
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
 from avsync.units import NS_PER_S, PICTURE_HZ, SOUND_HZ, ms, ns_to_ticks, seconds
 
-ORIGIN_NS = seconds(1)  # pictures may be older than the first sound
-WINDOW_NS = seconds(2)  # arrival minima are taken over this long
-BELIEVE_AFTER = 3  # reports in a row that agree on a far-off placement
-AGREE_NS = ms(50)
-FAR_OFF_NS = ms(500)
-SETTLE_NS = seconds(2)  # before this a placement may still step: nobody has settled on it
-DEADBAND_NS = ms(1)
-_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
-OUTAGE_NS = seconds(60)  # later than this nothing comes; more is a clock that runs slow, or a source that fell behind
+ORIGIN_NS: Final = seconds(1)  # pictures may be older than the first sound
+WINDOW_NS: Final = seconds(2)  # arrival minima are taken over this long
+BELIEVE_AFTER: Final = 3  # reports in a row that agree on a far-off placement
+AGREE_NS: Final = ms(50)
+FAR_OFF_NS: Final = ms(500)
+SETTLE_NS: Final = seconds(2)  # before this a placement may still step: nobody has settled on it
+DEADBAND_NS: Final = ms(1)
+_new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
+OUTAGE_NS: Final = seconds(60)  # nothing comes later; more is a clock that runs slow, or a source that fell behind
 
 
 class _Track:

@@ -7,23 +7,25 @@ frame lengths are read and at most ``MAX_PACKET_BYTES`` looked at.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from avsync.errors import InputError
 from avsync.units import ms
 
-MAX_DURATION_NS = ms(120)
+MAX_DURATION_NS: Final = ms(120)
 """RFC 6716, R5."""
 
-MAX_FRAME_BYTES = 1275
+MAX_FRAME_BYTES: Final = 1275
 """RFC 6716, R2: what a frame length can express."""
 
-MAX_PACKET_BYTES = 65_535
+MAX_PACKET_BYTES: Final = 65_535
 """No RTP packet over UDP is larger; 48 frames of 1275 bytes fit."""
 
-_SILK, _HYBRID, _CELT = (ms(10), ms(20), ms(40), ms(60)), (ms(10), ms(20)), (ms(2.5), ms(5), ms(10), ms(20))
+_SILK: Final = (ms(10), ms(20), ms(40), ms(60))
+_HYBRID: Final = (ms(10), ms(20))
+_CELT: Final = (ms(2.5), ms(5), ms(10), ms(20))
 # RFC 6716 table 2: configurations 0-11 are SILK in three bandwidths, 12-15 hybrid in two, 16-31 CELT in four.
-FRAME_NS = 3 * _SILK + 2 * _HYBRID + 4 * _CELT
+FRAME_NS: Final = 3 * _SILK + 2 * _HYBRID + 4 * _CELT
 """Duration of one frame, by the configuration number (the TOC byte's top five bits)."""
 
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 from itertools import combinations
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from avsync.errors import UsageError
 from avsync.units import NS_PER_S, ms, seconds
@@ -32,18 +32,19 @@ class _Pair(NamedTuple):
     ntp_ns: int
 
 
-KEPT_PAIRS = 20  # origin: libwebrtc and LiveKit
-SLOPE_FROM_PAIRS = 4  # below, the nominal rate is the better guess; origin: LiveKit
-SLOPE_LIMIT_PPB = 1_000_000
+KEPT_PAIRS: Final = 20  # origin: libwebrtc and LiveKit
+SLOPE_FROM_PAIRS: Final = 4  # below, the nominal rate is the better guess; origin: LiveKit
+SLOPE_LIMIT_PPB: Final = 1_000_000
 """A slope further than 1000 ppm from nominal is noise or a lie, not a crystal."""
-REBUILD_AFTER = 5  # consecutive rejections; origin: LiveKit
-MAX_NTP_JUMP_NS = seconds(3600)  # origin: libwebrtc
-MAX_RTP_JUMP = 1 << 25  # ticks; origin: libwebrtc
-OUTLIER_FLOOR_NS = ms(2)
+REBUILD_AFTER: Final = 5  # consecutive rejections; origin: LiveKit
+MAX_NTP_JUMP_NS: Final = seconds(3600)  # origin: libwebrtc
+MAX_RTP_JUMP: Final = 1 << 25  # ticks; origin: libwebrtc
+OUTLIER_FLOOR_NS: Final = ms(2)
 """Perfect reports have no spread; without a floor each next one would be an outlier. aiortc's jitter by several ms."""
-OUTLIER_ALWAYS_NS = ms(50)
+OUTLIER_ALWAYS_NS: Final = ms(50)
 """However noisy the reports: beyond this it is a step. Also the bound while no spread is known yet."""
-YOUNG_SLOPE_PPM, GROWN_SLOPE_PPM = 1_000, 200
+YOUNG_SLOPE_PPM: Final = 1_000
+GROWN_SLOPE_PPM: Final = 200
 """How wrong the slope may be: widens the tolerance with the distance from the newest pair."""
 
 

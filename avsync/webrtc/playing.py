@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable
 
 from avsync.adapters.asyncio_driver import AsyncioDriver, DriverClosed
-from avsync.engine.synchronizer import AvSynchronizer, Interrupted
+from avsync.engine.engine import Interrupted
+from avsync.engine.synchronizer import AvSynchronizer
 from avsync.monitor.monitor import AvSyncMonitor
 from avsync.types import (
     AUDIO,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from avsync.monitor.monitor import SyncReport
+from avsync.monitor.sync_report import SyncReport
 from avsync.units import to_ms
 from avsync.webrtc.viewers.viewer import Viewer
 

@@ -10,7 +10,7 @@ played out lazily, so wakeups are only for pictures, for key frame requests and 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from avsync.types import VIDEO
 from avsync.units import ms
@@ -20,11 +20,11 @@ from sim.browser.picture import Ask, PictureBuffer
 from sim.browser.presentation import Observe, PresentationWriter
 from sim.packets import SOUND_RTP_HZ, PictureFrame, SenderReport, SoundPacket
 
-SOUND_DEVICE_NS = ms(32)
+SOUND_DEVICE_NS: Final = ms(32)
 """From NetEq to the ear. The loop knows it (``playout_delay_ms``): it waits with the pictures for it. Fitted: what
 getStats claims of the sound, against which packet NetEq played when; 18 to 47 ms in ten connections."""
-DISPLAY_HZ = 60
-SCREEN_NS = ms(2)
+DISPLAY_HZ: Final = 60
+SCREEN_NS: Final = ms(2)
 """From a frame's render time to the eye: this, and the wait for the next refresh, 8 ms on average. The loop knows of
 neither. Fitted: calibrated marks against what getStats claims, +10 ms together."""
 

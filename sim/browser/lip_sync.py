@@ -8,20 +8,21 @@ Times in ms here, as there: its integers round toward zero, and so do these.
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from avsync.units import ms, seconds
 
 # Origin of the numbers: libwebrtc, the file named beside each.
-SYNC_INTERVAL_NS = ms(1000)  # video/rtp_streams_synchronizer2.cc
-MAX_CHANGE_MS = 80  # video/stream_synchronization.cc
-MAX_DELAY_MS = 10_000  # video/stream_synchronization.cc
-FILTER_LENGTH = 4  # video/stream_synchronization.cc
-MIN_DELTA_MS = 30  # video/stream_synchronization.cc: smaller errors are left alone
-GIVE_UP_FACTOR = 0.9  # video/stream_synchronization.cc, ReduceAudioDelay (webrtc:11805)
-KEPT_REPORTS = 20  # rtc_base/rtp_to_ntp_estimator.cc
-MAX_NTP_JUMP_NS = seconds(3600)  # rtc_base/rtp_to_ntp_estimator.cc
-MAX_RTP_JUMP = 1 << 25  # rtc_base/rtp_to_ntp_estimator.cc
-MAX_INVALID = 3  # rtc_base/rtp_to_ntp_estimator.h: so many in a row, and all is forgotten
+SYNC_INTERVAL_NS: Final = ms(1000)  # video/rtp_streams_synchronizer2.cc
+MAX_CHANGE_MS: Final = 80  # video/stream_synchronization.cc
+MAX_DELAY_MS: Final = 10_000  # video/stream_synchronization.cc
+FILTER_LENGTH: Final = 4  # video/stream_synchronization.cc
+MIN_DELTA_MS: Final = 30  # video/stream_synchronization.cc: smaller errors are left alone
+GIVE_UP_FACTOR: Final = 0.9  # video/stream_synchronization.cc, ReduceAudioDelay (webrtc:11805)
+KEPT_REPORTS: Final = 20  # rtc_base/rtp_to_ntp_estimator.cc
+MAX_NTP_JUMP_NS: Final = seconds(3600)  # rtc_base/rtp_to_ntp_estimator.cc
+MAX_RTP_JUMP: Final = 1 << 25  # rtc_base/rtp_to_ntp_estimator.cc
+MAX_INVALID: Final = 3  # rtc_base/rtp_to_ntp_estimator.h: so many in a row, and all is forgotten
 
 
 class ReportMap:

@@ -12,6 +12,7 @@ is counted in samples of 48 kHz (480 = one tick); a tick happens at a multiple o
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from avsync.types import AUDIO, Heard, ObservedBy, Presented
 from avsync.units import NS_PER_MS, NS_PER_S, ms
@@ -20,33 +21,39 @@ from sim.browser.presentation import Observe, PresentationWriter
 from sim.packets import SOUND_RTP_HZ, SoundPacket
 
 # Origin of the numbers: libwebrtc, modules/audio_coding/neteq, the file named beside each.
-TICK_NS = ms(10)
-TICK = SOUND_RTP_HZ // 100
-ADJUST_MS = 20  # decision_logic.cc: above target + slowest + this, play faster
-FAST_FACTOR = 4  # decision_logic.cc: above 4x that, at every packet
-START_PAUSE_TICKS = 6  # decision_logic.h: after a reset 5 ticks and this one pass before a stretch
-POSTPONE_PERCENT = 50  # decision_logic.cc: after silence, start again with half the target
-WINDOW_MS = 50  # decision_logic.cc: above target + this, a gap is jumped over
-CNG_TIMEOUT_TICKS = 100  # decision_logic.cc: comfort noise for 1 s, then it is concealment
-MAX_PACKETS = 200  # peer_connection_interface.h; one more and all are thrown away
-MAX_SHARE = 0.75  # delay_constraints.cc: no target above this share of the buffer
-MAX_MINIMUM_MS = 10_000  # delay_constraints.cc
-OBSOLETE = 5 * SOUND_RTP_HZ  # neteq_impl.cc: further back than this is another stream, not a late packet
-LEVEL_GAINS = ((20, 5 / 256), (60, 4 / 256), (140, 3 / 256))  # buffer_level_filter.cc; beyond: 2/256
+TICK_NS: Final = ms(10)
+TICK: Final = SOUND_RTP_HZ // 100
+ADJUST_MS: Final = 20  # decision_logic.cc: above target + slowest + this, play faster
+FAST_FACTOR: Final = 4  # decision_logic.cc: above 4x that, at every packet
+START_PAUSE_TICKS: Final = 6  # decision_logic.h: after a reset 5 ticks and this one pass before a stretch
+POSTPONE_PERCENT: Final = 50  # decision_logic.cc: after silence, start again with half the target
+WINDOW_MS: Final = 50  # decision_logic.cc: above target + this, a gap is jumped over
+CNG_TIMEOUT_TICKS: Final = 100  # decision_logic.cc: comfort noise for 1 s, then it is concealment
+MAX_PACKETS: Final = 200  # peer_connection_interface.h; one more and all are thrown away
+MAX_SHARE: Final = 0.75  # delay_constraints.cc: no target above this share of the buffer
+MAX_MINIMUM_MS: Final = 10_000  # delay_constraints.cc
+OBSOLETE: Final = 5 * SOUND_RTP_HZ  # neteq_impl.cc: further back than this is another stream, not a late packet
+LEVEL_GAINS: Final = ((20, 5 / 256), (60, 4 / 256), (140, 3 / 256))  # buffer_level_filter.cc; beyond: 2/256
 
-STRETCH, STRETCH_PAUSE_TICKS = TICK // 2, 10
+STRETCH: Final = TICK // 2
+STRETCH_PAUSE_TICKS: Final = 10
 """50 ms a second. In accelerate.cc one pitch period, 2.5 to 15 ms, every 60 ms at most, but only where the voice
 repeats closely. Fitted to Chromium: 15 to 23 ms in the first half second, 20 to 56 ms a second later."""
-FAST_STRETCH = TICK
+FAST_STRETCH: Final = TICK
 """Four times too much is taken out of every packet, several periods of a voice that may repeat loosely."""
-MUTED_TICKS = 8
+MUTED_TICKS: Final = 8
 """Concealment has faded below half after about 80 ms: read off expand.cc's slopes, it depends on the voice."""
 
 # Looking a member up in its Enum takes 50 ns, a NamedTuple's own constructor 120 ns more than this.
-_CONTENT, _STOPPED, _STATS = Heard.CONTENT, Heard.STOPPED, ObservedBy.STATS
-_new = tuple.__new__
-_NORMAL, _NOISE, _EXPAND = 0, 1, 2  # what left last: a packet, comfort noise, concealment
-_NS_PER_TICK, _SAMPLE_GRID = NS_PER_S // 16_000, SOUND_RTP_HZ // 16_000  # samples * 62500 // 3 is exact ns
+_CONTENT: Final = Heard.CONTENT
+_STOPPED: Final = Heard.STOPPED
+_STATS: Final = ObservedBy.STATS
+_new: Final = tuple.__new__
+_NORMAL: Final = 0  # what left last: a packet, comfort noise, concealment
+_NOISE: Final = 1
+_EXPAND: Final = 2
+_NS_PER_TICK: Final = NS_PER_S // 16_000  # samples * 62500 // 3 is exact ns
+_SAMPLE_GRID: Final = SOUND_RTP_HZ // 16_000
 
 
 class SoundBuffer:

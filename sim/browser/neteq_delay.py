@@ -7,18 +7,23 @@ p95 of the worst delay of each half second, against the fastest packet of the la
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from sim.packets import SOUND_RTP_HZ
 
-PER_MS = SOUND_RTP_HZ // 1_000
+PER_MS: Final = SOUND_RTP_HZ // 1_000
 
 # Origin of the numbers: libwebrtc, modules/audio_coding/neteq, the file named beside each.
-START_TARGET_MS = 80  # delay_manager.cc
-BUCKETS, BUCKET_MS = 100, 20  # underrun_optimizer.cc
-QUANTILE, FORGET, START_FORGET_WEIGHT = 0.95, 0.983, 2  # delay_manager.h
-RESAMPLE_MS = 500  # delay_manager.h: the histogram takes the maximum of each interval
-REORDER_FORGET, MS_PER_LOSS_PERCENT = 0.9993, 20  # delay_manager.h
-HISTORY_MS = 2_000  # decision_logic.cc: delay is relative to the fastest packet of these 2 s
+START_TARGET_MS: Final = 80  # delay_manager.cc
+BUCKETS: Final = 100  # underrun_optimizer.cc
+BUCKET_MS: Final = 20
+QUANTILE: Final = 0.95  # delay_manager.h
+FORGET: Final = 0.983
+START_FORGET_WEIGHT: Final = 2
+RESAMPLE_MS: Final = 500  # delay_manager.h: the histogram takes the maximum of each interval
+REORDER_FORGET: Final = 0.9993  # delay_manager.h
+MS_PER_LOSS_PERCENT: Final = 20
+HISTORY_MS: Final = 2_000  # decision_logic.cc: delay is relative to the fastest packet of these 2 s
 
 
 class _Histogram:

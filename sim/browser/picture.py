@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from avsync.types import VIDEO, Heard, ObservedBy, Presented
 from avsync.units import FAR_NS, NS_PER_S, ms, seconds
@@ -19,19 +20,21 @@ from sim.browser.render_time import PictureClock, PictureJitter, variation_ms
 from sim.packets import PictureFrame
 
 # Origin of the numbers: libwebrtc, the file named beside each.
-RENDER_NS = ms(10)  # modules/video_coding/timing/timing.h, kDefaultRenderDelay
-MAX_DELAY_NS = seconds(10)  # timing.h, frame_helpers.cc: beyond it everything is reset
-SKIP_LATE_NS = ms(5)  # video/frame_decode_timing.h, kMaxAllowedFrameDelay
-NOT_LATE_NS = -ms(0.5)  # timing.cc: lateness in whole ms, rounded
-KEY_WAIT_NS = ms(200)  # video/video_receive_stream2.h
-FRAME_WAIT_NS = ms(3_000)  # video/video_receive_stream2.h: nothing decodable for so long, ask for a key frame
-ACTIVE_NS = seconds(5)  # video/video_receive_stream2.cc: who sends nothing is asked for nothing
-ASK_SPACING_NS = ms(300)  # video/encoder_rtcp_feedback.cc: a sender ignores the second request
-MAX_FRAMES = 800  # video/video_stream_buffer_controller.cc
-IGNORED_DECODES = 5  # timing/decode_time_percentile_filter.cc
-DECODE_NS = ms(1)
+RENDER_NS: Final = ms(10)  # modules/video_coding/timing/timing.h, kDefaultRenderDelay
+MAX_DELAY_NS: Final = seconds(10)  # timing.h, frame_helpers.cc: beyond it everything is reset
+SKIP_LATE_NS: Final = ms(5)  # video/frame_decode_timing.h, kMaxAllowedFrameDelay
+NOT_LATE_NS: Final = -ms(0.5)  # timing.cc: lateness in whole ms, rounded
+KEY_WAIT_NS: Final = ms(200)  # video/video_receive_stream2.h
+FRAME_WAIT_NS: Final = ms(3_000)  # video/video_receive_stream2.h: nothing decodable for so long, ask for a key frame
+ACTIVE_NS: Final = seconds(5)  # video/video_receive_stream2.cc: who sends nothing is asked for nothing
+ASK_SPACING_NS: Final = ms(300)  # video/encoder_rtcp_feedback.cc: a sender ignores the second request
+MAX_FRAMES: Final = 800  # video/video_stream_buffer_controller.cc
+IGNORED_DECODES: Final = 5  # timing/decode_time_percentile_filter.cc
+DECODE_NS: Final = ms(1)
 """Ours: Chromium needs 0.8 ms for 640x360 of VP8. libwebrtc takes the p95 of the last 10 s; here it is constant."""
-FREEZE_FACTOR, FREEZE_MIN_NS, FREEZE_FRAMES = 3, ms(150), 30
+FREEZE_FACTOR: Final = 3
+FREEZE_MIN_NS: Final = ms(150)
+FREEZE_FRAMES: Final = 30
 """A freeze: no new picture for max(3 x average, average + 150 ms); webrtc-stats, freezeCount."""
 
 Ask = Callable[[str, tuple[int, ...], int], None]

@@ -9,33 +9,55 @@ from __future__ import annotations
 
 from collections import deque
 from math import exp, sqrt
+from typing import Final
 
 from avsync.units import NS_PER_MS, seconds
 
 # Origin of the numbers: libwebrtc, modules/video_coding/timing, timestamp_extrapolator.{h,cc}
-TICKS_PER_MS = 90.0
-RESET_AFTER_NS = seconds(10)
-RESET_JUMP_TICKS = 900_000
-P00, P11 = 1.0, 1e10
-STARTUP_FRAMES = 2
-START_VARIANCE = 3_000.0**2
-OUTLIERS_FROM, MAX_OUTLIERS, OUTLIER_SIGMAS, RESIDUAL_FORGET = 300, 150, 2.0, 0.999
-SHIFT_ALARM, SHIFT_DRIFT, SHIFT_MAX = 60_000, 6_600, 7_000
+TICKS_PER_MS: Final = 90.0
+RESET_AFTER_NS: Final = seconds(10)
+RESET_JUMP_TICKS: Final = 900_000
+P00: Final = 1.0
+P11: Final = 1e10
+STARTUP_FRAMES: Final = 2
+START_VARIANCE: Final = 3_000.0**2
+OUTLIERS_FROM: Final = 300
+MAX_OUTLIERS: Final = 150
+OUTLIER_SIGMAS: Final = 2.0
+RESIDUAL_FORGET: Final = 0.999
+SHIFT_ALARM: Final = 60_000
+SHIFT_DRIFT: Final = 6_600
+SHIFT_MAX: Final = 7_000
 
 # jitter_estimator.cc
-PROCESS_FRAMES, SIZE_FRAMES = 30, 5
-FIRST_SIZE_BYTES, SIZE_PHI, SIZE_PSI = 500.0, 0.97, 0.9999
-CLAMP_SIGMAS, OUTLIER_DELAY_SIGMAS, OUTLIER_SIZE_SIGMAS = 3.5, 15.0, 3.0
-CONGESTION_FACTOR = -0.25
-MAX_ALPHA = 400
-NOISE_SIGMAS, NOISE_OFFSET_MS = 2.33, 30.0
-SYSTEM_JITTER_MS = 10.0
-MAX_JITTER_MS = 10_000.0
-LOW_FPS, HIGH_FPS, FPS_FRAMES = 5.0, 10.0, 30
-NACK_LIMIT, NACK_TIMEOUT_NS, RTT_FACTOR, RTT_CAP_MS = 3, seconds(60), 0.9, 200.0
+PROCESS_FRAMES: Final = 30
+SIZE_FRAMES: Final = 5
+FIRST_SIZE_BYTES: Final = 500.0
+SIZE_PHI: Final = 0.97
+SIZE_PSI: Final = 0.9999
+CLAMP_SIGMAS: Final = 3.5
+OUTLIER_DELAY_SIGMAS: Final = 15.0
+OUTLIER_SIZE_SIGMAS: Final = 3.0
+CONGESTION_FACTOR: Final = -0.25
+MAX_ALPHA: Final = 400
+NOISE_SIGMAS: Final = 2.33
+NOISE_OFFSET_MS: Final = 30.0
+SYSTEM_JITTER_MS: Final = 10.0
+MAX_JITTER_MS: Final = 10_000.0
+LOW_FPS: Final = 5.0
+HIGH_FPS: Final = 10.0
+FPS_FRAMES: Final = 30
+NACK_LIMIT: Final = 3
+NACK_TIMEOUT_NS: Final = seconds(60)
+RTT_FACTOR: Final = 0.9
+RTT_CAP_MS: Final = 200.0
 # frame_delay_variation_kalman_filter.cc
-FIRST_SLOPE, MIN_SLOPE = 1 / (512e3 / 8), 1e-6
-SLOPE_COVARIANCE, OFFSET_COVARIANCE, SLOPE_NOISE, OFFSET_NOISE = 1e-4, 1e2, 2.5e-10, 1e-10
+FIRST_SLOPE: Final = 1 / (512e3 / 8)
+MIN_SLOPE: Final = 1e-6
+SLOPE_COVARIANCE: Final = 1e-4
+OFFSET_COVARIANCE: Final = 1e2
+SLOPE_NOISE: Final = 2.5e-10
+OFFSET_NOISE: Final = 1e-10
 
 
 class PictureClock:

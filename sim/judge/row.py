@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from avsync.monitor.monitor import SyncReport
+from avsync.monitor.sync_report import SyncReport
 from avsync.units import seconds, to_ms
 from sim.judge.alerts import alert_measures
 from sim.run.point import Point

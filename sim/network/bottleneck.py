@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
+from typing import Final
 
 from sim.network.traces.trace import OPPORTUNITY_BYTES, NetworkTrace
 
-_BIT_NS = 8_000_000_000  # a byte, in the unit of a rate schedule's service: bit/s times ns
+_BIT_NS: Final = 8_000_000_000  # a byte, in the unit of a rate schedule's service: bit/s times ns
 
 
 class RateSchedule:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from math import isqrt
 from statistics import NormalDist
+from typing import Final
 
 import numpy as np
 
@@ -15,21 +16,21 @@ from avsync.errors import UsageError
 from avsync.units import ms
 from sim.rng import NORMAL_MILLIONTHS, Draws, substream
 
-_ALL = 1 << 64
-_MILLION = 1_000_000
+_ALL: Final = 1 << 64
+_MILLION: Final = 1_000_000
 
-SLOT_NS = ms(10)
+SLOT_NS: Final = ms(10)
 """Jitter changes on this grid. Origin: EDAF probes a 5G uplink at 100 Hz; its lag-1 correlation
 of 0.65 is therefore one from slot to slot. Packets of one burst share their jitter."""
 
 # |N(0, 1)| at each of the 4096 levels of probability, in millionths.
-HALF_NORMAL_MILLIONTHS = tuple(
+HALF_NORMAL_MILLIONTHS: Final = tuple(
     round(NormalDist().inv_cdf((1 + (i + 0.5) / len(NORMAL_MILLIONTHS)) / 2) * _MILLION)
     for i in range(len(NORMAL_MILLIONTHS))
 )
-_TOP_LEVEL = len(NORMAL_MILLIONTHS) - 1
-_NORMAL = np.array(NORMAL_MILLIONTHS, dtype=np.int64)
-_SLOTS_AT_ONCE = 256  # drawing slots in bulk keeps a packet below 1 us
+_TOP_LEVEL: Final = len(NORMAL_MILLIONTHS) - 1
+_NORMAL: Final = np.array(NORMAL_MILLIONTHS, dtype=np.int64)
+_SLOTS_AT_ONCE: Final = 256  # drawing slots in bulk keeps a packet below 1 us
 
 
 class Loss:

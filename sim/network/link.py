@@ -9,7 +9,7 @@ Its impairments (loss, jitter, holds) belong to the seed: see ``sim/network/impa
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from avsync.errors import UsageError, check_now
 from avsync.types import AUDIO, VIDEO, Kind
@@ -23,11 +23,11 @@ from sim.rng import Draws, substream
 
 __all__ = ["FrameFate", "Link", "LinkSpec", "trace_start_ns"]
 
-MAX_WAIT_NS = seconds(10)
+MAX_WAIT_NS: Final = seconds(10)
 """No packet waits longer in any queue, however large; a router would have dropped it. It keeps
 what is under way bounded when a bandwidth trace falls silent for minutes."""
 
-_BYTE_NS = 8_000_000_000
+_BYTE_NS: Final = 8_000_000_000
 
 
 class FrameFate(NamedTuple):
@@ -397,4 +397,4 @@ def trace_start_ns(trace: NetworkTrace, seed: int, name: str) -> int:
     return substream(seed, f"{name}.trace").below(trace.duration_ns)
 
 
-_ORDER_FIELDS = PATH_FIELDS - {"loss_ppm", "burst_packets", "duplicate_ppm", "outage_every_ns", "outage_for_ns"}
+_ORDER_FIELDS: Final = PATH_FIELDS - {"loss_ppm", "burst_packets", "duplicate_ppm", "outage_every_ns", "outage_for_ns"}

@@ -7,9 +7,11 @@ handed over when it wakes. Everything here takes true time (``env.now``) and giv
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
-from avsync.engine.synchronizer import AvSynchronizer
-from avsync.types import Answer, MediaUnit
+from avsync.engine.engine import Interrupted
+from avsync.policy import AvSyncPolicy
+from avsync.types import Answer, Kind, MediaUnit
 from sim.virtual_time import VirtualTime
 
 
@@ -71,10 +73,10 @@ class Timer:
         host = self._host
         now = host.env.now
         at = host.true_ns(local_ns) if host.ppm else local_ns
-        if at < now:
-            at = now
         if now < self._at_ns <= at:
             return  # the one that is set fires first and arms again
+        if at < now:
+            at = now
         self._at_ns = at
         self._token = token = self._token + 1
         host.env.after(at - now, self._fires, token)
@@ -87,12 +89,28 @@ class Timer:
             self._call()
 
 
+class DrivenEngine(Protocol):
+    """An ``Engine``, because the lab's times are ints; or an ``AvSynchronizer``, perhaps in a ``Recorder``."""
+
+    @property
+    def policy(self) -> AvSyncPolicy: ...
+    @property
+    def queued_units(self) -> int: ...
+    @property
+    def jitter_buffer_ns(self) -> int: ...
+    def push(self, unit: MediaUnit, now_ns: int) -> None: ...
+    def finish(self, kind: Kind, epoch: int, now_ns: int) -> None: ...
+    def interrupt(self, epoch: int, now_ns: int) -> Interrupted: ...
+    def poll(self, now_ns: int) -> Answer | None: ...
+    def next_wakeup_ns(self) -> int | None: ...
+
+
 class EngineDriver:
     """Polls one engine dry after each push and each timer, and gives every answer to ``on_answer``."""
 
     __slots__ = ("_on_answer", "_timer", "engine", "host", "peak_units")
 
-    def __init__(self, host: Host, engine: AvSynchronizer, on_answer: Callable[[Answer, int], None]) -> None:
+    def __init__(self, host: Host, engine: DrivenEngine, on_answer: Callable[[Answer, int], None]) -> None:
         self.host, self.engine = host, engine
         self._on_answer = on_answer
         self._timer = Timer(host, self.pump)
@@ -102,7 +120,11 @@ class EngineDriver:
         """Push, then as ``pump``. ``now_ns`` is the host's."""
         engine = self.engine
         engine.push(unit, now_ns)
-        self._poll_dry(now_ns)
+        wake_ns = engine.next_wakeup_ns()
+        if wake_ns is None or wake_ns <= now_ns:
+            self._poll_dry(now_ns)
+        else:
+            self._timer.arm(wake_ns)
         queued = engine.queued_units  # only a push makes it grow
         if queued > self.peak_units:
             self.peak_units = queued
@@ -115,4 +137,9 @@ class EngineDriver:
         engine, on_answer = self.engine, self._on_answer
         while (answer := engine.poll(now_ns)) is not None:
             on_answer(answer, now_ns)
-        self._timer.arm(engine.next_wakeup_ns())
+            wake_ns = engine.next_wakeup_ns()
+            if wake_ns is not None and wake_ns > now_ns:
+                break  # until then the answer is None
+        else:
+            wake_ns = engine.next_wakeup_ns()
+        self._timer.arm(wake_ns)

@@ -7,7 +7,7 @@ packets over a ``Link``; lost packets of a picture are asked for again (NACK), l
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from avsync.types import AUDIO, VIDEO, Kind
 from avsync.units import NS_PER_S, ms, ns_to_ticks, seconds
@@ -18,15 +18,15 @@ from sim.run.host import Host
 from sim.scenario.network import RtpStart
 from sim.virtual_time import VirtualTime
 
-REPORT_EVERY_NS = seconds(1)
-REPORT_BYTES = 80
-HEADER_BYTES = 40  # IP, UDP, RTP, SRTP tag
-RESEND_TIMES = 3
-RESEND_WAIT_NS = ms(10)  # libwebrtc's NACK module sends its list every 20 ms: 10 on average
-NTP_EPOCH_NS = seconds(3_970_000_000)  # some time in 2025; only differences matter
-HIDDEN_GAP_NS = ms(400)
+REPORT_EVERY_NS: Final = seconds(1)
+REPORT_BYTES: Final = 80
+HEADER_BYTES: Final = 40  # IP, UDP, RTP, SRTP tag
+RESEND_TIMES: Final = 3
+RESEND_WAIT_NS: Final = ms(10)  # libwebrtc's NACK module sends its list every 20 ms: 10 on average
+NTP_EPOCH_NS: Final = seconds(3_970_000_000)  # some time in 2025; only differences matter
+HIDDEN_GAP_NS: Final = ms(400)
 
-_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
+_new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
 
 class Receiver(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from avsync.units import ms, seconds
 from sim.network.link import Link, LinkSpec
@@ -14,7 +14,7 @@ from sim.scenario.network import DELAY_MS, LegSpec
 from sim.scenario.scenario import Scenario
 from sim.scenario.steps import Impair
 
-MILLION = 1_000_000
+MILLION: Final = 1_000_000
 
 
 def link_of(

@@ -7,8 +7,9 @@ about it (``sim.run.sinks``).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from avsync.monitor.monitor import AvSyncMonitor
+from avsync.monitor.watch import Watch
 from avsync.types import (
     AUDIO,
     VIDEO,
@@ -34,20 +35,23 @@ from sim.run.sinks import Sink
 from sim.source.generator import Made
 from sim.truth.truth import PresentationLog
 
-SILENCE_BYTES = 12  # Opus codes digital silence in a handful of bytes
-FRAME_NS = ms(40)
+SILENCE_BYTES: Final = 12  # Opus codes digital silence in a handful of bytes
+FRAME_NS: Final = ms(40)
 Doable = Present | InsertSilence | Repeat | Degrade
-ALERTS_KEPT = 10_000
-_TRUTHFUL = (Made, SoundPacket, PictureFrame)
+ALERTS_KEPT: Final = 10_000
+_TRUTHFUL: Final = (Made, SoundPacket, PictureFrame)
 # Looking a member up in its Enum takes 50 ns, a NamedTuple's own constructor 120 ns more than this.
-_CONTENT, _PASSING, _LATE, _SIM = Heard.CONTENT, Heard.PASSING, Reason.LATE, ObservedBy.SIM
-_new = tuple.__new__
+_CONTENT: Final = Heard.CONTENT
+_PASSING: Final = Heard.PASSING
+_LATE: Final = Reason.LATE
+_SIM: Final = ObservedBy.SIM
+_new: Final = tuple.__new__
 
 
 class AnswerCounts:
     """What every output counts, whatever it does with it."""
 
-    def __init__(self, monitor: AvSyncMonitor) -> None:
+    def __init__(self, monitor: Watch) -> None:
         self.monitor = monitor
         self.alerts: list[Alert] = []
         self.drops: dict[str, int] = {}
@@ -107,7 +111,7 @@ class RtpOutput(AnswerCounts):
         host: Host,
         sender: RtpSender,
         presented: PresentationLog,
-        monitor: AvSyncMonitor,
+        monitor: Watch,
         *,
         on_request: Callable[[Request], None],
         video_kbps: float,

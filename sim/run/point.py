@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from avsync.monitor.monitor import AvSyncMonitor, SyncReport
+from avsync.monitor.sync_report import SyncReport
+from avsync.monitor.watch import Watch
 from avsync.policy import AvSyncPolicy
 from avsync.types import Alert
 from sim.run.host import Host
@@ -23,7 +24,7 @@ class Point:
         self.host = host
         self.presented = PresentationLog(host.local_ns if host.ppm else None)
         self.beliefs, self.buffer_ns = Beliefs(), Beliefs()
-        self.monitor = AvSyncMonitor(policy, point=name, on_sample=self.beliefs.add_sample)
+        self.monitor = Watch(policy, point=name, on_samples=self.beliefs.add_samples)
         self.alerts: list[Alert] = []
         self.answers: AnswerCounts | None = None
         self.queue_peak_units: int | None = None

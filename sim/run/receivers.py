@@ -7,9 +7,9 @@ key frame is asked for. Pictures that overtook each other are put in order first
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from avsync.engine.synchronizer import AvSynchronizer
-from avsync.monitor.monitor import AvSyncMonitor
+from avsync.monitor.watch import Watch
 from avsync.timeline.ingress import Ingress
 from avsync.types import (
     AUDIO,
@@ -19,12 +19,12 @@ from avsync.types import (
 )
 from avsync.units import ms
 from sim.packets import IDLE, PictureFrame, SenderReport, SoundPacket
-from sim.run.host import EngineDriver, Host
+from sim.run.host import DrivenEngine, EngineDriver, Host
 from sim.run.output import truth_of
 from sim.truth.truth import ArrivalLog
 
-GIVE_UP_NS = ms(500)  # a picture missing for this long is not coming: ask for a key frame
-KEY_AGAIN_NS = ms(500)
+GIVE_UP_NS: Final = ms(500)  # a picture missing for this long is not coming: ask for a key frame
+KEY_AGAIN_NS: Final = ms(500)
 
 
 class Decoder:
@@ -78,8 +78,8 @@ class EngineReceiver:
     def __init__(
         self,
         host: Host,
-        engine: AvSynchronizer,
-        monitor: AvSyncMonitor,
+        engine: DrivenEngine,
+        monitor: Watch,
         on_answer: Callable[[Answer, int], None],
         *,
         ask_key: Callable[[], None],

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from avsync.engine.synchronizer import AvSynchronizer
-from avsync.monitor.monitor import AvSyncMonitor
+from avsync.monitor.watch import Watch
 from avsync.timeline.clock import AvSyncClock
 from avsync.types import AUDIO, Kind, MediaUnit
 from avsync.units import Rate, ms
 from sim.network.link import Link, LinkSpec
-from sim.run.host import EngineDriver, Host
+from sim.run.host import DrivenEngine, EngineDriver, Host
 from sim.run.leg import RtpLeg, RtpSender
 from sim.run.output import RtpOutput
 from sim.run.receivers import EngineReceiver
@@ -71,10 +70,10 @@ class LocalSender:
         host: Host,
         scenario: Scenario,
         seed: int,
-        engine: AvSynchronizer,
+        engine: DrivenEngine,
         output: RtpOutput,
         arrivals: ArrivalLog,
-        monitor: AvSyncMonitor,
+        monitor: Watch,
     ) -> None:
         self.host, self.engine, self.arrivals, self.monitor = host, engine, arrivals, monitor
         self.driver = EngineDriver(host, engine, output.obey)

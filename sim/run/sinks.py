@@ -7,20 +7,22 @@ its numbers come from. Neither is ever seen by the truth but through what really
 
 from __future__ import annotations
 
-from avsync.monitor.monitor import AvSyncMonitor
+from typing import Final
+
+from avsync.monitor.watch import Watch
 from avsync.types import AUDIO, Heard, Presented
 from avsync.units import NS_PER_S, SOUND_HZ
 from sim.rng import substream
 from sim.run.host import Host
 from sim.truth.truth import PresentationLog
 
-REFRESH_HZ = 60
+REFRESH_HZ: Final = 60
 """A page learns in which refresh a picture came on screen, not when within it."""
-SOUND_CLOCK_NS = 128 * NS_PER_S // SOUND_HZ
+SOUND_CLOCK_NS: Final = 128 * NS_PER_S // SOUND_HZ
 """An audio clock advances by render quanta of 128 samples: a reading is off by up to this, either way."""
 
-_IDLE = Heard.IDLE
-_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
+_IDLE: Final = Heard.IDLE
+_new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
 
 class Sink:
@@ -55,7 +57,7 @@ class Observer:
 
     __slots__ = ("_draws", "_host", "_monitor", "_phase", "_picture_lie_ns", "_picture_ns", "_sound_ns")
 
-    def __init__(self, monitor: AvSyncMonitor, sink: Sink, seed: int, host: Host) -> None:
+    def __init__(self, monitor: Watch, sink: Sink, seed: int, host: Host) -> None:
         self._monitor, self._host = monitor, host
         self._draws = substream(seed, "viewer.observe")
         self._phase = self._draws.below(NS_PER_S // REFRESH_HZ)

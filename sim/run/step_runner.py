@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from avsync.types import AUDIO, VIDEO, Kind, Reason, Request, Want
 from avsync.units import ms, seconds
@@ -33,7 +33,7 @@ from sim.scenario.steps import (
 from sim.source.generator import Speaker
 from sim.virtual_time import VirtualTime
 
-KIND_OF = {"audio": AUDIO, "video": VIDEO, None: None}
+KIND_OF: Final = {"audio": AUDIO, "video": VIDEO, None: None}
 
 
 class Actors(NamedTuple):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
-from avsync.engine.synchronizer import AvSynchronizer
 from avsync.types import (
     AUDIO,
     VIDEO,
@@ -23,7 +22,7 @@ from avsync.units import ms, stretched_ns
 from sim.browser.browser import BrowserViewer
 from sim.browser.presentation import PresentationWriter
 from sim.packets import IDLE, PictureFrame, SenderReport, SoundPacket
-from sim.run.host import Timer
+from sim.run.host import DrivenEngine, Timer
 from sim.run.leg import Receiver
 from sim.run.output import AnswerCounts
 from sim.run.point import Point
@@ -31,8 +30,12 @@ from sim.run.receivers import EngineReceiver, drift_error_ppm
 from sim.run.sinks import LatePresentations, Observer, Sink
 from sim.scenario.model import BrowserLevers
 
-_CONTENT, _PASSING, _REPEAT, _IDLE, _SIM = Heard.CONTENT, Heard.PASSING, Heard.REPEAT, Heard.IDLE, ObservedBy.SIM
-_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
+_CONTENT: Final = Heard.CONTENT
+_PASSING: Final = Heard.PASSING
+_REPEAT: Final = Heard.REPEAT
+_IDLE: Final = Heard.IDLE
+_SIM: Final = ObservedBy.SIM
+_new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
 
 class SimulatedViewer(Receiver, Protocol):
@@ -49,7 +52,7 @@ class EngineViewer(EngineReceiver):
     """The viewer ``avsync``: our engine, a speaker, a screen. ``sent_ppm``: how fast its sender's clock is."""
 
     def __init__(
-        self, point: Point, engine: AvSynchronizer, sink: Sink, seed: int, ask_key: Callable[[], None], *, sent_ppm: int
+        self, point: Point, engine: DrivenEngine, sink: Sink, seed: int, ask_key: Callable[[], None], *, sent_ppm: int
     ) -> None:
         observer = Observer(point.monitor, sink, seed, point.host)
         point.answers = self.output = ViewerOutput(point, _writer(point, sink), observer, ask_key)

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from avsync.engine.engine import Engine
 from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
 from avsync.types import Want
 from avsync.units import ms, seconds
-from sim.run.host import Host
+from sim.run.host import DrivenEngine, Host
 from sim.run.leg import RtpLeg, RtpSender
 from sim.run.link_of import link_of
 from sim.run.output import RtpOutput
@@ -31,11 +33,11 @@ from sim.source.generator import Speaker
 from sim.truth.truth import ArrivalLog, SourceLog
 from sim.virtual_time import VirtualTime
 
-PROBE_NS = ms(100)
-PROBES_TO_PACK = 100
+PROBE_NS: Final = ms(100)
+PROBES_TO_PACK: Final = 100
 """Every 10 s what the logs hold is packed: often enough for hours, and seldom enough to cost nothing."""
 
-WrapEngine = Callable[[AvSynchronizer, str], AvSynchronizer]
+WrapEngine = Callable[[AvSynchronizer, str], DrivenEngine]
 
 
 @dataclass
@@ -79,11 +81,11 @@ def simulate(
 
     ``networks``: a network trace per leg instead of the scenario's own. ``output_sink``: how the
     device at our output misbehaves (tests), ``viewer_sink``: the one at the viewer. ``wrap_engine``: a recorder
-    around each engine.
+    around each engine; gets an ``AvSynchronizer``, where the lab drives the ``Engine`` in it otherwise.
     """
     if viewer not in ("browser", "avsync"):
         raise UsageError(f"viewer must be 'browser' or 'avsync', got {viewer!r}")
-    world = _World(scenario, policy, viewer, seed, networks, wrap_engine or _as_it_is)
+    world = _World(scenario, policy, viewer, seed, networks, wrap_engine)
     world.add_output(output_sink or Sink())
     world.add_origin()
     world.add_speaker(clip)
@@ -101,7 +103,7 @@ class _World:
         viewer: str,
         seed: int,
         networks: dict[str, Path] | None,
-        wrap: WrapEngine,
+        wrap: WrapEngine | None,
     ) -> None:
         self._env = env = VirtualTime(0)
         self._scenario, self._seed, self._networks, self._wrap = scenario, seed, networks, wrap
@@ -135,8 +137,8 @@ class _World:
     def add_origin(self) -> None:
         """Our engine, and whoever brings it the generator's media: our own process, or a provider over RTP."""
         scenario, run, output = self._scenario, self._run, self._output
-        engine = AvSynchronizer(run.policy, network=self._bridged, levers=_levers(scenario))
-        self._engine = self._wrap(engine, "bridge" if self._bridged else "sender")
+        name = "bridge" if self._bridged else "sender"
+        self._engine = self._made_engine(name, network=self._bridged, levers=_levers(scenario))
         self._bridge: EngineReceiver | None = None
         self._origin: LocalSender | Provider
         if not self._bridged:
@@ -164,7 +166,7 @@ class _World:
         )  # fmt: skip
 
     def add_viewer(self, sink: Sink) -> None:
-        run, policy = self._run, self._run.policy
+        run = self._run
         back_ns = ms(self._scenario.network.to_viewer.delay_ms or 20)  # a request travels the other way
 
         def ask_key() -> None:
@@ -172,7 +174,7 @@ class _World:
 
         self._viewer: SimulatedViewer
         if run.viewer == "avsync":
-            engine = self._wrap(AvSynchronizer(policy, network=True, levers={Want.KEYFRAME}), "viewer")
+            engine = self._made_engine("viewer", network=True, levers=frozenset({Want.KEYFRAME}))
             self._viewer = EngineViewer(run.at_viewer, engine, sink, run.seed, ask_key, sent_ppm=self._us.ppm)
         else:
             self._viewer = ChromiumViewer(run.at_viewer, sink, run.seed, ask_key, self._scenario.browser)
@@ -192,6 +194,12 @@ class _World:
         self._finish()
         self._viewer.finish()
         return run
+
+    def _made_engine(self, name: str, *, network: bool, levers: frozenset[Want]) -> DrivenEngine:
+        policy = self._run.policy
+        if self._wrap is None:
+            return Engine(policy, network=network, levers=levers)
+        return self._wrap(AvSynchronizer(policy, network=network, levers=levers), name)
 
     def _leg(self, name: str) -> RtpLeg:
         spoken = getattr(self._scenario.network, name)
@@ -219,10 +227,6 @@ class _World:
             true_ppm = clocks.provider.ppm + clocks.provider.audio_label_ppm - clocks.bridge.ppm
             point.drift_error_ppm = drift_error_ppm(self._bridge.ingress, self._us, true_ppm)
         point.finish()
-
-
-def _as_it_is(engine: AvSynchronizer, _name: str) -> AvSynchronizer:
-    return engine
 
 
 def _levers(scenario: Scenario) -> frozenset[Want]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from avsync.types import AUDIO, VIDEO, Kind, Request, Want
 from avsync.units import Rate, ms, seconds, ticks_to_ns
@@ -23,12 +23,12 @@ from sim.source.stream import GeneratorStream, SourceTurn
 from sim.truth.truth import SourceLog
 from sim.virtual_time import VirtualTime
 
-DTX_EVERY_NS = ms(400)  # Opus repeats its comfort noise parameters this often (RFC 6716, libopus)
-DTX_BYTES = 2
-LEAST_BYTES = 200  # of any picture
-KEY_FRAME_TIMES = 4  # a key frame is about this much larger than the others
+DTX_EVERY_NS: Final = ms(400)  # Opus repeats its comfort noise parameters this often (RFC 6716, libopus)
+DTX_BYTES: Final = 2
+LEAST_BYTES: Final = 200  # of any picture
+KEY_FRAME_TIMES: Final = 4  # a key frame is about this much larger than the others
 
-_new = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
+_new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
 
 class Made(NamedTuple):

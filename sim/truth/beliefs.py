@@ -7,6 +7,7 @@ hold one. ``None`` is UNKNOWN.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from avsync.monitor.belief import SyncSample
@@ -34,9 +35,9 @@ class Beliefs:
     def add(self, at_ns: int, value_ns: int | None) -> None:
         self._rows.append((at_ns, NEVER if value_ns is None else value_ns))
 
-    def add_sample(self, sample: SyncSample) -> None:
+    def add_samples(self, samples: Iterable[SyncSample]) -> None:
         """What a monitor calls."""
-        self._rows.append(sample[:2])
+        self._rows.append(chain.from_iterable([sample[:2] for sample in samples]))
 
     def pack(self) -> None:
         """For long runs: what was said so far takes a fifth of the memory."""

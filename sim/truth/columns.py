@@ -22,7 +22,7 @@ NEVER = FAR_NS
 
 
 class IntRows:
-    """``append`` takes a tuple of ``width`` ints."""
+    """``append`` takes a tuple of ``width`` ints, or several one after the other."""
 
     __slots__ = ("_packed", "_tail", "append", "width")
 

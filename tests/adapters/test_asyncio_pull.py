@@ -289,7 +289,7 @@ def test_the_drivers_idea_of_the_next_slot_is_the_engines(network: bool) -> None
                     answer = await driver.pull()
                     sink.pulled.append((driver.now_ns(), answer))  # type: ignore[arg-type]
                     assert driver._slot_ns is not None
-                    slots.append(engine._voice.slot_ns - driver._slot_ns)  # type: ignore[operator]
+                    slots.append(engine._engine._voice.slot_ns - driver._slot_ns)  # type: ignore[operator]
 
     run(story)
     assert len(slots) > 300 and set(slots) == {0}

@@ -53,6 +53,7 @@ class Player:
         self._seq = 0
         self._sound_until: int | None = None
         self._last_stamp = {AUDIO: -1, VIDEO: -1}
+        self.dry = False  # polled until None, and told nothing since
 
     # ---- in
 
@@ -74,11 +75,16 @@ class Player:
             unit = MediaUnit(kind, self._seq, epoch, at, SLOT if kind is AUDIO else FRAME, **odd)
             self.pushed.append(unit)
             self.engine.push(unit, self.now)
+        self.dry = False
         self.pump()
 
     def push(self, unit: MediaUnit, *, pump: bool = True) -> MediaUnit:
         self.pushed.append(unit)
         self.engine.push(unit, self.now)
+        wakeup = self.engine.next_wakeup_ns()
+        if self.dry and wakeup is not None and wakeup > self.now:
+            assert self.engine.poll(self.now) is None, "a driver may sleep until its timer, whatever was pushed"
+        self.dry = False
         if pump:
             self.pump()
         return unit
@@ -94,6 +100,7 @@ class Player:
             self._note(answer)
         else:
             raise AssertionError("poll does not end")
+        self.dry = True
         wakeup = engine.next_wakeup_ns()
         assert wakeup is None or wakeup > self.now, "a timer that has already gone off is a busy loop"
 

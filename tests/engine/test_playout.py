@@ -19,10 +19,10 @@ def play(clock: PlayoutClock, pts: int, at: int, slots: int = 1) -> int:
 
 def test_nobody_plays_nobody_knows() -> None:
     clock = PlayoutClock()
-    assert clock.position_ns(0) is None and clock.leaves_ns(0) is None
+    assert clock.position_ns(0) is None and clock.reaches_ns(0, 0) is None
     play(clock, 0, 0)
     clock.invalidate()
-    assert clock.position_ns(0) is None and clock.leaves_ns(0) is None
+    assert clock.position_ns(0) is None and clock.reaches_ns(0, 0) is None
 
 
 def test_content_and_time_are_each_others_inverse_while_it_plays() -> None:
@@ -31,7 +31,7 @@ def test_content_and_time_are_each_others_inverse_while_it_plays() -> None:
     for at in range(ms(1080), ms(1120), ms(1)):
         position = clock.position_ns(at)
         assert position == seconds(5) + at - ms(100)
-        assert clock.leaves_ns(position) == at
+        assert clock.reaches_ns(position, ms(1070)) == at
 
 
 def test_inserted_silence_stops_the_content_and_the_rest_leaves_later() -> None:
@@ -40,11 +40,13 @@ def test_inserted_silence_stops_the_content_and_the_rest_leaves_later() -> None:
     clock.stand(end)
     clock.stand(end + SLOT)  # told again with each slot of silence
     assert clock.position_ns(end + seconds(3)) == end
-    assert clock.leaves_ns(end) == end, "the picture of this very moment still has its place"
-    assert clock.leaves_ns(end + 1) is None, "what comes after it: nobody knows"
+    now = end + seconds(1)
+    assert clock.reaches_ns(end, now) == now, "the picture of this very moment still has its place"
+    assert clock.reaches_ns(end + 1, now) is None, "what comes after it: nobody knows"
     play(clock, end, end + seconds(3))
-    assert clock.leaves_ns(end + ms(5)) == end + seconds(3) + ms(5)
-    assert clock.leaves_ns(end - ms(5)) == end - ms(5), "a late picture keeps the stamp that its sound had"
+    assert clock.reaches_ns(end + ms(5), now) == end + seconds(3) + ms(5)
+    assert clock.shift_at(end + ms(5)) == seconds(3)
+    assert clock.shift_at(end - ms(5)) == 0, "a late picture keeps the stamp that its sound had"
 
 
 def test_lost_and_muted_content_passes() -> None:
@@ -89,8 +91,9 @@ def test_what_was_skipped_left_no_later_than_what_came_after_it() -> None:
     end = play(clock, 0, 0, 10)
     clock.stand(end)
     play(clock, end + seconds(3600), end + SLOT)
-    assert clock.leaves_ns(end + seconds(60)) == end + SLOT, "never a stamp in the future"
-    assert clock.leaves_ns(end - 1) == end - 1
+    skipped = end + seconds(60)
+    assert skipped + clock.shift_at(skipped) == end + SLOT, "never a stamp in the future"
+    assert clock.shift_at(end - 1) == 0
 
 
 def test_only_so_many_stalls_are_remembered() -> None:
@@ -101,7 +104,7 @@ def test_only_so_many_stalls_are_remembered() -> None:
         clock.stand(at + SLOT)
         at += 2 * SLOT
     assert len(clock._segments) == SEGMENTS_KEPT
-    assert clock.leaves_ns(998 * SLOT) == 998 * 2 * SLOT
+    assert clock.shift_at(998 * SLOT) == 998 * SLOT
 
 
 @given(st.lists(st.tuples(st.sampled_from(["play", "stand", "pass"]), st.integers(1, 30)), min_size=1))
@@ -122,11 +125,11 @@ def test_the_position_never_steps_while_sound_leaves_and_never_goes_back(steps: 
                 if position is not None:
                     assert position == (pts if what == "stand" else pts + moment - at) and position >= last
                     last = position
-                    leaves = clock.leaves_ns(position)
-                    assert leaves is not None and leaves <= moment
-                    if what != "stand":
-                        assert leaves == moment
-                        stamps.append((position, leaves))
+                    assert clock.reaches_ns(position, moment) == moment
+                    if what == "stand":
+                        assert clock.reaches_ns(position + 1, moment) is None
+                    else:
+                        stamps.append((position, position + clock.shift_at(position)))
             if what != "stand" or clock.state is ClockState.INVALID:
                 pts += SLOT if what != "stand" else 0
             at += SLOT

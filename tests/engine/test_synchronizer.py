@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from avsync.engine.synchronizer import CONFIRM_UNITS, AvSynchronizer
+from avsync.engine.engine import CONFIRM_UNITS
+from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy, Master
 from avsync.types import (

@@ -74,6 +74,7 @@ class History:
         else:
             self.player.pushed.append(unit)
             self.player.engine.push(unit, self.player.now)
+            self.player.dry = False
 
     def say(self, kind: Kind, **odd: Any) -> None:
         pts = self.next[kind]
@@ -121,6 +122,7 @@ class History:
                 self.epoch += first
                 self.oldest = self.epoch
                 player.engine.interrupt(self.epoch, player.now)
+                player.dry = False
                 self._cut()
             case "turn":
                 self.epoch += 1
@@ -128,6 +130,7 @@ class History:
             case "finish":
                 for kind in (AUDIO, VIDEO) if first is None else (first,):
                     player.engine.finish(kind, self.epoch, player.now)
+                player.dry = False
 
     def _cut(self, gap: int = 0) -> None:
         self.next = dict.fromkeys(self.next, max(self.next.values()) + gap)

@@ -36,8 +36,12 @@ def test_a_day_in_bounded_memory() -> None:
     for i in range(10_000):
         monitor.observe(sound(now_ns - i * 1000, i), now_ns)
         monitor.observe(picture(now_ns, i), now_ns)
-    assert monitor._belief.pending <= 2 * MAX_PENDING
-    assert len(monitor._recent) <= 500 and len(monitor._histogram._counts) < 200 and len(monitor._trend._bins) < 100
+    assert monitor._watch._belief.pending <= 2 * MAX_PENDING
+    assert (
+        len(monitor._watch._recent) <= 500
+        and len(monitor._watch._histogram._counts) < 200
+        and len(monitor._watch._trend._bins) < 100
+    )
     assert monitor.report(now_ns).unbelievable > 15_000
 
 

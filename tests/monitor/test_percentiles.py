@@ -55,13 +55,11 @@ def test_memory_is_bounded_whatever_comes() -> None:
 
 def test_recent_offsets_are_the_last_10_s_sorted_and_the_newest_of_them() -> None:
     recent = RecentOffsets(seconds(10), 500)
-    assert recent.look(0, seconds(1)) is None
+    assert recent.newest(0, seconds(1)) is None
     recent.add_all([seconds(n) for n in range(30)], [(-1) ** n * n for n in range(30)])
-    assert recent.look(seconds(29), seconds(2)) is None and len(recent) == 11  # 19 .. 29: too few to be known
+    assert recent.newest(seconds(29), seconds(2)) is None and len(recent) == 11  # 19 .. 29: too few to be known
     recent.add_all([seconds(29) + n for n in range(1, 20)], [5] * 19)
-    found = recent.look(seconds(29) + 19, seconds(1) + 19)
-    assert found is not None
-    everything, newest = found
+    newest, everything = recent.newest(seconds(29) + 19, seconds(1) + 19), recent.ordered()
     assert everything == sorted(everything) and len(everything) == 29 and everything[0] == -29
     assert newest == [-29, *[5] * 19]  # not the one of exactly a second before
 
@@ -69,5 +67,4 @@ def test_recent_offsets_are_the_last_10_s_sorted_and_the_newest_of_them() -> Non
 def test_recent_offsets_are_bounded_however_fast_they_come() -> None:
     recent = RecentOffsets(seconds(10), 500)
     recent.add_all(range(10_000), range(10_000))
-    found = recent.look(10_000, 100)
-    assert found is not None and len(recent) == 500 and found[1] == list(range(9_900, 10_000))
+    assert recent.newest(10_000, 100) == list(range(9_900, 10_000)) and len(recent) == 500

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple, Protocol
 
 from avsync.errors import check_now
 from avsync.monitor.belief import HOLD_NS, SyncSample
-from avsync.monitor.monitor import AvSyncMonitor, SyncReport
+from avsync.monitor.monitor import AvSyncMonitor
+from avsync.monitor.sync_report import SyncReport
 from avsync.policy import AvSyncPolicy
 from avsync.types import AUDIO, VIDEO, Heard, Kind, ObservedBy, Presented
 from avsync.units import FAR_NS, PICTURE_HZ, SOUND_HZ, ms, seconds, ticks_to_ns, to_ms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiortc import RTCPeerConnection
 
-from avsync.monitor.monitor import SyncReport
+from avsync.monitor.sync_report import SyncReport
 from avsync.policy import AvSyncPolicy
 from avsync.timeline.epoch import EpochGate
 from avsync.types import AUDIO, VIDEO

@@ -334,7 +334,7 @@ def test_whatever_a_page_says_nothing_breaks_and_nothing_grows(story: list[Any])
         page.observer.report(now)
         page.observer.recent(now)
         json.dumps(page.observer.as_dict(now))
-        assert page.observer.monitor._belief.pending < 4200
+        assert page.observer.monitor._watch._belief.pending < 4200
 
 
 # ---- what a correction may go by
