@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from enum import Enum
-from itertools import combinations
+from itertools import chain
 from typing import Final, NamedTuple
 
 from avsync.errors import UsageError
@@ -69,6 +69,7 @@ class RtpNtpMap:
         self.rejections: dict[Rejected, int] = dict.fromkeys(Rejected, 0)
         self._rate_hz = rate_hz
         self._pairs: deque[_Pair] = deque(maxlen=KEPT_PAIRS)
+        self._slopes: deque[list[int]] = deque(maxlen=KEPT_PAIRS)  # of each pair, with every pair after it
         self._suspects: list[_Pair] = []  # the current run of rejected pairs, each after the last
         # How far reports were from what was expected, the rejected ones too: were it only the believed
         # ones, three that happen to agree would set a bound that keeps all honest noise out for ever.
@@ -84,7 +85,7 @@ class RtpNtpMap:
         pair = _Pair(rtp_unwrapped, ntp_ns)
         reason = self._judge(pair)
         if reason is None:
-            self._pairs.append(pair)
+            self._believe(pair)
             self._suspects.clear()
             self._accepted_at_ns = now_ns
             self._fit()
@@ -152,7 +153,9 @@ class RtpNtpMap:
             return
         before_ns = self.remote_ns(pair.rtp)
         self._pairs.clear()
-        self._pairs.extend(suspects)
+        self._slopes.clear()
+        for suspect in suspects:
+            self._believe(suspect)
         suspects.clear()
         self._accepted_at_ns = now_ns
         self._fit()
@@ -162,16 +165,18 @@ class RtpNtpMap:
             self.step_ns = after_ns - before_ns
         self.generation += 1
 
+    def _believe(self, pair: _Pair) -> None:
+        for (rtp, ntp_ns), slopes in zip(self._pairs, self._slopes, strict=True):
+            slopes.append((pair.ntp_ns - ntp_ns) * self._rate_hz // (pair.rtp - rtp))
+        self._pairs.append(pair)
+        self._slopes.append([])
+
     def _fit(self) -> None:
         pairs, rate_hz = self._pairs, self._rate_hz
         newest = pairs[-1]
         ns_per_rate = NS_PER_S
         if len(pairs) >= SLOPE_FROM_PAIRS:
-            slopes = [
-                (later_ns - ntp_ns) * rate_hz // (later_rtp - rtp)
-                for (rtp, ntp_ns), (later_rtp, later_ns) in combinations(pairs, 2)
-            ]
-            slopes.sort()
+            slopes = sorted(chain.from_iterable(self._slopes))
             ns_per_rate = min(max(_median(slopes), NS_PER_S - SLOPE_LIMIT_PPB), NS_PER_S + SLOPE_LIMIT_PPB)
         newest_rtp, newest_ns = newest
         offsets = sorted([ns - newest_ns - (rtp - newest_rtp) * ns_per_rate // rate_hz for rtp, ns in pairs])
