@@ -44,7 +44,7 @@ def test_set_up_is_two_commands_that_need_nothing_but_python() -> None:
     assert len(commands) == 2
     run, test = commands
     assert run.endswith("&& .venv/bin/avsync run")
-    assert test.endswith("&& .venv/bin/tox")
+    assert test.endswith("&& .venv/bin/tox -p 2")
     for command in commands:
         assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -c constraints.txt ")
         assert not re.search(r"sudo|activate|(^|&& )(pip|tox)\b", command)
@@ -94,7 +94,7 @@ def test_tox_checks_everything_that_is_promised() -> None:
     tox.read(ROOT / "tox.ini")
     envs = tox["tox"]["env_list"].split()
     every_python = {"core-only-{py311,py312,py313}", "same-rows-{py311,py312,py313}"}
-    others = {"lint", "boundaries", "lab", "wheel", "compiled", "aiortc-{114,115}", "tests"}
+    others = {"lint", "boundaries", "lab", "wheel", "compiled", "aiortc-{114,115}", "tests", "alone"}
     assert set(envs) == every_python | others
     nightly = {"bench", "slow"}
     sections = {section.removeprefix("testenv:") for section in tox.sections()}
@@ -103,13 +103,16 @@ def test_tox_checks_everything_that_is_promised() -> None:
     assert checks[1:3] == ["mypy", "mkdocs build --quiet --strict --site-dir {env_tmp_dir}{/}site"]
 
 
-def test_no_folder_of_tests_is_left_out() -> None:
+def test_what_runs_alone_is_all_that_the_tests_leave_out() -> None:
     tox = ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
-    alone, together = (line for line in tox["testenv:tests"]["commands"].split("\n") if line.startswith("pytest"))
-    folders = set(re.findall(r"tests\{/\}[a-z{/}]+", alone))
-    assert folders and set(re.findall(r"--ignore (\S+)", together)) == folders
+    [together] = (line for line in tox["testenv:tests"]["commands"].split("\n") if line.startswith("pytest"))
+    alone = tox["testenv:alone"]
+    files = set(re.findall(r"tests\{/\}\S+", alone["commands"]))
+    assert files and set(re.findall(r"--ignore (\S+)", together)) == files
+    assert all((ROOT / name.replace("{/}", "/")).exists() for name in files)
     assert "posargs:tests --ignore" in together
+    assert set(alone["depends"].split()) == set(tox["tox"]["env_list"].split()) - {"alone"}
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="not a git checkout")
