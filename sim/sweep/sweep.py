@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -172,18 +173,21 @@ def run_all(specs: Sequence[Spec], jobs: int | None = None) -> Iterator[Result]:
         yield from map(execute, specs)
         return
     others = set(multiprocessing.active_children())  # of whoever calls: none of our business
+    workers: set[BaseProcess] = set()
     pool = ProcessPoolExecutor(max_workers=jobs)
     done = False
     try:
-        # Long runs first would finish sooner, but results in order are worth more to whoever watches.
-        pending: list[Future[list[Result]]] = [pool.submit(_execute_chunk, chunk) for chunk in _chunks(specs, jobs)]
+        try:
+            # Long runs first would finish sooner, but results in order are worth more to whoever watches.
+            pending: list[Future[list[Result]]] = [pool.submit(_execute_chunk, chunk) for chunk in _chunks(specs, jobs)]
+        finally:  # asked now: between two results the caller may start children of its own
+            workers = set(multiprocessing.active_children()) - others
         for future in pending:
             yield from future.result()
         done = True
     finally:
-        workers = set() if done else set(multiprocessing.active_children()) - others
         pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:  # interrupted: a chunk that has begun may take a minute, and nobody wants it any more
+        for worker in () if done else workers:  # a chunk that has begun may take a minute, and nobody wants it any more
             worker.kill()
 
 
