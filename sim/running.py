@@ -24,7 +24,7 @@ from avsync.errors import InputError
 from sim.console import say
 from sim.report.table import print_results, verdict_line
 from sim.scenario.words import visible
-from sim.sweep.sweep import Result, RunPlan, plan, run_all
+from sim.sweep.sweep import Result, RunPlan, check_recordings, plan, run_all
 
 
 def run_and_report(
@@ -34,6 +34,7 @@ def run_and_report(
     aside = _made_inside(args.out)
     try:
         wanted = _planned(files, networks, args, aside)
+        check_recordings(wanted)
         results = _run_with_bar(wanted, args.jobs, out)
         passed = all(result.passed for result in results if result.spec.role != "compare")
         folder = args.out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"

@@ -365,6 +365,22 @@ def test_what_cannot_be_read_or_written_is_said_before_anything_runs(
     assert not (here / "results").exists()
 
 
+def test_a_recording_that_cannot_be_written_is_refused_before_anything_runs(
+    run: Run, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.running.run_all", None)
+    long = "n" * 245 + ".yaml"  # a file's name may have 255 bytes, and a recording's says viewer, seed and point too
+    (here / "calls").mkdir()
+    for file in (long, "calls/short.yaml"):
+        (here / file).write_text(SHORT, encoding="utf-8")
+    assert run("short.yaml", long, "--record") == BAD_INPUT
+    said = capsys.readouterr().err
+    assert said.startswith(f"avsync: {long}: --record cannot write nnn") and "give the scenario a shorter name" in said
+    assert run("short.yaml", "calls/short.yaml", "--record") == BAD_INPUT
+    assert "short.yaml and calls/short.yaml would share their recordings" in capsys.readouterr().err
+    assert left(here) == []
+
+
 @pytest.mark.parametrize("seed", ["-1", "1.5", "1,2"])
 def test_one_seed_is_a_whole_number_from_0(here: Path, seed: str) -> None:
     with pytest.raises(SystemExit) as stopped:
