@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from avsync.cli import BAD_INPUT, BROKEN_PIPE, INTERRUPTED, MET, MISSED, OUR_FAULT, main
+from avsync.cli import BAD_INPUT, BROKEN_PIPE, INTERRUPTED, MET, MISSED, NOT_WRITTEN, OUR_FAULT, main
 from sim.command import read_all
 from sim.scenario.files import NAMED, shipped
 
@@ -396,6 +397,33 @@ def test_whoever_stops_reading_ends_it_quietly(here: Path) -> None:
     os.close(writing)
     assert done.returncode == BROKEN_PIPE and "Traceback" not in done.stderr
     assert not list((here / "results").iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["list", "schema"], ["list"], ["run", "short.yaml", "--no-plots", "--json"]])
+def test_an_output_that_takes_no_more_is_74_and_says_so(here: Path, words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "avsync.cli", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == NOT_WRITTEN
+    assert done.stderr.splitlines()[-2:] == [
+        "avsync: cannot write: No space left on device",
+        "  make room there, or write elsewhere",
+    ]
+    assert "Traceback" not in done.stderr
+    assert not (here / "results").exists() or not list((here / "results").iterdir())
+
+
+def test_a_disk_that_takes_no_more_is_74_and_no_half_a_folder_is_left(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_args: object, **_named: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/runs.jsonl")
+
+    monkeypatch.setattr("sim.report.report.summary", full)
+    assert run("short.yaml", "--seed", "1") == NOT_WRITTEN
+    assert "avsync: out/runs.jsonl: cannot write: No space left" in capsys.readouterr().err
+    assert left(here) == []
 
 
 def test_told_to_end_it_ends_at_once_with_its_workers_and_leaves_nothing(here: Path) -> None:
