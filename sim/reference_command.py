@@ -133,6 +133,10 @@ def show_command(args: argparse.Namespace) -> None:
     scenario = load_scenario(files[0])
     if args.plot is not None and not args.plot.parent.is_dir():
         raise InputError("there is no such folder", file=str(args.plot.parent), remedy="make it, or name another file")
+    if args.plot is not None:
+        from sim.report.timeline_plot import check_picture_name
+
+        check_picture_name(args.plot)
     out = console()
     out.print(Text.assemble((visible(scenario.name), "bold"), f"  {scenario.about}"), soft_wrap=True)
     viewers, seeds = " and ".join(scenario.viewers), ", ".join(map(str, scenario.seeds[:10]))

@@ -113,6 +113,17 @@ def test_show_needs_one_file_and_a_folder_that_is_there(here: Path, capsys: Said
     assert "name one file" in said and "no such folder" in said and "did you mean 'clean'?" in said
 
 
+def test_the_picture_is_of_the_sort_that_its_name_says(here: Path, capsys: Said) -> None:
+    assert main(["show", "clean", "--plot", "line.SVG"]) == MET
+    assert "<svg" in (here / "line.SVG").read_text(encoding="utf-8")
+    capsys.readouterr()
+    for name in ("line.txt", "line", "", "line.pgf"):
+        assert main(["show", "clean", "--plot", name]) == BAD_INPUT
+        said = capsys.readouterr()
+        assert "no picture's name" in said.err and "end it in .png, or in " in said.err and said.out == ""
+    assert [path.name for path in here.iterdir()] == ["line.SVG"]
+
+
 @pytest.mark.parametrize("command", ["run", "replay", "list", "explain", "new", "show"])
 def test_every_help_has_examples(capsys: Said, command: str) -> None:
     with pytest.raises(SystemExit) as stopped:
