@@ -314,6 +314,10 @@ def test_a_mistyped_key_is_answered_with_line_caret_and_the_nearest_right_one() 
         ("steps: [{at_s: 60, do: interrupt}]", "4:16", "happens at 60 s, but the run lasts 60 s", "duration_s longer"),
         ("steps: [{at_s: 59, do: mute, for_s: 2}]", "4:37", "ends at 61 s, but the run lasts 60 s", "for_s shorter"),
         ("steps: [{at_s: 59, do: hold, for_ms: 2000}]", "4:38", "ends at 61 s", "for_ms shorter"),
+        ("steps: [{at_s: 1, do: stall, for_s: 2}, {at_s: 3, do: stall, for_s: 1}]", "4:48", "only at 3 s", "as one"),
+        ("steps: [{at_s: 2, do: stall, for_s: 1}, {at_s: 1, do: stall, for_s: 2}]", "4:16", "of steps[1]", "later"),
+        ("steps: [{at_s: 1, do: stall, for_s: 2}, {at_s: 2, do: sleep, for_s: 1, host: sender}]", "4:48", "stall", ""),
+        ("steps: [{at_s: 1, do: reports}, {at_s: 2, do: reports, only: audio}]", "4:40", "never over", "a for_s"),
         ("steps: [{at_s: 1, do: impair}]", "4:9", "impair changes nothing", "loss"),
         ("steps: [{at_s: 1, do: reports, mode: late}]", "4:38", "mode: late needs by_ms", "by_ms: 300"),
         ("steps: [{at_s: 1, do: reports, by_ms: 3}]", "4:39", "by_ms does nothing", "mode: late"),
@@ -349,6 +353,20 @@ def test_a_mistake_is_answered_with_place_rule_and_remedy(line: str, place: str,
     assert rule in said[0]
     assert hint in said[-1]
     assert len([part for part in said if part.startswith("mine.yaml:")]) == 1, "one mistake, one answer"
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "{at_s: 1, do: stall, for_s: 2}, {at_s: 3.5, do: stall, for_s: 1}",
+        "{at_s: 1, do: stall, for_s: 2, only: audio}, {at_s: 2, do: stall, for_s: 1, only: video}",
+        "{at_s: 1, do: stall, for_s: 2}, {at_s: 2, do: sleep, for_s: 1, host: viewer}",
+        "{at_s: 1, do: reports, for_s: 2, only: audio}, {at_s: 2, do: reports, for_s: 2, only: video}",
+        "{at_s: 1, do: impair, loss: 0.1}, {at_s: 2, do: impair, loss: 0.2, for_s: 1}, {at_s: 2, do: stall, for_s: 1}",
+    ],
+)
+def test_steps_that_do_not_get_in_each_others_way_may_overlap(steps: str) -> None:
+    assert len(loads(REFERENCE + f"steps: [{steps}]\n").steps) >= 2
 
 
 @pytest.mark.parametrize(
