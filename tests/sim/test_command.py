@@ -127,6 +127,22 @@ def test_a_comparison_is_judged_by_the_tested_policy_alone(
     ]
 
 
+def test_baselines_that_do_not_run_are_named_in_one_line(
+    run: Run, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baseline = "baseline: {policy: fps_paced, misses: [output_offset_abs_p95_ms]}\n"
+    (here / "proved.yaml").write_text(SHORT + baseline, encoding="utf-8")
+    for words, given in ((["--policy", "patient"], "--policy"), (["--compare", "patient"], "--compare")):
+        run("proved.yaml", "--seed", "1", "--no-plots", *words)
+        said = capsys.readouterr().out
+        assert f"no baselines with {given}: they were named for the scenario as it is" in said.splitlines()
+    for words in ([], ["--policy", "patient", "--no-baselines"]):
+        run("proved.yaml", "--seed", "1", "--no-plots", *words)
+        assert "no baselines" not in capsys.readouterr().out
+    run("short.yaml", "--seed", "1", "--no-plots", "--policy", "patient")
+    assert "no baselines" not in capsys.readouterr().out, "it names none"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
