@@ -99,6 +99,7 @@ examples:
   avsync explain patient                          a policy
   avsync explain late_video_ms                    a number of a policy
   avsync explain source.video.resume              a key; its last word is enough
+  avsync explain belief                           a word of the docs and the tables
 """,
     "new": """\
 example:
@@ -110,7 +111,7 @@ examples:
   avsync show my_call.yaml --plot timeline.png
 """,
 }
-LISTS = ("scenarios", "keys", "steps", "metrics", "networks", "policies", "policy-fields", "schema")
+LISTS = ("scenarios", "keys", "steps", "metrics", "networks", "policies", "policy-fields", "words", "schema")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -186,7 +187,9 @@ def _parser(named: str) -> argparse.ArgumentParser:
     listed = _command(commands, "list", "the shipped scenarios; or all metrics, policies, networks, steps, keys")
     listed.add_argument("what", nargs="?", choices=LISTS, default="scenarios", metavar="WHAT", help=", ".join(LISTS))
     explain = _command(commands, "explain", "what a word of a scenario or a result means, with unit and an example")
-    explain.add_argument("word", metavar="WORD", help="a metric, step, network, policy, policy field or key")
+    explain.add_argument(
+        "word", metavar="WORD", help="a metric, step, network, policy, policy field, key or word of the docs"
+    )
     new = _command(commands, "new", "write a commented scenario that passes, to begin from")
     new.add_argument("name", metavar="NAME", help="it will lie in NAME.yaml")
     show = _command(commands, "show", "draw a scenario's timeline before anything runs")
@@ -225,7 +228,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--policy", metavar="NAME|FILE", help=policy)
     compare = "these policies (presets or TOML files) beside it, on the same network"
     run.add_argument("--compare", nargs="+", default=[], metavar="POLICY", help=compare)
-    network = "a recorded network on to_viewer or to_bridge"
+    network = "a recorded network on a leg: to_viewer (the way to the viewer) or to_bridge"
     run.add_argument("--network", action="append", default=[], metavar="FILE[@LEG]", help=network)
     run.add_argument("--clip", type=Path, metavar="FILE", help="take frame sizes and rate from this media file")
     run.add_argument("--jobs", type=int, metavar="N", help="processes (one per core)")

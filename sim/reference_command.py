@@ -47,7 +47,8 @@ def list_command(args: argparse.Namespace) -> None:
         values = [f"{entry.values} ({entry.default})" if entry.default else entry.values] if with_values else []
         table.add_row(*map(Text, (entry.name, *units, entry.about, *values)))
     out.print(table)
-    say(out, f"avsync explain {found[0].name}   says more, with an example")
+    if args.what != "words":
+        say(out, f"avsync explain {found[0].name}   says more, with an example")
 
 
 def _leaves(entry: Entry) -> list[Entry]:

@@ -35,6 +35,7 @@ def test_the_command_line_lists_what_the_reference_has() -> None:
         ("steps", "route_step", "The way changes"),
         ("keys", "source.video.blocks.late_ms", "How late each block begins"),
         ("policy-fields", "late_video_ms", "BT.1359"),
+        ("words", "belief", "what it can observe"),
         ("schema", '"$defs"', "avsync scenario, version 1"),
     ],
 )
@@ -48,8 +49,8 @@ def test_list_alone_names_every_scenario_with_its_tags(capsys: Said) -> None:
     assert main(["list"]) == MET
     said = capsys.readouterr().out
     # Square brackets are rich's own markup: tags vanished here once.
-    assert "video_stall [card, stall]" in said
-    assert "clean [card]" in said
+    assert "video_stall [basic, stall]" in said
+    assert "clean [basic]" in said
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,8 @@ def test_list_alone_names_every_scenario_with_its_tags(capsys: Said) -> None:
         ("webrtc-3g-average", ["(network)", "libwebrtc", "preset: webrtc-3g-average"]),
         ("patient", ["(policy)", "--policy patient"]),
         ("late_video_ms", ["(policy field)", "unit:     ms", "default:  45", "late_video_ms: 60"]),
+        ("belief", ["(word)", "monitor", "believed_"]),
+        ("leg", ["leg  (word)", "One part of the way", "impair.leg  (key)"]),
         ("resume", ["source.video.resume", "stall.resume", "live, burst or continue"]),
         ("loss", ["network.to_bridge.loss", "the same in network.to_viewer.loss, impair.loss", "share of 1"]),
     ],

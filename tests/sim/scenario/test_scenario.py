@@ -30,7 +30,7 @@ REFERENCE = HEAD + "tags: [reference]\n"
 FULL = """\
 avsync: 1
 about: Hotel wifi; the guest interrupts twice.
-tags: [card, drift]
+tags: [basic, drift]
 seeds: [1, 2, 3]
 duration_s: 90
 topology: provider_bridge
