@@ -47,6 +47,6 @@ def draw_timeline(scenario: Scenario, file: Path) -> None:
         axes.set_xlim(0, scenario.duration_s)
         axes.set_xlabel("s")
         axes.grid(visible=False, axis="y")
-        title = f"{visible(scenario.name)}: turns blue, faults red, other steps orange, windows of limits grey"
+        title = f"{visible(scenario.name)}: turns blue, faults red, other steps (and what stays) orange, windows grey"
         figure.suptitle(title, fontsize=11, fontweight="bold", parse_math=False)
         figure.savefig(file, format=file.suffix.lower().removeprefix("."))
