@@ -17,8 +17,8 @@ from avsync.engine.delay_target import DelayTarget
 from avsync.engine.pictures import Pictures
 from avsync.engine.trim import Trim
 from avsync.engine.voice import IDLE, PAUSED, SPEAKING, Voice
-from avsync.errors import UsageError, check_now
-from avsync.policy import AvSyncPolicy, Master, Pacing
+from avsync.errors import UsageError, check_now, check_ns
+from avsync.policy import AvSyncPolicy, Master, Pacing, policy_or_default
 from avsync.types import (
     AUDIO,
     MAX_PTS_NS,
@@ -74,12 +74,12 @@ class AvSynchronizer:
         levers: Iterable[Want] = EVERY_LEVER,
         picture_tick_ns: int = 0,
     ) -> None:
-        self.policy = policy = policy if policy is not None else AvSyncPolicy()
+        self.policy = policy = policy_or_default(policy)
         self.network = network
         self._video_master = policy.master is Master.VIDEO
         self._early_limit_ns = policy.early_limit_ns
-        self.levers = frozenset(levers)
-        self.picture_tick_ns = picture_tick_ns
+        self.levers = _checked(levers)
+        self.picture_tick_ns = check_ns("picture_tick_ns", picture_tick_ns)
         self._now_ns = -FAR_NS
         self._voice = Voice(policy, network=network)
         self._pending: deque[Answer] = deque()
@@ -111,7 +111,10 @@ class AvSynchronizer:
         if type(now_ns) is not int or now_ns < self._now_ns:
             check_now(now_ns, self._now_ns)
         self._now_ns = now_ns
-        what, _, epoch, pts, lasts, _, _, _, _, _ = unit  # at once: looking up each takes longer
+        try:
+            what, _, epoch, pts, lasts, _, _, _, _, _ = unit  # at once: looking up each takes longer
+        except (TypeError, ValueError):
+            raise UsageError(f"unit must be a MediaUnit, got {unit!r}") from None
         if (
             type(pts) is not int
             or not 0 <= pts <= MAX_PTS_NS
@@ -164,6 +167,8 @@ class AvSynchronizer:
 
     def finish(self, kind: Kind, epoch: int, now_ns: int) -> None:
         """The source says: nothing more of this kind in this turn. Silence after it is no stall."""
+        if type(epoch) is not int or not isinstance(kind, Kind):
+            raise UsageError(f"finish needs a Kind and an epoch (int), got {kind!r} and {epoch!r}")
         self._now_ns = check_now(now_ns, self._now_ns)
         if kind is AUDIO:
             self._voice.finish(epoch)
@@ -188,6 +193,8 @@ class AvSynchronizer:
 
     def on_presented(self, presented: Presented, now_ns: int) -> None:
         """What a sink really did; ``played_pts_ns`` of an interrupt is then what was heard, not sent."""
+        if not isinstance(presented, Presented):
+            raise UsageError(f"presented must be a Presented, got {presented!r}")
         self._now_ns = check_now(now_ns, self._now_ns)
         if presented.kind is AUDIO and presented.what is Heard.CONTENT:
             self._heard_pts_ns = presented.pts_ns
@@ -306,7 +313,9 @@ class AvSynchronizer:
         return self._trim.ns
 
     def position_ns(self, now_ns: int) -> int | None:
-        """The content that leaves now; None between turns."""
+        """The content that leaves now, in ns; None between turns. ``UsageError``: ``now_ns`` is no int."""
+        if type(now_ns) is not int:
+            check_now(now_ns, -FAR_NS)
         return self._voice.clock.position_ns(now_ns)
 
     # ---- inside
@@ -392,6 +401,16 @@ class AvSynchronizer:
 
     def _drop(self, unit: MediaUnit, reason: DropReason) -> None:
         self._pending.append(Drop(unit, self._now_ns, unit.epoch, reason))
+
+
+def _checked(levers: Iterable[Want]) -> frozenset[Want]:
+    try:
+        found = frozenset(levers)
+    except TypeError:  # not even a collection
+        found = None
+    if found is None or not found <= EVERY_LEVER:
+        raise UsageError(f"levers must be some of {', '.join(map(str, Want))}, got {levers!r}")
+    return found
 
 
 def _may_last(unit: MediaUnit) -> bool:

@@ -20,7 +20,7 @@ from avsync.monitor.belief import GRID_NS, HOLD_NS, SETTLE_LAG_NS, Belief, SyncS
 from avsync.monitor.percentiles import MIN_SAMPLES, OffsetHistogram, RecentOffsets, rank
 from avsync.monitor.stalls import Stalls
 from avsync.monitor.trend import Trend
-from avsync.policy import AvSyncPolicy
+from avsync.policy import AvSyncPolicy, policy_or_default
 from avsync.types import (
     AUDIO,
     MAX_PTS_NS,
@@ -117,7 +117,9 @@ class AvSyncMonitor:
             raise UsageError(f"point must be one of {POINTS}, got {point!r}")
         if type(settle_lag_ns) is not int or not 0 <= settle_lag_ns <= HOLD_NS:
             raise UsageError(f"settle_lag_ns must be an int from 0 to {HOLD_NS}, got {settle_lag_ns!r}")
-        self.policy = policy = policy if policy is not None else AvSyncPolicy()
+        if on_sample is not None and not callable(on_sample):
+            raise UsageError(f"on_sample must be a function of a SyncSample, got {on_sample!r}")
+        self.policy = policy = policy_or_default(policy)
         self.point = point
         self._on_sample = on_sample
         self._lag_ns = settle_lag_ns
@@ -150,7 +152,10 @@ class AvSyncMonitor:
         if type(now_ns) is not int or now_ns < self._now_ns:
             check_now(now_ns, self._now_ns)
         self._now_ns = now_ns
-        kind, epoch, pts_ns, duration_ns, at_ns, source, what = presented
+        try:
+            kind, epoch, pts_ns, duration_ns, at_ns, source, what = presented
+        except (TypeError, ValueError):
+            raise UsageError(f"presented must be a Presented, got {presented!r}") from None
         if type(at_ns) is not int or type(duration_ns) is not int or type(epoch) is not int:
             raise UsageError(f"at_ns, duration_ns and epoch must be ints, got {presented!r}")
         if pts_ns is None:
@@ -205,6 +210,8 @@ class AvSyncMonitor:
                 counts.discarded += 1
             else:
                 counts.dropped += 1
+        elif not isinstance(answer, Answer):
+            raise UsageError(f"answer must be one of an engine's, got {answer!r}")
 
     def on_sender_report(self, now_ns: int) -> None:
         """A sender report came. Told once at the start, it says that they are expected."""
