@@ -389,6 +389,20 @@ def test_all_mistakes_are_reported_at_once_in_reading_order_up_to_ten() -> None:
     assert said.endswith("and 4 more")
 
 
+def test_of_thousands_of_mistakes_the_first_in_reading_order_are_told_and_the_others_counted() -> None:
+    steps = "".join(f"  - {{at_s: 1, do: mute, for_s: 1, kee{n}: 1}}\n" for n in range(3000))
+    said = refused(REFERENCE + "steps:\n" + steps + "durationn_s: 3\n")
+    assert re.findall(r"^mine.yaml:(\d+):", said, re.MULTILINE) == [str(n) for n in range(5, 15)]
+    assert said.count("known here: at_s, do, for_s") == 1, "a remedy that stands above is not said again"
+    assert said.endswith("and 2991 more")
+
+
+def test_a_mapping_that_no_scenario_has_is_refused_before_it_is_read_to_its_end() -> None:
+    said = refused(REFERENCE + "".join(f"key{n}: 1\n" for n in range(20_000)))
+    assert said.startswith("mine.yaml:201:1: more than 200 keys in one mapping")
+    assert "is this another file?" in said
+
+
 def test_a_long_line_is_cut_around_the_mistake() -> None:
     said = refused(REFERENCE + "steps: [" + "{at_s: 1, do: interrupt}, " * 40 + "{at_s: 1, do: x}]\n").split("\n")
     assert len(said[1]) < 110 and said[1][said[2].index("^")] == "x"
@@ -433,6 +447,8 @@ def test_a_mistyped_key_does_not_hide_what_the_other_parts_have_wrong() -> None:
 def test_what_follows_from_a_mistake_is_no_second_one() -> None:
     said = refused(REFERENCE + "duration_s: -1\nsteps: [{at_s: 70, do: interrupt}]\n")
     assert places(said) == ["4:13"], "a run whose length is not known ends nowhere"
+    said = refused(REFERENCE + "steps: [{at: 3, do: stall, for_s: 100}]\nbaseline: {polcy: two_clocks, misses: [x]}\n")
+    assert places(said) == ["4:10", "4:35", "5:12", "5:39"], "a key that is there, and mistyped, is not missing as well"
     said = refused(REFERENCE + "network: {to_viewer: {loss: 200, burst: 3}}\n")
     assert places(said) == ["4:29"], "the loss that the burst needs is there, and wrong"
     said = refused(REFERENCE + "source: {video: {blocks: {frames: [3, x]}, join_decodable: false}}\n")
