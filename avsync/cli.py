@@ -2,12 +2,13 @@
 
 Exit codes, for scripts: 0 every limit met; 1 a limit missed (or a replay that differs); 2 bad
 input, found before anything ran; 3 the host was too busy to judge (``glass``); 70 our own fault;
-130 interrupted; 141 nobody read our output.
+74 no room to write what came of it; 130 interrupted; 141 nobody read our output.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -22,7 +23,8 @@ from avsync.errors import InputError
 from avsync.version import spoken
 
 LAB_NEEDS = ("numpy", "pydantic", "rich", "simpy", "yaml")
-MET, MISSED, BAD_INPUT, OUR_FAULT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 130, 141
+MET, MISSED, BAD_INPUT, OUR_FAULT, NOT_WRITTEN, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 74, 130, 141
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Subcommand(NamedTuple):
@@ -76,7 +78,7 @@ examples:
   avsync run clean --network trace.csv@to_viewer  on a recorded network
   avsync run clean --clip talk.mp4                frames that weigh what real ones do
 
-exit codes: 0 limits met, 1 a limit missed, 2 bad input, 70 our own fault, 130 interrupted
+exit codes: 0 limits met, 1 a limit missed, 2 bad input, 70 our own fault, 74 no room to write, 130 interrupted
 """,
     "replay": """\
 example:
@@ -97,6 +99,7 @@ examples:
   avsync explain patient                          a policy
   avsync explain late_video_ms                    a number of a policy
   avsync explain source.video.resume              a key; its last word is enough
+  avsync explain belief                           a word of the docs and the tables
 """,
     "new": """\
 example:
@@ -108,7 +111,7 @@ examples:
   avsync show my_call.yaml --plot timeline.png
 """,
 }
-LISTS = ("scenarios", "keys", "steps", "metrics", "networks", "policies", "policy-fields", "schema")
+LISTS = ("scenarios", "keys", "steps", "metrics", "networks", "policies", "policy-fields", "words", "schema")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -128,8 +131,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     try:
         if part is not None:
-            return int(getattr(import_module(part.module), part.run)(args))
-        return _replay(args) if args.command == "replay" else _lab(args)
+            code = int(getattr(import_module(part.module), part.run)(args))
+        else:
+            code = _replay(args) if args.command == "replay" else _lab(args)
+        sys.stdout.flush()  # a full disk is told here, not at Python's exit
+        return code
     except InputError as error:
         print(f"avsync: {_visible(str(error))}", file=sys.stderr)
         return BAD_INPUT
@@ -137,12 +143,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("avsync: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its exit
+        _drop_output()
         return BROKEN_PIPE
-    except Exception:  # whatever it is, it is ours: say so, with all there is to know
+    except Exception as error:  # whatever else it is, it is ours: say so, with all there is to know
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            return _not_written(error)
         traceback.print_exc()
         print("avsync: this is a fault of avsync itself, not of your input", file=sys.stderr)
         return OUR_FAULT
+
+
+def _not_written(error: OSError) -> int:
+    where = f"{error.filename}: " if error.filename else ""
+    print(
+        f"avsync: {_visible(where)}cannot write: {error.strerror}\n  make room there, or write elsewhere",
+        file=sys.stderr,
+    )
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+    return NOT_WRITTEN
+
+
+def _drop_output() -> None:
+    """What nobody takes any more: Python would complain of it at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(named: str) -> argparse.ArgumentParser:
@@ -161,7 +187,9 @@ def _parser(named: str) -> argparse.ArgumentParser:
     listed = _command(commands, "list", "the shipped scenarios; or all metrics, policies, networks, steps, keys")
     listed.add_argument("what", nargs="?", choices=LISTS, default="scenarios", metavar="WHAT", help=", ".join(LISTS))
     explain = _command(commands, "explain", "what a word of a scenario or a result means, with unit and an example")
-    explain.add_argument("word", metavar="WORD", help="a metric, step, network, policy, policy field or key")
+    explain.add_argument(
+        "word", metavar="WORD", help="a metric, step, network, policy, policy field, key or word of the docs"
+    )
     new = _command(commands, "new", "write a commented scenario that passes, to begin from")
     new.add_argument("name", metavar="NAME", help="it will lie in NAME.yaml")
     show = _command(commands, "show", "draw a scenario's timeline before anything runs")
@@ -200,7 +228,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--policy", metavar="NAME|FILE", help=policy)
     compare = "these policies (presets or TOML files) beside it, on the same network"
     run.add_argument("--compare", nargs="+", default=[], metavar="POLICY", help=compare)
-    network = "a recorded network on to_viewer or to_bridge"
+    network = "a recorded network on a leg: to_viewer (the way to the viewer) or to_bridge"
     run.add_argument("--network", action="append", default=[], metavar="FILE[@LEG]", help=network)
     run.add_argument("--clip", type=Path, metavar="FILE", help="take frame sizes and rate from this media file")
     run.add_argument("--jobs", type=int, metavar="N", help="processes (one per core)")

@@ -29,6 +29,13 @@ class InputError(AvSyncError):
         super().__init__(f"{text}\n  {remedy}" if remedy else text)
 
 
+def check_ns(name: str, value: object) -> int:
+    """The gate for a length of time: an int of nanoseconds >= 0, or ``UsageError``."""
+    if type(value) is not int or value < 0:
+        raise UsageError(f"{name} must be an int of nanoseconds >= 0, got {type(value).__name__} {value!r}")
+    return value
+
+
 def check_now(now_ns: int, last_ns: int) -> int:
     """The one gate for ``now_ns``: an int that never goes backwards, or ``UsageError``."""
     if type(now_ns) is not int:

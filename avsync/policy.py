@@ -157,6 +157,9 @@ class AvSyncPolicy:
     """Alert when two clocks drift apart faster than this."""
 
     def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise UsageError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name.endswith(("_ns", "_ppm", "_pct", "_units", "_ns_per_s")):
@@ -182,8 +185,8 @@ class AvSyncPolicy:
     @classmethod
     def preset(cls, name: str) -> Self:
         """A policy by its name; ``InputError`` lists the names it knows."""
-        if name not in PRESETS:
-            raise InputError(f"no policy is named {name!r}", remedy=_suggest(name, PRESETS))
+        if not isinstance(name, str) or name not in PRESETS:
+            raise InputError(f"no policy is named {name!r}", remedy=_suggest(str(name), PRESETS))
         return cls._build({"name": name, **PRESETS[name]}, file="", base=cls())
 
     @classmethod
@@ -200,6 +203,8 @@ class AvSyncPolicy:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a TOML file. Anything wrong with it is an ``InputError`` that names the file."""
+        if not isinstance(path, str | Path):
+            raise UsageError(f"path must be a str or a Path, got {path!r}")
         try:
             if not Path(path).is_file() and Path(path).exists():
                 raise InputError("not a regular file", file=str(path))
@@ -237,6 +242,15 @@ class AvSyncPolicy:
             return replace(base, **changes)
         except UsageError as error:
             raise InputError(f"policy: {_as_written(str(error))}", file=file) from None
+
+
+def policy_or_default(policy: object) -> AvSyncPolicy:
+    """What an engine or a monitor was given: a policy, or None for the default. ``UsageError``: something else."""
+    if policy is None:
+        return AvSyncPolicy()
+    if not isinstance(policy, AvSyncPolicy):
+        raise UsageError(f"policy must be an AvSyncPolicy, got {policy!r}; by name: AvSyncPolicy.preset(name)")
+    return policy
 
 
 def _as_written(rule: str) -> str:
@@ -297,6 +311,9 @@ def _suggest(word: str, known: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(sorted(known))
 
+
+_KINDS: dict[str, type] = {"name": str, "master": Master, "pacing": Pacing, "epochs": bool, "pause_passes": bool}
+"""Of what is no number."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},

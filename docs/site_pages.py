@@ -1,6 +1,6 @@
 """A hook of MkDocs (mkdocs.yml): pages that are made when the site is built, and links that leave ``docs/``.
 
-* ``reference/``: every key, step, metric, network, policy and policy field, from ``sim.scenario.reference``;
+* ``reference/``: every key, step, metric, network, policy, policy field and word, from ``sim.scenario.reference``;
 * ``api/``: one page per room of the SDK, filled from its docstrings by mkdocstrings;
 * pages that lie elsewhere in the repository (examples, the changelog, results): taken in, their links made to fit.
 
@@ -49,6 +49,7 @@ PAGES: dict[str, tuple[Sort, str, str]] = {
         "What a policy decides by. In YAML, TOML and on the command line people write milliseconds; in Python the same "
         "fields end in `_ns` and hold nanoseconds.",
     ),
+    "words": ("word", "Words", "What the pages, tables and reports mean by a word that stands in no file."),
 }  # fmt: skip
 
 

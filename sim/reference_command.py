@@ -47,7 +47,8 @@ def list_command(args: argparse.Namespace) -> None:
         values = [f"{entry.values} ({entry.default})" if entry.default else entry.values] if with_values else []
         table.add_row(*map(Text, (entry.name, *units, entry.about, *values)))
     out.print(table)
-    say(out, f"avsync explain {found[0].name}   says more, with an example")
+    if args.what != "words":
+        say(out, f"avsync explain {found[0].name}   says more, with an example")
 
 
 def _leaves(entry: Entry) -> list[Entry]:
@@ -133,6 +134,10 @@ def show_command(args: argparse.Namespace) -> None:
     scenario = load_scenario(files[0])
     if args.plot is not None and not args.plot.parent.is_dir():
         raise InputError("there is no such folder", file=str(args.plot.parent), remedy="make it, or name another file")
+    if args.plot is not None:
+        from sim.report.timeline_plot import check_picture_name
+
+        check_picture_name(args.plot)
     out = console()
     out.print(Text.assemble((visible(scenario.name), "bold"), f"  {scenario.about}"), soft_wrap=True)
     viewers, seeds = " and ".join(scenario.viewers), ", ".join(map(str, scenario.seeds[:10]))

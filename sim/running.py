@@ -24,7 +24,7 @@ from avsync.errors import InputError
 from sim.console import say
 from sim.report.table import print_results, verdict_line
 from sim.scenario.words import visible
-from sim.sweep.sweep import Result, RunPlan, plan, run_all
+from sim.sweep.sweep import Result, RunPlan, check_recordings, plan, run_all
 
 
 def run_and_report(
@@ -34,6 +34,9 @@ def run_and_report(
     aside = _made_inside(args.out)
     try:
         wanted = _planned(files, networks, args, aside)
+        check_recordings(wanted)
+        if why := _no_baselines(wanted, args):
+            say(out, why)
         results = _run_with_bar(wanted, args.jobs, out)
         passed = all(result.passed for result in results if result.spec.role != "compare")
         folder = args.out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
@@ -70,6 +73,15 @@ def _planned(
         baselines=not (args.no_baselines or args.policy or networks or args.clip),
     )
     return wanted if args.no_plots else _with_baselines_drawn(wanted)
+
+
+def _no_baselines(wanted: RunPlan, args: argparse.Namespace) -> str:
+    """A line where baselines that the scenarios name do not run, unless that was asked for."""
+    named = any(scenario.baseline is not None for scenario in wanted.scenarios.values())
+    if args.no_baselines or not named or any(spec.role == "baseline" for spec in wanted.specs):
+        return ""
+    given = [f"--{name}" for name in ("policy", "network", "clip", "compare") if getattr(args, name)]
+    return f"no baselines with {', '.join(given)}: they were named for the scenario as it is"
 
 
 def _umask() -> int:

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from avsync.engine.engine import EVERY_LEVER, Engine, Interrupted
-from avsync.errors import UsageError, check_now
-from avsync.policy import AvSyncPolicy
+from avsync.errors import UsageError, check_now, check_ns
+from avsync.policy import AvSyncPolicy, policy_or_default
 from avsync.types import Answer, Kind, MediaUnit, Presented, Want
+from avsync.units import FAR_NS
 
 
 class AvSynchronizer:
@@ -37,10 +38,10 @@ class AvSynchronizer:
         picture_tick_ns: int = 0,
     ) -> None:
         self._engine = engine = Engine(
-            policy if policy is not None else AvSyncPolicy(),
+            policy_or_default(policy),
             network=network,
-            levers=frozenset(levers),
-            picture_tick_ns=picture_tick_ns,
+            levers=_checked_levers(levers),
+            picture_tick_ns=check_ns("picture_tick_ns", picture_tick_ns),
         )
         self.policy, self.network = engine.policy, network
         self.levers, self.picture_tick_ns = engine.levers, picture_tick_ns
@@ -56,7 +57,10 @@ class AvSynchronizer:
         engine = self._engine
         if type(now_ns) is not int or now_ns < engine.now_ns:
             check_now(now_ns, engine.now_ns)
-        _, _, epoch, pts_ns, duration_ns, _, _, _, _, _ = unit  # at once: looking up each takes longer
+        try:
+            _, _, epoch, pts_ns, duration_ns, _, _, _, _, _ = unit  # at once: looking up each takes longer
+        except (TypeError, ValueError):
+            raise UsageError(f"unit must be a MediaUnit, got {unit!r}") from None
         if type(pts_ns) is int and type(duration_ns) is int and type(epoch) is int:
             engine.push(unit, now_ns, in_order)
         else:
@@ -64,6 +68,8 @@ class AvSynchronizer:
 
     def finish(self, kind: Kind, epoch: int, now_ns: int) -> None:
         """The source says: nothing more of this kind in this turn. Silence after it is no stall."""
+        if type(epoch) is not int or not isinstance(kind, Kind):
+            raise UsageError(f"finish needs a Kind and an epoch (int), got {kind!r} and {epoch!r}")
         self._engine.finish(kind, epoch, self._checked(now_ns))
 
     def interrupt(self, epoch: int, now_ns: int) -> Interrupted:
@@ -75,6 +81,8 @@ class AvSynchronizer:
 
     def on_presented(self, presented: Presented, now_ns: int) -> None:
         """What a sink really did; ``played_pts_ns`` of an interrupt is then what was heard, not sent."""
+        if not isinstance(presented, Presented):
+            raise UsageError(f"presented must be a Presented, got {presented!r}")
         self._engine.on_presented(presented, self._checked(now_ns))
 
     def trim(self, trim_ns: int, now_ns: int) -> None:
@@ -152,8 +160,20 @@ class AvSynchronizer:
         return self._engine.trim_ns
 
     def position_ns(self, now_ns: int) -> int | None:
-        """The content that leaves now; None between turns."""
+        """The content that leaves now, in ns; None between turns. ``UsageError``: ``now_ns`` is no int."""
+        if type(now_ns) is not int:
+            check_now(now_ns, -FAR_NS)
         return self._engine.position_ns(now_ns)
 
     def _checked(self, now_ns: int) -> int:
         return check_now(now_ns, self._engine.now_ns)
+
+
+def _checked_levers(levers: Iterable[Want]) -> frozenset[Want]:
+    try:
+        found = frozenset(levers)
+    except TypeError:  # not even a collection
+        found = None
+    if found is None or not found <= EVERY_LEVER:
+        raise UsageError(f"levers must be some of {', '.join(map(str, Want))}, got {levers!r}")
+    return found

@@ -16,7 +16,7 @@ from avsync.errors import UsageError, check_now
 from avsync.monitor.belief import HOLD_NS, SETTLE_LAG_NS, SyncSample
 from avsync.monitor.sync_report import SyncReport
 from avsync.monitor.watch import UNIT_MAX_NS, Watch
-from avsync.policy import AvSyncPolicy
+from avsync.policy import AvSyncPolicy, policy_or_default
 from avsync.types import AUDIO, MAX_PTS_NS, Alert, Answer, Heard, Presented
 
 POINTS = ("output", "viewer")
@@ -44,7 +44,9 @@ class AvSyncMonitor:
             raise UsageError(f"point must be one of {POINTS}, got {point!r}")
         if type(settle_lag_ns) is not int or not 0 <= settle_lag_ns <= HOLD_NS:
             raise UsageError(f"settle_lag_ns must be an int from 0 to {HOLD_NS}, got {settle_lag_ns!r}")
-        self.policy = policy = policy if policy is not None else AvSyncPolicy()
+        if on_sample is not None and not callable(on_sample):
+            raise UsageError(f"on_sample must be a function of a SyncSample, got {on_sample!r}")
+        self.policy = policy = policy_or_default(policy)
         self.point = point
 
         def tell(samples: list[SyncSample]) -> None:
@@ -62,7 +64,10 @@ class AvSyncMonitor:
         watch = self._watch
         if type(now_ns) is not int or now_ns < watch.now_ns:
             check_now(now_ns, watch.now_ns)
-        kind, epoch, pts_ns, duration_ns, at_ns, _, what = presented
+        try:
+            kind, epoch, pts_ns, duration_ns, at_ns, _, what = presented
+        except (TypeError, ValueError):
+            raise UsageError(f"presented must be a Presented, got {presented!r}") from None
         if type(at_ns) is not int or type(duration_ns) is not int or type(epoch) is not int:
             raise UsageError(f"at_ns, duration_ns and epoch must be ints, got {presented!r}")
         if pts_ns is None:
@@ -82,6 +87,8 @@ class AvSyncMonitor:
 
     def count(self, answer: Answer) -> None:
         """Count what an engine decided. Counters only: a wish says nothing about the offset."""
+        if not isinstance(answer, Answer):
+            raise UsageError(f"answer must be one of an engine's, got {answer!r}")
         self._watch.count(answer)
 
     def on_sender_report(self, now_ns: int) -> None:

@@ -60,6 +60,8 @@ class AvSyncClock:
     ) -> None:
         self._audio = StreamPosition(AUDIO, checked_rate("audio_rate", audio_rate))
         self._video = StreamPosition(VIDEO, None if video_rate is None else checked_rate("video_rate", video_rate))
+        if gate is not None and not isinstance(gate, EpochGate):
+            raise UsageError(f"gate must be an EpochGate, got {gate!r}")
         self.gate = EpochGate() if gate is None else gate
         self._open = self.gate.current  # the epoch of the units stamped last
         self._start_ns = 0
@@ -95,7 +97,10 @@ class AvSyncClock:
     def stamp_audio(
         self, samples: int, *, epoch: int | None = None, size_bytes: int = 0, payload: Any = None, pause: bool = False
     ) -> MediaUnit | None:
-        """The next ``samples`` samples (per channel) at the current rate."""
+        """The next ``samples`` samples (per channel) at the current rate.
+
+        None and a counted refusal where ``samples`` is no whole number, less than 1, or more than an hour.
+        """
         gate = self.gate
         wanted = gate.current if epoch is None else epoch
         if (wanted != self._open or wanted < gate.oldest) and not self._enter(wanted):
@@ -146,6 +151,8 @@ class AvSyncClock:
 
         A picture without one lasts a frame. ``pts_ns``: after the turn's start.
         """
+        if not isinstance(packet, bytes | bytearray | memoryview):
+            raise UsageError(f"packet must be bytes, bytearray or memoryview, got {type(packet).__name__}")
         if not self._admit(epoch):
             return None
         stream = self._stream(kind)
@@ -277,7 +284,11 @@ class AvSyncClock:
     # Below: one way in (_admit), two ways to stamp (_count, _place), one way to refuse.
 
     def _stream(self, kind: Kind) -> StreamPosition:
-        return self._audio if kind is AUDIO else self._video
+        if kind is AUDIO:
+            return self._audio
+        if kind is not VIDEO:
+            raise UsageError(f"kind must be Kind.AUDIO or Kind.VIDEO, got {kind!r}")
+        return self._video
 
     def _admit(self, epoch: int | None) -> bool:
         wanted = self.gate.current if epoch is None else epoch

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sim.scenario.scenario import Scenario
-from sim.scenario.steps import Interrupt, Step, fault_window, step_end_s, step_leg
+from sim.scenario.steps import Impair, Interrupt, Reports, Step, fault_window, step_end_s, step_leg
 from sim.truth.windows import AFTER_FAULT_S, AFTERMATH_S, JOIN_S
 
 Span = tuple[float, float]
@@ -16,7 +16,7 @@ Span = tuple[float, float]
 
 
 class TimelineRow(NamedTuple):
-    """One row. ``sort``: turn, fault, event (a step that is no fault) or window."""
+    """One row. ``sort``: turn, fault, event (a step that is no fault, or what stays of one) or window."""
 
     label: str
     sort: str
@@ -29,9 +29,14 @@ def timeline(scenario: Scenario) -> list[TimelineRow]:
     kinds: dict[tuple[str, str], list[Span]] = {}
     for step in scenario.steps:
         sort = "event" if fault_window(step) is None else "fault"
-        kinds.setdefault((_label(step), sort), []).append((step.at_s, _end_s(step, scenario.duration_s)))
+        kinds.setdefault((_label(step), sort), []).append((step.at_s, step_end_s(step)))
+        if _stays(step):  # judged as a moment (fault_window), and windows go on beside what it leaves
+            kinds.setdefault((f"{_label(step)} stays", "event"), []).append((step.at_s, scenario.duration_s))
     steps = sorted(kinds.items(), key=lambda one: min(one[1]))
-    rows += [TimelineRow(label, sort, tuple(sorted(spans))) for (label, sort), spans in steps]
+    rows += [
+        TimelineRow(label, sort, tuple(_joined(spans) if label.endswith("stays") else sorted(spans)))
+        for (label, sort), spans in steps
+    ]
     rows.append(TimelineRow("window clear", "window", tuple(_clear(scenario))))
     if scenario.faults:
         ends = [(end + AFTERMATH_S, end + AFTERMATH_S + AFTER_FAULT_S) for _, end in scenario.faults]
@@ -52,7 +57,7 @@ def timeline_lines(scenario: Scenario, width: int) -> list[str]:
 
 
 _MARKS = {"turn": "=", "fault": "#", "event": "+", "window": "-"}
-LEGEND = "= talk   # a fault   + a step that is none   - what a limit over this window looks at"
+LEGEND = "= talk   # a fault   + no fault, or what stays of one   - what a limit over this window looks at"
 
 
 def _bar(row: TimelineRow, duration_s: float, columns: int) -> str:
@@ -83,10 +88,9 @@ def _label(step: Step) -> str:
     return " ".join(filter(None, (step.do, only, step_leg(step))))
 
 
-def _end_s(step: Step, duration_s: float) -> float:
-    """Where it is drawn to: what has no end lasts to the run's."""
-    lasting = step.do in ("impair", "reports") and getattr(step, "for_s", None) is None
-    return duration_s if lasting else step_end_s(step)
+def _stays(step: Step) -> bool:
+    """Has it no end of its own?"""
+    return isinstance(step, Impair | Reports) and step.for_s is None
 
 
 def _turns(scenario: Scenario) -> list[Span]:

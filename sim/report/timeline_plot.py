@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from avsync.errors import InputError
 from sim.report.timeline import timeline
 from sim.scenario.scenario import Scenario
 from sim.scenario.words import visible
@@ -17,9 +18,21 @@ WIDTH_IN = 11.0
 MOMENT_SHARE = 0.004
 """A moment is drawn this wide, as a share of the run, so that it can be seen."""
 
+NO_PICTURES = {"pgf", "raw", "rgba"}
+"""What matplotlib also writes: input for TeX, and bare pixels that no viewer opens."""
+
+
+def check_picture_name(file: Path) -> None:
+    """``InputError`` unless its suffix is one of a picture that matplotlib can write."""
+    known = sorted(FigureCanvasAgg(Figure()).get_supported_filetypes().keys() - NO_PICTURES)
+    if file.suffix.lower().removeprefix(".") not in known:
+        raise InputError(
+            "this is no picture's name", file=str(file), remedy=f"end it in .png, or in {', '.join(known)}"
+        )
+
 
 def draw_timeline(scenario: Scenario, file: Path) -> None:
-    """One row of bars for turns, each kind of step and each window, into a PNG."""
+    """One row of bars for turns, each kind of step and each window; ``file`` says by its end which sort of picture."""
     rows = timeline(scenario)
     with sns.axes_style("whitegrid", {"grid.color": "#e6e6e6", "axes.edgecolor": "#888888"}):
         figure = Figure(figsize=(WIDTH_IN, 1.3 + 0.36 * len(rows)), dpi=100, layout="constrained")
@@ -34,6 +47,6 @@ def draw_timeline(scenario: Scenario, file: Path) -> None:
         axes.set_xlim(0, scenario.duration_s)
         axes.set_xlabel("s")
         axes.grid(visible=False, axis="y")
-        title = f"{visible(scenario.name)}: turns blue, faults red, other steps orange, windows of limits grey"
+        title = f"{visible(scenario.name)}: turns blue, faults red, other steps (and what stays) orange, windows grey"
         figure.suptitle(title, fontsize=11, fontweight="bold", parse_math=False)
-        figure.savefig(file, format="png")
+        figure.savefig(file, format=file.suffix.lower().removeprefix("."))

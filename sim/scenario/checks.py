@@ -5,13 +5,14 @@ Every broken rule is reported, not just the first, each with the key it concerns
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Iterator, Sequence
 
 from sim.scenario.metric_names import GUARDS, SCORED, base_name
 from sim.scenario.model import Scenario
 from sim.scenario.network import LegSpec
 from sim.scenario.source import TAIL_S
-from sim.scenario.steps import ClockStep, Sleep, step_end_s, step_leg
+from sim.scenario.steps import ClockStep, Reports, Sleep, Stall, Step, step_end_s, step_leg
 from sim.scenario.types import shown
 from sim.scenario.yaml_places import Problem
 
@@ -71,6 +72,34 @@ def _steps(scenario: Scenario) -> Iterator[Problem]:
             key = "for_ms" if step.do == "hold" else "for_s"
             rule = f"ends at {end_s:g} s, but the run lasts {scenario.duration_s:g} s"
             yield Problem(("steps", index, key), rule, f"make duration_s longer, or {key} shorter")
+
+
+def _overlaps(scenario: Scenario) -> Iterator[Problem]:
+    """Each of these has one end at a time: a second one that begins before it would take its place."""
+    over: dict[str, tuple[float, int]] = {}  # what a step holds -> (until s, the step's index)
+    for index, step in sorted(enumerate(scenario.steps), key=lambda one: one[1].at_s):
+        held = _held(step)
+        until_s, other = max((over[one] for one in held if one in over), default=(-1.0, 0))
+        if step.at_s <= until_s:
+            end = f"over only at {until_s:g} s" if until_s < math.inf else "never over"
+            rule = f"{step.do} begins at {step.at_s:g} s, and the {scenario.steps[other].do} of steps[{other}] is {end}"
+            remedy = "begin it later, or write both as one step" if until_s < math.inf else "give the first one a for_s"
+            yield Problem(("steps", index, "at_s"), rule, remedy)
+        end_s = math.inf if isinstance(step, Reports) and step.for_s is None else step_end_s(step)
+        over |= {one: max((end_s, index), over.get(one, (-1.0, 0))) for one in held}
+
+
+def _held(step: Step) -> list[str]:
+    """What nobody else may hold at the same time: a stream of the generator, a host, a stream's sender reports."""
+    both = ["audio", "video"]
+    if isinstance(step, Stall):
+        return both if step.only is None else [step.only]
+    if isinstance(step, Sleep):  # sender and bridge are one machine of ours; the sender's has the generator on it
+        host = "viewer" if step.host == "viewer" else "ours"
+        return [host, *both] if step.host == "sender" else [host]
+    if isinstance(step, Reports):
+        return [f"{step.leg} {kind}" for kind in (both if step.only is None else [step.only])]
+    return []
 
 
 def _bridge(scenario: Scenario) -> Iterator[Problem]:
@@ -150,6 +179,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Scenario], Iterator[Problem]]], .
     ((), _lists),
     (("duration_s", "source"), _turns),
     (("duration_s",), _steps),
+    (("steps",), _overlaps),
     (("topology",), _bridge),
     (("steps",), _needs_fault),
     (("source",), _needs_payload),

@@ -12,8 +12,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import BaseModel, ValidationError
 
-from sim.scenario.types import near, nearest, shown
+from sim.scenario.types import near, near_ones, nearest, shown
 from sim.scenario.yaml_places import Path, Problem
+
+MOST = 200
+"""A file with more mistakes is told of these first: what fits together in it is not worth asking yet."""
 
 _BOUNDS = {"greater_than": ">", "greater_than_equal": ">=", "less_than": "<", "less_than_equal": "<="}
 _KINDS = {
@@ -37,9 +40,31 @@ class Finding(NamedTuple):
 
 
 def findings(error: ValidationError, data: object, model: type[BaseModel]) -> list[Finding]:
-    """Each finding of ``error`` on ``data``, which should have been a ``model``."""
-    found = error.errors(include_url=False, include_context=True, include_input=True)
-    return [_finding(dict(item), data, model) for item in found if not _follows(dict(item))]
+    """Each finding of ``error`` on ``data``, which should have been a ``model``; the first ``MOST`` with a remedy."""
+    errors = error.errors(include_url=False, include_context=True, include_input=True)
+    found: list[dict[str, Any]] = [item for item in map(dict, errors) if not _follows(item)]
+    if len(found) > MOST:  # nobody reads a thousandth remedy, and looking for each takes as long as reading the file
+        found.sort(key=lambda item: _reading_order(item["loc"], data))
+    told = _without_mistyped([_finding(item, data, model) for item in found[:MOST]])
+    return told + [Finding(Problem(_data_path(item["loc"], data), ""), "value", (), "", ()) for item in found[MOST:]]
+
+
+def _without_mistyped(found: list[Finding]) -> list[Finding]:
+    """A key that is missing because it stands there mistyped is one mistake."""
+    mistyped = {
+        (one.where[:-1], word) for one in found if one.kind == "key" for word in near_ones(one.where[-1], one.known)
+    }
+    return [one for one in found if one.kind != "missing" or (one.where, one.key) not in mistyped]
+
+
+def _reading_order(loc: Sequence[str | int], data: object) -> tuple[int, ...]:
+    """Where ``loc`` is met when the data is read: the number of each key in its mapping."""
+    order: list[int] = []
+    here: Any = data
+    for part in _data_path(loc, data):
+        order.append(part if isinstance(part, int) else list(here).index(part))
+        here = here[part]
+    return tuple(order)
 
 
 def _follows(item: dict[str, Any]) -> bool:

@@ -8,17 +8,15 @@ was taken out is no second mistake, and is not reported.
 from __future__ import annotations
 
 import copy
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from sim.scenario.errors import Finding
+from sim.scenario.types import near_ones
 from sim.scenario.yaml_places import Path
 
 ROUNDS = 8
-MOST = 200
-"""A file with more mistakes is told of these first: what fits together in it is not worth asking yet."""
 
 
 class Mended:
@@ -52,7 +50,7 @@ class Mended:
         gone: set[Path] = set()
         for _, kind, path, key, known in sorted(mistakes, key=lambda one: _order(one.where), reverse=True):
             here = self._at(path[:-1]) if path else None
-            near = difflib.get_close_matches(str(path[-1] if kind == "key" else key)[:60], known, n=1, cutoff=0.5)
+            near = near_ones(path[-1] if kind == "key" else key, known)
             if kind == "key" and isinstance(here, dict) and near and near[0] not in here:
                 self._spelled[*self.original(path[:-1]), near[0]] = str(path[-1])
                 here[near[0]] = here.pop(path[-1], None)

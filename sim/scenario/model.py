@@ -124,7 +124,8 @@ class Scenario(SpecPart):
     about: Words
     """A sentence: what happens, and why it is worth testing."""
     tags: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], ...] = ()
-    """Words to select by. reference: only its own limits hold, not the guards; slow: not run with a whole folder."""
+    """What it is about, in words. Two mean something: reference (its own limits hold, and not the guards), and slow
+    (not run with a whole folder)."""
     duration_s: Annotated[float, Field(strict=True, gt=0, le=MAX_DURATION_S, allow_inf_nan=False)] = 60.0
     """How long the call is, in virtual time."""
     seeds: Annotated[tuple[Whole, ...], Field(min_length=1, max_length=10_000)] = (1, 2, 3)

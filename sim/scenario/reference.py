@@ -2,7 +2,8 @@
 
 One table for all who look something up: ``avsync explain`` and ``avsync list``, and the pages of the documentation.
 Keys, steps and the fields of a policy come from ``schema.json`` beside this file, which is made from the models;
-metrics and networks from their own tables. Nothing here needs the models, so an answer comes at once.
+metrics, networks and the words of the docs from their own tables. Nothing here needs the models, so an answer comes
+at once.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from sim.scenario.glossary import WORDS
 from sim.scenario.metric_names import BELIEVED, METRICS, OUTPUT, SCORED, Metric
 from sim.scenario.reference_examples import LIMITS, POLICIES, POLICY_FIELDS, of_key, of_step
 
-Sort = Literal["key", "step", "metric", "network", "policy", "policy field"]
+Sort = Literal["key", "step", "metric", "network", "policy", "policy field", "word"]
 SORTS: dict[str, Sort] = {
     "keys": "key", "steps": "step", "metrics": "metric", "networks": "network", "policies": "policy",
-    "policy-fields": "policy field",
+    "policy-fields": "policy field", "words": "word",
 }  # fmt: skip
 """What ``avsync list`` calls them."""
 
@@ -118,9 +120,15 @@ def policy_fields() -> tuple[Entry, ...]:
     return tuple(found)
 
 
+@functools.cache
+def words() -> tuple[Entry, ...]:
+    """What the docs and the tables speak of, and no file."""
+    return tuple(Entry("word", name, about) for name, about in WORDS.items())
+
+
 def entries(sort: Sort) -> tuple[Entry, ...]:
     """All of one sort, in the order of their table."""
-    tables = {"key": keys, "step": steps, "metric": metrics, "network": networks, "policy": policies}
+    tables = {"key": keys, "step": steps, "metric": metrics, "network": networks, "policy": policies, "word": words}
     return policy_fields() if sort == "policy field" else tables[sort]()
 
 
@@ -138,7 +146,7 @@ def find(word: str) -> tuple[Entry, ...]:
     plain = word.removeprefix("policy.")
     known = everything()
     whole = tuple(entry for entry in known if entry.name in (word, plain))
-    if "." in word or any(entry.sort not in ("key", "policy field") for entry in whole):
+    if "." in word or any(entry.sort not in ("key", "policy field", "word") for entry in whole):
         return whole
     more = tuple(entry for entry in known if entry.word == plain and entry not in whole)
     return (*whole, *more) or _at_other_point(word)

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from avsync.errors import InputError
 from sim.scenario import yaml_places as scenario_yaml
 from sim.scenario.checks import broken_rules, version_problem
-from sim.scenario.errors import findings
-from sim.scenario.mending import MOST, ROUNDS, Mended
+from sim.scenario.errors import MOST, findings
+from sim.scenario.mending import ROUNDS, Mended
 from sim.scenario.model import Baseline, Expect, Scenario
 from sim.scenario.steps import fault_window
 from sim.scenario.yaml_places import Path as Where

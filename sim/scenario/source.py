@@ -123,7 +123,8 @@ class AudioSpec(SpecPart):
     jitter_ms: Ms = 0.0
     """Unevenness of the hand-over, at most this much late."""
     lead_ms: Ms = 0.0
-    """Sound is handed over this much before the pictures that belong to it."""
+    """Sound is handed over this much before the pictures that belong to it. Not the lead of the offset metrics: that
+    is how far the voice is ahead of the lips where they leave or are seen."""
     blocks: AudioBlocks | None = None
     """Sound comes in blocks, each of them late; null: evenly."""
     real_rate_ppm: Ppm = 0.0

@@ -62,13 +62,13 @@ class Stall(StepBase):
 
 
 class Impair(StepBase):
-    """One leg gets worse for a while, or for good. What is given adds to the leg's own values."""
+    """A leg (one part of the way) gets worse for a while, or for good. What is given adds to the leg's own values."""
 
     do: Literal["impair"]
     for_s: SomeSeconds | None = None
     """How long; null: to the end of the run."""
     leg: Literal["source", "to_bridge", "to_viewer"] = "to_viewer"
-    """Where: source is the hand-over from the generator."""
+    """Where: source is the hand-over from the generator, to_bridge from the provider to us, to_viewer from us on."""
     only: Only | None = None
     """Which stream suffers; null: both."""
     delay_ms: Ms | None = None
@@ -101,13 +101,13 @@ class Impair(StepBase):
 
 
 class HoldOnce(StepBase):
-    """One leg holds everything for a while, and then lets it go at once."""
+    """A leg (one part of the way) holds everything for a while, and then lets it go at once."""
 
     do: Literal["hold"]
     for_ms: SomeMs
     """How long."""
     leg: Literal["source", "to_bridge", "to_viewer"] = "to_viewer"
-    """Where."""
+    """Where: source is the hand-over from the generator, to_bridge from the provider to us, to_viewer from us on."""
 
 
 class RouteStep(StepBase):
@@ -117,7 +117,7 @@ class RouteStep(StepBase):
     by_ms: SignedMs
     """Longer (> 0) or shorter (< 0) by this much. The delay never falls below 0."""
     leg: WhichLeg = "to_viewer"
-    """Where."""
+    """Where: to_bridge is from the provider to us, to_viewer from us on."""
     only: Only | None = None
     """Which stream takes the new way; null: both."""
 
@@ -183,7 +183,7 @@ class Reports(StepBase):
     for_s: SomeSeconds | None = None
     """How long; null: to the end of the run."""
     leg: WhichLeg = "to_viewer"
-    """Where."""
+    """Where: to_bridge is from the provider to us, to_viewer from us on."""
     mode: Literal["missing", "late", "wrong"] = "missing"
     """missing: none arrive; late: they arrive by_ms later; wrong: their NTP time is off by by_ms."""
     by_ms: SignedMs | None = None

@@ -80,8 +80,13 @@ def nearest(word: str, known: Sequence[str]) -> str:
 
 def near(word: str, known: Sequence[str]) -> str:
     """The nearest of them as a question; empty where none is near."""
-    found = difflib.get_close_matches(word[:60], known, n=1, cutoff=0.5)
+    found = near_ones(word, known)
     return f"did you mean {found[0]!r}?" if found else ""
+
+
+def near_ones(word: object, known: Sequence[str]) -> list[str]:
+    """The nearest of them, if one is near at all."""
+    return difflib.get_close_matches(str(word)[:60], known, n=1, cutoff=0.5)
 
 
 def _is_number(value: object) -> bool:

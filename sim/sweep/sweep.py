@@ -14,9 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from avsync.errors import InputError
 from avsync.policy import AvSyncPolicy
 from sim.judge.judge import Check, baseline_misses, check, limits_of
 from sim.judge.row import Row, measure
@@ -129,6 +131,24 @@ def plan(
     return RunPlan(tuple(specs), scenarios)
 
 
+def check_recordings(wanted: RunPlan) -> None:
+    """``InputError`` where a recording cannot be written under its name, or two scenarios would share theirs."""
+    seen: dict[str, str] = {}
+    recorded = [spec for spec in wanted.specs if spec.record_to]
+    longest = {spec.file: spec for spec in sorted(recorded, key=lambda one: len(one.viewer) + len(str(one.seed)))}
+    for file, spec in longest.items():
+        name = wanted.scenarios[file].name
+        if (other := seen.setdefault(name, file)) != file:
+            raise InputError(f"{other} and {file} would share their recordings", remedy="rename one of them")
+        trial = _recording(spec, name, "viewer")
+        try:
+            trial.touch()
+            trial.unlink()
+        except OSError as error:  # only the file system knows how long a name may be
+            rule = f"--record cannot write {trial.name}: {error.strerror}"
+            raise InputError(rule, file=file, remedy="give the scenario a shorter name") from None
+
+
 def execute(spec: Spec) -> Result:
     """One run, measured and judged. Pure but for the clock that tells how long it took."""
     scenario = load_scenario(spec.file)
@@ -172,18 +192,21 @@ def run_all(specs: Sequence[Spec], jobs: int | None = None) -> Iterator[Result]:
         yield from map(execute, specs)
         return
     others = set(multiprocessing.active_children())  # of whoever calls: none of our business
+    workers: set[BaseProcess] = set()
     pool = ProcessPoolExecutor(max_workers=jobs)
     done = False
     try:
-        # Long runs first would finish sooner, but results in order are worth more to whoever watches.
-        pending: list[Future[list[Result]]] = [pool.submit(_execute_chunk, chunk) for chunk in _chunks(specs, jobs)]
+        try:
+            # Long runs first would finish sooner, but results in order are worth more to whoever watches.
+            pending: list[Future[list[Result]]] = [pool.submit(_execute_chunk, chunk) for chunk in _chunks(specs, jobs)]
+        finally:  # asked now: between two results the caller may start children of its own
+            workers = set(multiprocessing.active_children()) - others
         for future in pending:
             yield from future.result()
         done = True
     finally:
-        workers = set() if done else set(multiprocessing.active_children()) - others
         pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:  # interrupted: a chunk that has begun may take a minute, and nobody wants it any more
+        for worker in () if done else workers:  # a chunk that has begun may take a minute, and nobody wants it any more
             worker.kill()
 
 
@@ -221,13 +244,18 @@ def _recorder(spec: Spec, name: str, opened: list[Any]) -> Any:
     from avsync.recording.recorder import Recorder
 
     def wrap(engine: Any, where: str) -> Any:
-        folder = Path(spec.record_to or ".")
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / f"{name}-{spec.viewer}-{spec.seed}-{where}.jsonl").open("w", encoding="utf-8")
+        file = _recording(spec, name, where).open("w", encoding="utf-8")
         opened.append(file)
         return Recorder(engine, file.write)
 
     return wrap
+
+
+def _recording(spec: Spec, name: str, where: str) -> Path:
+    """The file of one engine's recording; its folder is made. ``where``: sender, bridge or viewer."""
+    folder = Path(spec.record_to or ".")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}-{spec.viewer}-{spec.seed}-{where}.jsonl"
 
 
 def _plain(value: float | None) -> float | str | None:

@@ -27,7 +27,7 @@ PRINTS = """\
   2000 ms  show the idle picture
 offset p95 220 ms; 6 pictures came too late, 81 units were stale
 """
-CLASSES = [one for one in map(avsync.__dict__.get, avsync.__all__) if inspect.isclass(one)]
+CLASSES = [one for one in (getattr(avsync, name) for name in avsync.__all__) if inspect.isclass(one)]
 
 
 def test_every_answer_that_poll_can_give_is_promised() -> None:
@@ -55,6 +55,21 @@ def test_what_is_promised_is_explained(name: str) -> None:
         silent = [name for name, each in own.items() if callable(each) and not (each.__doc__ or "").strip()]
         silent += [name for name, each in own.items() if isinstance(each, property) and not each.__doc__]
         assert silent == []
+
+
+def test_what_is_imported_when_it_is_asked_for_looks_as_if_it_were_there() -> None:
+    """``import avsync`` alone brings no engine; a star, ``dir`` and an unknown name answer as ever."""
+    code = """
+import sys, avsync
+print([name for name in ("engine", "monitor", "timeline") if f"avsync.{name}" in sys.modules])
+print(sorted({*avsync.__all__} - {*dir(avsync)}))
+names = {}
+exec("from avsync import *", names)
+print(sorted({*avsync.__all__} - {*names}), avsync.AvSyncClock is names["AvSyncClock"])
+print(hasattr(avsync, "AvSyncClok"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "[]", "[] True", "False"]
 
 
 def test_the_package_says_that_it_is_typed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from avsync.cli import BAD_INPUT, BROKEN_PIPE, INTERRUPTED, MET, MISSED, OUR_FAULT, main
+from avsync.cli import BAD_INPUT, BROKEN_PIPE, INTERRUPTED, MET, MISSED, NOT_WRITTEN, OUR_FAULT, main
 from sim.command import read_all
 from sim.scenario.files import NAMED, shipped
 
@@ -124,6 +125,22 @@ def test_a_comparison_is_judged_by_the_tested_policy_alone(
         ("default", "main", True),
         ("fps_paced", "compare", False),
     ]
+
+
+def test_baselines_that_do_not_run_are_named_in_one_line(
+    run: Run, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baseline = "baseline: {policy: fps_paced, misses: [output_offset_abs_p95_ms]}\n"
+    (here / "proved.yaml").write_text(SHORT + baseline, encoding="utf-8")
+    for words, given in ((["--policy", "patient"], "--policy"), (["--compare", "patient"], "--compare")):
+        run("proved.yaml", "--seed", "1", "--no-plots", *words)
+        said = capsys.readouterr().out
+        assert f"no baselines with {given}: they were named for the scenario as it is" in said.splitlines()
+    for words in ([], ["--policy", "patient", "--no-baselines"]):
+        run("proved.yaml", "--seed", "1", "--no-plots", *words)
+        assert "no baselines" not in capsys.readouterr().out
+    run("short.yaml", "--seed", "1", "--no-plots", "--policy", "patient")
+    assert "no baselines" not in capsys.readouterr().out, "it names none"
 
 
 @pytest.mark.parametrize(
@@ -365,6 +382,22 @@ def test_what_cannot_be_read_or_written_is_said_before_anything_runs(
     assert not (here / "results").exists()
 
 
+def test_a_recording_that_cannot_be_written_is_refused_before_anything_runs(
+    run: Run, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.running.run_all", None)
+    long = "n" * 245 + ".yaml"  # a file's name may have 255 bytes, and a recording's says viewer, seed and point too
+    (here / "calls").mkdir()
+    for file in (long, "calls/short.yaml"):
+        (here / file).write_text(SHORT, encoding="utf-8")
+    assert run("short.yaml", long, "--record") == BAD_INPUT
+    said = capsys.readouterr().err
+    assert said.startswith(f"avsync: {long}: --record cannot write nnn") and "give the scenario a shorter name" in said
+    assert run("short.yaml", "calls/short.yaml", "--record") == BAD_INPUT
+    assert "short.yaml and calls/short.yaml would share their recordings" in capsys.readouterr().err
+    assert left(here) == []
+
+
 @pytest.mark.parametrize("seed", ["-1", "1.5", "1,2"])
 def test_one_seed_is_a_whole_number_from_0(here: Path, seed: str) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -380,6 +413,33 @@ def test_whoever_stops_reading_ends_it_quietly(here: Path) -> None:
     os.close(writing)
     assert done.returncode == BROKEN_PIPE and "Traceback" not in done.stderr
     assert not list((here / "results").iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["list", "schema"], ["list"], ["run", "short.yaml", "--no-plots", "--json"]])
+def test_an_output_that_takes_no_more_is_74_and_says_so(here: Path, words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "avsync.cli", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == NOT_WRITTEN
+    assert done.stderr.splitlines()[-2:] == [
+        "avsync: cannot write: No space left on device",
+        "  make room there, or write elsewhere",
+    ]
+    assert "Traceback" not in done.stderr
+    assert not (here / "results").exists() or not list((here / "results").iterdir())
+
+
+def test_a_disk_that_takes_no_more_is_74_and_no_half_a_folder_is_left(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_args: object, **_named: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/runs.jsonl")
+
+    monkeypatch.setattr("sim.report.report.summary", full)
+    assert run("short.yaml", "--seed", "1") == NOT_WRITTEN
+    assert "avsync: out/runs.jsonl: cannot write: No space left" in capsys.readouterr().err
+    assert left(here) == []
 
 
 def test_told_to_end_it_ends_at_once_with_its_workers_and_leaves_nothing(here: Path) -> None:

@@ -35,6 +35,7 @@ def test_the_command_line_lists_what_the_reference_has() -> None:
         ("steps", "route_step", "The way changes"),
         ("keys", "source.video.blocks.late_ms", "How late each block begins"),
         ("policy-fields", "late_video_ms", "BT.1359"),
+        ("words", "belief", "what it can observe"),
         ("schema", '"$defs"', "avsync scenario, version 1"),
     ],
 )
@@ -48,8 +49,8 @@ def test_list_alone_names_every_scenario_with_its_tags(capsys: Said) -> None:
     assert main(["list"]) == MET
     said = capsys.readouterr().out
     # Square brackets are rich's own markup: tags vanished here once.
-    assert "video_stall [card, stall]" in said
-    assert "clean [card]" in said
+    assert "video_stall [basic, stall]" in said
+    assert "clean [basic]" in said
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,8 @@ def test_list_alone_names_every_scenario_with_its_tags(capsys: Said) -> None:
         ("webrtc-3g-average", ["(network)", "libwebrtc", "preset: webrtc-3g-average"]),
         ("patient", ["(policy)", "--policy patient"]),
         ("late_video_ms", ["(policy field)", "unit:     ms", "default:  45", "late_video_ms: 60"]),
+        ("belief", ["(word)", "monitor", "believed_"]),
+        ("leg", ["leg  (word)", "One part of the way", "impair.leg  (key)"]),
         ("resume", ["source.video.resume", "stall.resume", "live, burst or continue"]),
         ("loss", ["network.to_bridge.loss", "the same in network.to_viewer.loss, impair.loss", "share of 1"]),
     ],
@@ -111,6 +114,17 @@ def test_show_needs_one_file_and_a_folder_that_is_there(here: Path, capsys: Said
     assert main(["show", "cleen"]) == BAD_INPUT
     said = capsys.readouterr().err
     assert "name one file" in said and "no such folder" in said and "did you mean 'clean'?" in said
+
+
+def test_the_picture_is_of_the_sort_that_its_name_says(here: Path, capsys: Said) -> None:
+    assert main(["show", "clean", "--plot", "line.SVG"]) == MET
+    assert "<svg" in (here / "line.SVG").read_text(encoding="utf-8")
+    capsys.readouterr()
+    for name in ("line.txt", "line", "", "line.pgf"):
+        assert main(["show", "clean", "--plot", name]) == BAD_INPUT
+        said = capsys.readouterr()
+        assert "no picture's name" in said.err and "end it in .png, or in " in said.err and said.out == ""
+    assert [path.name for path in here.iterdir()] == ["line.SVG"]
 
 
 @pytest.mark.parametrize("command", ["run", "replay", "list", "explain", "new", "show"])

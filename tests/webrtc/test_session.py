@@ -597,7 +597,7 @@ def test_a_late_joiner_gets_a_key_frame_also_right_after_another_and_while_nothi
             joined = [Watching(session.viewer()), Watching(session.viewer())]
             await asyncio.sleep(0.06)
             assert session.stats().key_frames == keys + 1  # one for both
-            # Within the time in which a wish is taken for the last one's:
+            # Within the time in which a request is taken for the last one's:
             third = Watching(session.viewer())
             await asyncio.sleep(0.06)
             for each in [*joined, third]:
@@ -611,7 +611,7 @@ def test_a_late_joiner_gets_a_key_frame_also_right_after_another_and_while_nothi
     run(story)
 
 
-def test_many_wishes_are_one_key_frame() -> None:
+def test_many_requests_are_one_key_frame() -> None:
     async def story(loop: StoryLoop) -> None:
         async with AvSyncSession(idle=idle_picture()) as session:
             watching = [Watching(session), Watching(session.viewer()), Watching(session.viewer())]
@@ -627,7 +627,7 @@ def test_many_wishes_are_one_key_frame() -> None:
             for each in watching:
                 each.viewer.video_track.want_key_frame()
             await asyncio.sleep(0.05)
-            # 300 ms after the first: this one is a wish of its own.
+            # 300 ms after the first: this one is a request of its own.
             await asyncio.sleep(0.1)
             assert session.stats().key_frames <= keys + 2
             await talking

@@ -275,8 +275,8 @@ def test_after_an_interrupt_a_coded_turn_waits_for_its_sources_key_frame_and_ask
             assert watching.said(2) == list(range(100))
             shown = [got.data[1] for got in watching.pictures if got.at_ns > called]
             assert shown == list(range(120, 150))
-            wishes = asked[asked_before:]
-            assert {request.want for request in wishes} == {Want.KEYFRAME} and 1 <= len(wishes) <= 4
+            requests = asked[asked_before:]
+            assert {request.want for request in requests} == {Want.KEYFRAME} and 1 <= len(requests) <= 4
 
     run(story)
 
@@ -303,7 +303,7 @@ def test_an_idle_picture_between_coded_ones_can_be_decoded_and_so_can_what_follo
     run(story)
 
 
-def test_the_viewers_wishes_reach_a_source_that_encodes_as_one_now_and_then() -> None:
+def test_the_viewers_key_frame_requests_reach_a_source_that_encodes_as_one_now_and_then() -> None:
     asked: list[Request] = []
 
     async def story(loop: StoryLoop) -> None:

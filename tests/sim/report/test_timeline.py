@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
@@ -35,14 +36,28 @@ steps: [{at_s: 15, do: stall, only: video, for_s: 1}]
 def test_each_kind_of_step_has_a_row_with_its_spans() -> None:
     rows = {row.label: row for row in timeline(loads(TEXT))}
     assert list(rows) == [
-        "turns", "interrupt", "stall video", "impair to_viewer", "window clear", "window after_fault",
+        "turns", "interrupt", "stall video", "impair to_viewer", "impair to_viewer stays",
+        "window clear", "window after_fault",
     ]  # fmt: skip
     assert rows["turns"].spans == ((0.5, 5.5), (6.0, 10.5), (12.5, 22.5)), "an interrupt begins the turn anew"
     assert rows["interrupt"].sort == "event" and rows["interrupt"].spans == ((5.5, 5.5),)
     assert rows["stall video"].sort == "fault" and rows["stall video"].spans == ((15, 16), (17, 18))
-    assert rows["impair to_viewer"].spans == ((30, 40),), "what has no end lasts to the run's"
+    fault, stays = rows["impair to_viewer"], rows["impair to_viewer stays"]
+    assert (fault.sort, fault.spans) == ("fault", ((30, 30),)), "what has no end is judged as a moment"
+    assert (stays.sort, stays.spans) == ("event", ((30, 40),)), "and is there to the run's end"
     assert rows["window clear"].spans == ((5, 15), (19, 30), (31, 40))
     assert rows["window after_fault"].spans == ((17, 24), (31, 36)), "windows that touch are one"
+
+
+@pytest.mark.parametrize("for_s", ["", ", for_s: 3"])
+def test_no_fault_is_drawn_where_the_window_clear_is(for_s: str) -> None:
+    """What is drawn is what is judged: an impairment without an end ran red through the window beside it."""
+    scenario = loads(TEXT.replace("loss: 0.1", f"loss: 0.1{for_s}"))
+    rows = timeline(scenario)
+    faults = sorted(span for row in rows if row.sort == "fault" for span in row.spans)
+    assert faults == list(scenario.faults)
+    (clear,) = (row.spans for row in rows if row.label == "window clear")
+    assert not any(start < end_clear and begin_clear < end for start, end in faults for begin_clear, end_clear in clear)
 
 
 def test_as_text_a_moment_can_be_seen_and_no_line_is_too_long() -> None:

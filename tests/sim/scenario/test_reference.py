@@ -21,6 +21,7 @@ def test_nothing_is_left_out() -> None:
     assert names["policy"] == set(PRESETS)
     assert {"stall", "impair", "sleep"} < names["step"] and len(names["step"]) == 12
     assert {"source.video.resume", "network.to_bridge.hold.every_s", "impair.loss", "expect.at_most"} < names["key"]
+    assert {"truth", "belief", "guard"} < names["word"]
     assert {"late_video_ms", "master", "jitter_shrink_ms_per_s"} < names["policy field"]
 
 

@@ -30,7 +30,7 @@ REFERENCE = HEAD + "tags: [reference]\n"
 FULL = """\
 avsync: 1
 about: Hotel wifi; the guest interrupts twice.
-tags: [card, drift]
+tags: [basic, drift]
 seeds: [1, 2, 3]
 duration_s: 90
 topology: provider_bridge
@@ -314,6 +314,10 @@ def test_a_mistyped_key_is_answered_with_line_caret_and_the_nearest_right_one() 
         ("steps: [{at_s: 60, do: interrupt}]", "4:16", "happens at 60 s, but the run lasts 60 s", "duration_s longer"),
         ("steps: [{at_s: 59, do: mute, for_s: 2}]", "4:37", "ends at 61 s, but the run lasts 60 s", "for_s shorter"),
         ("steps: [{at_s: 59, do: hold, for_ms: 2000}]", "4:38", "ends at 61 s", "for_ms shorter"),
+        ("steps: [{at_s: 1, do: stall, for_s: 2}, {at_s: 3, do: stall, for_s: 1}]", "4:48", "only at 3 s", "as one"),
+        ("steps: [{at_s: 2, do: stall, for_s: 1}, {at_s: 1, do: stall, for_s: 2}]", "4:16", "of steps[1]", "later"),
+        ("steps: [{at_s: 1, do: stall, for_s: 2}, {at_s: 2, do: sleep, for_s: 1, host: sender}]", "4:48", "stall", ""),
+        ("steps: [{at_s: 1, do: reports}, {at_s: 2, do: reports, only: audio}]", "4:40", "never over", "a for_s"),
         ("steps: [{at_s: 1, do: impair}]", "4:9", "impair changes nothing", "loss"),
         ("steps: [{at_s: 1, do: reports, mode: late}]", "4:38", "mode: late needs by_ms", "by_ms: 300"),
         ("steps: [{at_s: 1, do: reports, by_ms: 3}]", "4:39", "by_ms does nothing", "mode: late"),
@@ -352,6 +356,20 @@ def test_a_mistake_is_answered_with_place_rule_and_remedy(line: str, place: str,
 
 
 @pytest.mark.parametrize(
+    "steps",
+    [
+        "{at_s: 1, do: stall, for_s: 2}, {at_s: 3.5, do: stall, for_s: 1}",
+        "{at_s: 1, do: stall, for_s: 2, only: audio}, {at_s: 2, do: stall, for_s: 1, only: video}",
+        "{at_s: 1, do: stall, for_s: 2}, {at_s: 2, do: sleep, for_s: 1, host: viewer}",
+        "{at_s: 1, do: reports, for_s: 2, only: audio}, {at_s: 2, do: reports, for_s: 2, only: video}",
+        "{at_s: 1, do: impair, loss: 0.1}, {at_s: 2, do: impair, loss: 0.2, for_s: 1}, {at_s: 2, do: stall, for_s: 1}",
+    ],
+)
+def test_steps_that_do_not_get_in_each_others_way_may_overlap(steps: str) -> None:
+    assert len(loads(REFERENCE + f"steps: [{steps}]\n").steps) >= 2
+
+
+@pytest.mark.parametrize(
     ("version", "answer"),
     [("2", "unknown version: 2"), ("true", "unknown version: true"), ("1.0", "unknown version: 1.0"), ("'1'", "text")],
 )
@@ -369,6 +387,20 @@ def test_all_mistakes_are_reported_at_once_in_reading_order_up_to_ten() -> None:
     said = refused(REFERENCE + "".join(f"key{n}: 1\n" for n in range(14)))
     assert re.findall(r"^mine.yaml:(\d+):", said, re.MULTILINE) == [str(n) for n in range(4, 14)]
     assert said.endswith("and 4 more")
+
+
+def test_of_thousands_of_mistakes_the_first_in_reading_order_are_told_and_the_others_counted() -> None:
+    steps = "".join(f"  - {{at_s: 1, do: mute, for_s: 1, kee{n}: 1}}\n" for n in range(3000))
+    said = refused(REFERENCE + "steps:\n" + steps + "durationn_s: 3\n")
+    assert re.findall(r"^mine.yaml:(\d+):", said, re.MULTILINE) == [str(n) for n in range(5, 15)]
+    assert said.count("known here: at_s, do, for_s") == 1, "a remedy that stands above is not said again"
+    assert said.endswith("and 2991 more")
+
+
+def test_a_mapping_that_no_scenario_has_is_refused_before_it_is_read_to_its_end() -> None:
+    said = refused(REFERENCE + "".join(f"key{n}: 1\n" for n in range(20_000)))
+    assert said.startswith("mine.yaml:201:1: more than 200 keys in one mapping")
+    assert "is this another file?" in said
 
 
 def test_a_long_line_is_cut_around_the_mistake() -> None:
@@ -415,6 +447,8 @@ def test_a_mistyped_key_does_not_hide_what_the_other_parts_have_wrong() -> None:
 def test_what_follows_from_a_mistake_is_no_second_one() -> None:
     said = refused(REFERENCE + "duration_s: -1\nsteps: [{at_s: 70, do: interrupt}]\n")
     assert places(said) == ["4:13"], "a run whose length is not known ends nowhere"
+    said = refused(REFERENCE + "steps: [{at: 3, do: stall, for_s: 100}]\nbaseline: {polcy: two_clocks, misses: [x]}\n")
+    assert places(said) == ["4:10", "4:35", "5:12", "5:39"], "a key that is there, and mistyped, is not missing as well"
     said = refused(REFERENCE + "network: {to_viewer: {loss: 200, burst: 3}}\n")
     assert places(said) == ["4:29"], "the loss that the burst needs is there, and wrong"
     said = refused(REFERENCE + "source: {video: {blocks: {frames: [3, x]}, join_decodable: false}}\n")
