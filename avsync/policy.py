@@ -77,6 +77,8 @@ class AvSyncPolicy:
     """The common playout delay never grows beyond this, however uneven the sources are."""
     start_wait_video_ns: int = ms(300)
     """How long a turn's first sound waits for its first picture before it goes alone."""
+    start_wait_video_max_ns: int = ms(1500)
+    """The same once pictures are known to come later than that: up to this, and no longer than they really take."""
 
     # The sound's jitter buffer (network side). Origin of the numbers: NetEq.
     jitter_start_ns: int = ms(80)
@@ -173,6 +175,7 @@ class AvSyncPolicy:
         if self.trim_slew_ppm > 100_000:
             raise UsageError(f"trim_slew_ppm must be <= 100000, got {self.trim_slew_ppm}")
         _ordered(self, "playout_delay_ns", "playout_delay_max_ns")
+        _ordered(self, "start_wait_video_ns", "start_wait_video_max_ns")
         _ordered(self, "jitter_min_ns", "jitter_start_ns", "jitter_max_ns")
         _ordered(self, "late_video_ns", "repeat_after_ns", "degrade_after_ns", "stall_alert_after_ns", "idle_after_ns")
         _ordered(self, "warn_lead_ns", "critical_lead_ns")

@@ -13,7 +13,7 @@ from typing import Final
 
 from avsync.policy import AvSyncPolicy
 from avsync.types import Reason, Request, Want
-from avsync.units import NS_PER_S, ms, seconds
+from avsync.units import FAR_NS, NS_PER_S, ms, seconds
 
 RATE_WINDOW_NS: Final = seconds(2)  # how far back the source's own rate is measured
 RATE_SHARE_PCT: Final = 90  # of what it was measured to manage: 22 fps -> 20, as in the first trial
@@ -21,6 +21,8 @@ CATCH_UP_NS: Final = seconds(3)  # a backlog that only a lower fps can work off 
 LOWEST_FPS: Final = 8  # below 5 fps lip sync is meaningless (Perkins); stay clear of it
 BITRATE_SHARE_PCT: Final = 70
 LESS_PCT: Final = 8  # a new wish must be this much below the last one
+SILENT_AFTER_NS: Final = ms(100)
+UNMOVED: Final = 2  # skips in a row after which the first picture was hardly less late: it is made that late
 IN_VAIN: Final = 2  # skips in a row after which it was late again within a relapse
 REFUSALS: Final = 3  # skips asked for and not taken, until the source is believed not to be able to
 RESTORE_MAX_NS: Final = seconds(120)
@@ -53,6 +55,9 @@ class CatchUp:
         self._creeping_since_ns: int | None = None
         self._refused = 0
         self._in_vain = 0
+        self._unmoved = 0
+        self._late_at_ask_ns = 0
+        self._obeys_by_ns = -FAR_NS  # until then what was asked for may still be on its way
         self._arrivals.clear()
 
     def on_arrival(self, pts_ns: int, size_bytes: int, now_ns: int, position_ns: int | None) -> None:
@@ -70,6 +75,7 @@ class CatchUp:
         if target is not None and skipped and pts_ns >= target - ms(50):
             # Its first picture after the skip. Late: it takes longer to obey than was allowed for.
             late = 0 if position_ns is None else position_ns - pts_ns
+            self._unmoved = self._unmoved + 1 if late > 0 and 2 * late >= self._late_at_ask_ns else 0
             if late > 0:
                 self._latency_ns = min(LATENCY_MAX_NS, self._latency_ns + late)
             self._skip_target_ns = None
@@ -89,10 +95,16 @@ class CatchUp:
                 self._creeping_since_ns = now_ns
             if now_ns - self._creeping_since_ns < policy.relapse_ns and not slow:
                 return None
+        if self._unmoved >= UNMOVED:
+            return None  # neither a skip nor a lower rate makes up for it
         asked, target = self._asked_at_ns, self._skip_target_ns
+        if asked is not None and now_ns - asked > policy.relapse_ns:
+            self._unmoved = 0  # another trouble than the last one
         if asked is not None and now_ns - asked < policy.skip_again_after_ns:
             return None
-        if target is not None and position_ns < target:
+        if target is not None and (
+            position_ns < target or (self._alive_since_ns is None and now_ns < self._obeys_by_ns)
+        ):
             return None  # a skip is under way: asking again would only move its target
         alive = self._alive_since_ns
         may_skip = self._refused < REFUSALS
@@ -100,7 +112,7 @@ class CatchUp:
             # It made pictures for long enough and went on where it was: it does not skip, or not yet.
             self._latency_ns = min(LATENCY_MAX_NS, 2 * self._latency_ns)
             self._refused += 1
-        self._asked_at_ns = now_ns
+        self._asked_at_ns, self._late_at_ask_ns = now_ns, late_ns
         self._alive_since_ns = None
         self._creeping_since_ns = None
         done = self._skip_done_ns
@@ -119,6 +131,11 @@ class CatchUp:
         # A creeping source is nearly there: a margin would only tear a larger hole.
         margin = policy.skip_margin_ns if late_ns > policy.late_video_ns and not slow else 0
         self._skip_target_ns = target = position_ns + self._latency_ns + margin
+        # A source that was making pictures obeys, and what it makes then may be as late as what it made before. One
+        # that has fallen silent is asked again, so that it goes on where the voice is by then.
+        arrivals = self._arrivals
+        if arrivals and now_ns - arrivals[-1][0] <= max(2 * self._step_ns, SILENT_AFTER_NS):
+            self._obeys_by_ns = now_ns + 2 * self._latency_ns + margin + late_ns
         return Request(Want.SKIP_TO_PTS, target, now_ns, epoch, Reason.BEHIND)
 
     def _is_slow(self, now_ns: int) -> bool:
@@ -135,12 +152,17 @@ class CatchUp:
         )
 
     def helpless(self) -> bool:
-        """Nothing the source can do helps: it has no lever, or it skipped and was as late again at once."""
+        """Nothing the source can do helps: it has no lever, or it skipped and was as late again at once, or soon."""
+        return self._in_vain >= IN_VAIN or self.unmoved()
+
+    def unmoved(self) -> bool:
+        """Nothing the source can do makes its pictures less late, not even for a while."""
         can_skip = Want.SKIP_TO_PTS in self._levers and self._refused < REFUSALS
-        return self._in_vain >= IN_VAIN or not (can_skip or Want.FPS in self._levers)
+        return self._unmoved >= UNMOVED or not (can_skip or Want.FPS in self._levers)
 
     def on_time(self, epoch: int, now_ns: int) -> Request | None:
         """A picture was on time. After long enough a lowered rate is given back."""
+        self._unmoved = 0
         self._creeping_since_ns = None
         if self._lowered is None:
             return None

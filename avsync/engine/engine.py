@@ -34,12 +34,13 @@ from avsync.types import (
     Repeat,
     Want,
 )
-from avsync.units import FAR_NS, seconds
+from avsync.units import FAR_NS, ms, seconds
 
 EVERY_LEVER: Final = frozenset(Want)
 _FIRST: Final = Reason.FIRST
 CONFIRM_UNITS: Final = 5  # this many in a row on a far-away timeline are a new timeline, not a broken stamp
 CONTIGUOUS_NS: Final = seconds(1)
+LAG_MARGIN_NS: Final = ms(100)  # a first picture may be this much later than those before it
 MAX_UNIT_NS: Final = seconds(10)  # no sound unit is longer: it could not be interrupted while it leaves
 
 
@@ -78,6 +79,7 @@ class Engine:
         )
         # What the pictures' arrivals need; begins at the least, grows from what is seen.
         self._picture_delay = DelayTarget(replace(policy, jitter_start_ns=policy.jitter_min_ns))
+        self._lag_ns = 0  # so long after the arrival of their sound pictures came, where that was too late
         self.min_epoch = 0
         self._newest_epoch = -1
         self._pictured_epoch = -1  # the last epoch that had any picture
@@ -199,7 +201,11 @@ class Engine:
             head = pictures.queue[0][2] if pictures.queue else None
             behind_ns = pictures.take_behind_ns()
             if behind_ns:
-                voice.wait_for_pictures(behind_ns)
+                self._lag_ns = max(self._lag_ns, voice.delay_ns + behind_ns)
+                if voice.wait_for_pictures(behind_ns):
+                    pictures.waits()
+                else:
+                    pictures.beyond_help(behind_ns, now_ns)
             answer = voice.answer(
                 now_ns,
                 pictures_left=head is not None and head.epoch <= voice.epoch,
@@ -209,7 +215,8 @@ class Engine:
                 if self._trim.ns != self._trim.goal_ns:
                     self._trim.slew(now_ns)
                 if type(answer) is Present and answer.reason is _FIRST:
-                    pictures.start_turn(voice.epoch)
+                    pictures.start_turn(voice.epoch, now_ns)
+                    self._lag_ns = min(self._lag_ns, voice.delay_ns)
                 pictures.on_slot(now_ns)
                 if self._sound_alert or voice.stall_since_ns is not None:
                     self._watch_sound(now_ns)
@@ -280,6 +287,8 @@ class Engine:
         # Over a network what comes is live: waiting would be kept as delay. Late pictures are waited for once
         # they are known to be late.
         picture_wait = 0 if self.network else policy.start_wait_video_ns
+        if self._lag_ns:
+            picture_wait = max(picture_wait, min(self._lag_ns + LAG_MARGIN_NS, policy.start_wait_video_max_ns))
         if self._voiced_epoch > 0 and self._pictured_epoch < self._voiced_epoch - 1:
             picture_wait = 0  # the turn before had no pictures at all
         voice.prepare(min(delay, policy.playout_delay_max_ns), picture_wait)
@@ -292,7 +301,7 @@ class Engine:
             and now_ns - head.pts_ns - voice.picture_shift_ns(head.epoch) >= policy.start_wait_video_ns
         ):
             voice.begin_silent(head.epoch, head.pts_ns, now_ns)
-            self._pictures.start_turn(head.epoch)
+            self._pictures.start_turn(head.epoch, now_ns)
 
     def _maybe_new_timeline(self, unit: MediaUnit, kind: int) -> None:
         """One far-away stamp is a broken source's; several in a row are a discontinuity."""

@@ -18,6 +18,7 @@ from typing import Final
 
 from avsync.engine.catchup import CREEP_NS, CatchUp
 from avsync.engine.key_frame_request import KeyframeRequest
+from avsync.engine.lag import Lag
 from avsync.engine.late_ladder import ALERT, DEGRADE, IDLE, MAKE_WAY, SHOW_LATE, TOO_LATE, climb, decide
 from avsync.engine.open_loop import OpenLoop
 from avsync.engine.playout import INVALID, STANDING, PlayoutClock
@@ -39,6 +40,7 @@ from avsync.types import (
 from avsync.units import ms
 
 STAMP_STEP_NS: Final = ms(1)  # stamps closer than this could be one RTP tick (LiveKit keeps the same step)
+VISIBLY_LATE_NS: Final = ms(25)  # what our output promises (p95): lateness below it is not worth a longer delay
 LATE_FOR_NS: Final = ms(1000)  # a heap after a stall is late together, then on time; a sender repeats for less
 NOMINAL_NS: Final = ms(40)  # a frame that does not say how long it lasts (25 fps)
 
@@ -83,7 +85,10 @@ class Pictures:
         self._level = 0
         self._behind_ns = 0  # all pictures come at least this late, and the source cannot help it
         self._late_since_ns: int | None = None
-        self._late_low_ns = 0
+        self._late_low_ns = self._late_low_before_ns = 0
+        self._lag = Lag(VISIBLY_LATE_NS, policy.repeat_after_ns)
+        self._late_alerted = False
+        self._on_time_since_ns = 0
         self._alerted = False
         self._keyframe = KeyframeRequest(levers)
         self._lost_before_next = False
@@ -140,6 +145,8 @@ class Pictures:
     def neutral(self, epoch: int, now_ns: int) -> None:
         """After an interrupt no mouth of the old turn stays: show the idle picture until the next one."""
         self._end_alert(epoch, now_ns)
+        self._end_late_alert(now_ns)
+        self.waits()
         self._level = 2
         self._pending.append(Degrade(2, now_ns, epoch, Reason.INTERRUPTED))
 
@@ -154,11 +161,13 @@ class Pictures:
         self.shown_pts_ns = -1
         return self.close()
 
-    def start_turn(self, epoch: int) -> None:
+    def start_turn(self, epoch: int, now_ns: int) -> None:
         if epoch != self.epoch:
             self.epoch = epoch
             self._shown = None
             self._catchup.reset()
+            self.waits()
+            self._end_late_alert(now_ns)
 
     def close(self) -> list[MediaUnit]:
         units = [entry[2] for entry in self.queue]
@@ -276,19 +285,43 @@ class Pictures:
         return self._show(unit, stamp, Reason.LATE if decision is SHOW_LATE else _DUE, now_ns)
 
     def _note_lateness(self, late: int, now_ns: int) -> None:
-        """Every picture of a while came late by at least ``low``: no stall, no heap, but their way."""
+        """Every picture of a while came late by at least ``low``, or some of them again and again: no stall, no heap,
+        but their way."""
+        self._lag.add(max(late, 0), now_ns)
         if late < CREEP_NS:
             self._late_since_ns = None
+            self._end_late_alert(now_ns, self._policy.recover_after_ns)
+            if self._catchup.unmoved():
+                self._behind_ns = self._lag.needed_ns()
             return
+        self._on_time_since_ns = now_ns
         since = self._late_since_ns
         if since is None:
             self._late_since_ns, self._late_low_ns = now_ns, late
             return
-        self._late_low_ns = min(late, self._late_low_ns)
+        self._late_low_ns = low = min(late, self._late_low_ns)
         if now_ns - since >= LATE_FOR_NS:
             self._late_since_ns = None
-            if self._catchup.helpless():
-                self._behind_ns = self._late_low_ns
+            before, self._late_low_before_ns = self._late_low_before_ns, low
+            # As late as the second before: whatever was asked for, it did not help.
+            if self._catchup.helpless() or (low >= VISIBLY_LATE_NS and 8 * before <= 10 * low <= 12 * before):
+                self._behind_ns = max(low, self._lag.needed_ns())
+
+    def waits(self) -> None:
+        """The voice waits for the pictures: how late they were is over."""
+        self._lag.reset()
+        self._late_since_ns, self._late_low_before_ns = None, 0
+
+    def beyond_help(self, late_ns: int, now_ns: int) -> None:
+        """Pictures come later than the voice may wait: somebody has to know."""
+        if not self._late_alerted:
+            self._late_alerted = True
+            self._pending.append(Alert("late_video", True, now_ns, self.epoch, late_ns))
+
+    def _end_late_alert(self, now_ns: int, after_ns: int = 0) -> None:
+        if self._late_alerted and now_ns - self._on_time_since_ns >= after_ns:
+            self._late_alerted = False
+            self._pending.append(Alert("late_video", False, now_ns, self.epoch, 0))
 
     def _show(self, unit: MediaUnit, stamp: int, reason: Reason, now_ns: int) -> Answer:
         epoch, pts_ns = unit.epoch, unit.pts_ns

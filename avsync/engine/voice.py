@@ -53,7 +53,8 @@ class Voice:
         self.finished_epoch = -1
         self.played_pts_ns: int | None = None
         self.stall_since_ns: int | None = None
-        self._delay_ns = policy.playout_delay_ns  # the common delay that a new turn gets
+        self._next_delay_ns = policy.playout_delay_ns  # the common delay that a new turn gets
+        self.delay_ns = 0  # what this turn's sound waits from its arrival on, by what its first unit waited
         self._picture_wait_ns = policy.start_wait_video_ns  # how long its first sound waits for its first picture
         self._picture_shifts: dict[int, int] = {}  # that picture's (arrival - PTS), by epoch
         self._origin_ns: int | None = None  # of an open loop's own clock
@@ -102,7 +103,7 @@ class Voice:
 
     def prepare(self, delay_ns: int, picture_wait_ns: int) -> None:
         """Between turns: the common delay of the next one, and how long its sound may wait for its first picture."""
-        self._delay_ns, self._picture_wait_ns = delay_ns, picture_wait_ns
+        self._next_delay_ns, self._picture_wait_ns = delay_ns, picture_wait_ns
 
     def interrupt(self, epoch: int) -> list[MediaUnit]:
         """Forget everything before ``epoch``; the next slot is silent."""
@@ -155,16 +156,24 @@ class Voice:
             return self._silence(slot, width, Reason.HOLD)
         return self._go_on(unit, slot)
 
-    def wait_for_pictures(self, by_ns: int) -> None:
-        """Every picture comes this late, and nobody can be asked: the voice waits once, then both go on together.
+    def wait_for_pictures(self, by_ns: int) -> bool:
+        """Pictures come this late, and nobody can be asked: the voice waits once, then both go on together.
 
-        Silence in the middle of a word is the smaller evil: the other is lips that never fit again.
+        Silence in the middle of a word is the smaller evil: the other is lips that never fit again. False where it
+        would not help: with all that the policy allows they would still be visibly late.
         """
-        if self._owed_ns <= 0 and self._delay_ns + by_ns <= self._policy.playout_delay_max_ns:
-            self._owed_ns = by_ns
-            self._delay_ns += by_ns  # until the next turn
-            if self._steady_slack_ns is not None:
-                self._steady_slack_ns += by_ns
+        if self._owed_ns > 0:
+            return True
+        slot_ns = self._policy.slot_ns  # it waits for whole slots
+        room_ns = max(self._policy.playout_delay_max_ns - self.delay_ns, 0) // slot_ns * slot_ns
+        wait_ns = min(-(-by_ns // slot_ns) * slot_ns, room_ns)
+        if wait_ns == 0 or by_ns - wait_ns > self._policy.late_video_ns:
+            return False
+        self._owed_ns = wait_ns
+        self.delay_ns += wait_ns  # until the next turn
+        if self._steady_slack_ns is not None:
+            self._steady_slack_ns += wait_ns
+        return True
 
     def _by_own_clock(self, unit: MediaUnit, slot: int) -> Present | InsertSilence:
         """Baselines: first come, first played; with two clocks not before its own stamp says so."""
@@ -210,7 +219,7 @@ class Voice:
             give_up_ns = ready_ns + self._picture_wait_ns
             shift_ns = self._picture_shifts.get(unit.epoch)
             picture_ns = give_up_ns if shift_ns is None else min(unit.pts_ns + shift_ns, give_up_ns)
-            starts_ns = max(ready_ns, picture_ns) + self._delay_ns
+            starts_ns = max(ready_ns, picture_ns) + self._next_delay_ns
         talking = self.state is not IDLE
         tail = unit.pts_ns - self.content_ns
         if talking and 0 < tail < policy.late_limit_ns and (pictures_left or self.finished_epoch < self.epoch):
@@ -220,6 +229,7 @@ class Voice:
                 return self._silence(slot, width, Reason.WAITING)
             return self._silence(slot, width, Reason.IDLE, passes=True)
         self.epoch = unit.epoch
+        self.delay_ns = self._next_delay_ns if ready_ns is None else max(slot - ready_ns, 0)
         self._forget_up_to(unit.epoch)
         self._slack_ns = self._steady_slack_ns = None
         self._slack_units = self._owed_ns = 0

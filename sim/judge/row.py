@@ -66,6 +66,7 @@ def _point(row: Row, prefix: str, run: Run, point: Point, samples: Offsets, join
     }
     latency = unit_measures.added_latency(source, left, run.arrivals)
     found |= unit_measures.latency_measures(latency)
+    found["delay_grown_ms"] = unit_measures.delay_grown_ms(latency)
     found["latency_growth_ms_per_min"] = unit_measures.latency_growth_ms_per_min(latency, end_ns)
     found |= _counters(point)
     found |= alert_measures(samples, point.alerts, run.policy)

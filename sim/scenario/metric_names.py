@@ -79,6 +79,7 @@ _ROWS = (
            at_viewer=False),
     Metric("added_latency_p95_ms", "ms", "lower", WHOLE, "Delay over a player without buffers, 95th percentile.",
            guard=True, at_viewer=False),
+    Metric("delay_grown_ms", "ms", "lower", WHOLE, "How much later the voice left at the end than at the beginning."),
     Metric("latency_growth_ms_per_min", "ms/min", "lower", WHOLE, "How much the delay grows while the call lasts."),
     Metric("jitter_buffer_p50_ms", "ms", "either", WHOLE, "What the sound's jitter buffer held, median."),
     Metric("queue_peak_units", "count", "lower", WHOLE, "The most units that ever waited in the engine's queues."),

@@ -24,6 +24,7 @@ ON_ITS_WAY_NS = ms(1000)
 FIRST_PICTURES_NS = NS_PER_S
 NS_PER_MINUTE = 60 * NS_PER_S
 MAX_BINS = 240
+GROWN_FIRST_NS, GROWN_LAST_NS, GROWN_AFTER_NS = 2 * NS_PER_S, 5 * NS_PER_S, 10 * NS_PER_S
 
 
 def content_heard_pct(source: SourceLog, presented: PresentationLog, *, run_end_ns: int | None = None) -> Measure:
@@ -123,6 +124,18 @@ def latency_measures(latency: Latency) -> dict[str, Measure]:
         "added_latency_p50_ms": percentile_ms(latency.added_ns, 50),
         "added_latency_p95_ms": percentile_ms(latency.added_ns, 95),
     }
+
+
+def delay_grown_ms(latency: Latency) -> Measure:
+    """How much later the voice left in the last 5 s of sound than in the first 2 s, medians; UNKNOWN below 10 s."""
+    if not len(latency.at_ns):
+        return None
+    begin, end = int(latency.at_ns.min()), int(latency.at_ns.max())
+    if end - begin < GROWN_AFTER_NS:
+        return None
+    first = latency.added_ns[latency.at_ns < begin + GROWN_FIRST_NS]
+    last = latency.added_ns[latency.at_ns > end - GROWN_LAST_NS]
+    return to_ms(percentile(last, 50) - percentile(first, 50))
 
 
 def latency_growth_ms_per_min(latency: Latency, run_ns: int) -> Measure:

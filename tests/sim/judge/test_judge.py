@@ -221,3 +221,20 @@ def test_a_real_baseline_misses_and_ours_does_not() -> None:
     assert all(one.passed for one in check(ours, limits_of(scenario, "avsync")))
     assert baseline_misses(theirs, scenario, "avsync") == dict.fromkeys(names, True)
     assert baseline_misses(ours, scenario, "avsync") == dict.fromkeys(names, False)
+
+
+@pytest.mark.parametrize(
+    ("silence", "grown", "passes"),
+    [(380.0, 360.0, True), (380.0, 100.0, False), (380.0, None, False), (900.0, 2000.0, False), (150.0, -80.0, True)],
+)
+def test_silence_that_only_made_the_delay_longer_is_forgiven_once(
+    silence: float, grown: float | None, passes: bool
+) -> None:
+    scenario = judged()
+    limits = [limit for limit in guards(scenario) if limit.metric == "output_silence_inserted_ms"]
+    row = {"output_silence_inserted_ms": silence, "output_delay_grown_ms": grown}
+    assert [one.passed for one in check(row, limits)] == [passes]
+    stated = [limit._replace(guard=False) for limit in limits]
+    assert [one.passed for one in check(row, stated)] == [silence <= 200], (
+        "a limit that a scenario states is as it says"
+    )

@@ -25,6 +25,7 @@ from sim.truth.truth import ArrivalLog, Offsets, OffsetState, PresentationLog, S
 from sim.truth.unit_measures import (
     added_latency,
     content_heard_pct,
+    delay_grown_ms,
     frames_dropped_pct,
     frames_repeated_pct,
     interrupt_to_silence_ms,
@@ -518,6 +519,17 @@ def test_latency_that_grows_by_20_ms_a_minute_does_so_whatever_spikes_and_stalls
     assert latency_growth_ms_per_min(latency, ms(120_000)) == pytest.approx(20.0, rel=0.1)
     assert latency_growth_ms_per_min(latency, ms(59_999)) is None
     assert latency_growth_ms_per_min(added_latency(*history.logs(), ArrivalLog()), ms(120_000)) is None
+
+
+def test_a_delay_that_grew_once_is_the_difference_of_end_and_beginning() -> None:
+    history = talk(ms(30_000))
+    history.heard = [
+        Heard(s.made + (ms(40) if s.content < ms(9000) else ms(360)), ms(20), ref, 0, ms(20))
+        for ref, s in enumerate(history.sounds)
+    ]
+    assert delay_grown_ms(added_latency(*history.logs(), history.arrivals())) == 320
+    short = talk(ms(9_000))
+    assert delay_grown_ms(added_latency(*short.logs(), short.arrivals())) is None
 
 
 def test_latency_growth_over_hours_is_binned_and_still_per_minute() -> None:
