@@ -2,8 +2,9 @@
 
 The sound's own labels are the timeline: its PTS are its RTP ticks, never corrected, so the voice
 never jumps. The pictures are placed against it: by sender reports where both streams have them,
-by arrival until then. A correction that becomes known later is slewed (5 ms/s), and one that is
-far off must persist before it is believed, because sender clocks step and reports lie.
+by arrival until then. The first reports move them at once, and so do the arrivals of the first
+seconds; a correction that becomes known later is slewed (5 ms/s), and one that is far off must
+persist before it is believed, because sender clocks step and reports lie.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ WINDOW_NS: Final = seconds(2)  # arrival minima are taken over this long
 BELIEVE_AFTER: Final = 3  # reports in a row that agree on a far-off placement
 AGREE_NS: Final = ms(50)
 FAR_OFF_NS: Final = ms(500)
-SETTLE_NS: Final = seconds(2)  # before this a placement may still step: nobody has settled on it
+FIRST_ARRIVALS_NS: Final = seconds(5)  # so long arrivals alone may still step the pictures: a first key frame is late
 DEADBAND_NS: Final = ms(1)
 _new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 OUTAGE_NS: Final = seconds(60)  # nothing comes later; more is a clock that runs slow, or a source that fell behind
@@ -212,11 +213,10 @@ class Ingress:
         sound_pts = sound.media_ns(sound.last) + sound.shift_ns
         target = sound_pts + (picture_ntp - sound_ntp) - picture.media_ns(picture.last)
         off = target - picture.shift_ns
-        if not self.synced and now_ns - self._joined_ns < SETTLE_NS and abs(off) < FAR_OFF_NS:
-            self._step(target)
-        elif abs(off) > FAR_OFF_NS and not self._persists(target):
+        if abs(off) > FAR_OFF_NS and not self._persists(target):
             return
-        elif abs(off) > FAR_OFF_NS:
+        if abs(off) > FAR_OFF_NS or not self.synced:
+            # What arrivals said was a guess. Frames are held or dropped for once; lips that slew there are off for long.
             self._step(target)
         else:
             self._far.clear()
@@ -228,7 +228,8 @@ class Ingress:
         if self._far and abs(target - self._far[-1]) > AGREE_NS:
             self._far.clear()
         self._far.append(target)
-        return len(self._far) > 2 * BELIEVE_AFTER  # both streams report, so this is BELIEVE_AFTER rounds
+        # Both streams report, so these are rounds; where nothing has been believed yet, the second one is enough.
+        return len(self._far) > (2 * BELIEVE_AFTER if self.synced else 2)
 
     def _step(self, target: int) -> None:
         self._picture.shift_ns = self._target_ns = target
@@ -244,6 +245,9 @@ class Ingress:
                 return
             # No reports: the fastest unit of each stream took equally long.
             target = self._sound.shift_ns + picture_low - sound_low
+            if now_ns - self._joined_ns < FIRST_ARRIVALS_NS:
+                picture.shift_ns, self._slewed_at_ns = target, now_ns
+                return
         if target is None or target == picture.shift_ns:
             self._slewed_at_ns = now_ns
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,15 +95,36 @@ def test_without_reports_the_fastest_of_each_are_taken_to_have_travelled_as_long
     assert abs(call.off(200)) <= ms(1)
 
 
-def test_reports_that_come_late_are_slewed_to_and_never_jump() -> None:
+@pytest.mark.parametrize("without_s", [1, 2, 5, 40])
+def test_the_first_report_moves_the_pictures_at_once_however_late_it_comes(without_s: int) -> None:
     call = Call()
     call.delay[VIDEO] = ms(130)
-    call.run(0, 5 * S, reports=None)
+    call.run(0, without_s * S, reports=None)
     assert abs(call.off() - ms(80)) <= ms(1), "by arrival"
-    call.run(5 * S, 30 * S)
+    call.run(without_s * S, (without_s + 2) * S)
     assert abs(call.off()) <= ms(1)
-    assert max(map(abs, steps(call, VIDEO))) <= FRAME * 5_000 // 1_000_000 + ms(0.01)
+    call.run((without_s + 2) * S, 60 * S)
+    moves = [abs(step) for step in steps(call, VIDEO) if abs(step) > FRAME * 5_000 // 1_000_000 + ms(0.01)]
+    assert len(moves) == 1, "once, and slowly ever after"
     assert set(steps(call, AUDIO)) == {0}, "the voice never moves"
+
+
+def test_without_reports_a_first_key_frame_that_came_late_places_nothing_for_long() -> None:
+    call = Call()
+    call.delay[VIDEO] = ms(50) + ms(400)  # large, it queued
+    call.run(0, FRAME, reports=None)
+    call.delay[VIDEO] = ms(50)
+    call.run(FRAME, 3 * S, reports=None)
+    assert abs(call.off()) <= ms(1)
+
+
+def test_without_reports_arrivals_move_the_pictures_slowly_once_the_first_seconds_are_over() -> None:
+    call = Call()
+    call.delay[VIDEO] = ms(90)
+    call.run(0, 6 * S, reports=None)
+    call.delay[VIDEO] = ms(50)
+    call.run(6 * S, 30 * S, reports=None)
+    assert max(map(abs, steps(call, VIDEO)[200:])) <= FRAME * 5_000 // 1_000_000 + ms(0.01)
 
 
 def test_a_correction_after_a_long_agreement_is_slewed_too() -> None:
@@ -150,9 +172,9 @@ def test_a_far_placement_must_persist_and_is_then_believed() -> None:
     call = Call()
     call.run(0, 3 * S, reports=None)
     call.ntp[VIDEO] += FAR_OFF_NS + AGREE_NS  # what the reports say all along; arrivals said otherwise
-    call.run(3 * S, 5 * S)
+    call.run(3 * S, 4 * S)
     assert abs(call.off()) <= ms(1)
-    call.run(5 * S, 30 * S)
+    call.run(4 * S, 30 * S)
     assert abs(call.off() - FAR_OFF_NS - AGREE_NS) <= ms(1)
 
 
