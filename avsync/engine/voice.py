@@ -19,6 +19,7 @@ from avsync.units import FAR_NS, ms, seconds, stretched_ns
 
 GIVE_UP_NS: Final = seconds(10)  # a voice silent for this long, unannounced, has ended
 RATE_DEADBAND_NS: Final = ms(10)  # the delay may be off by this before the sound's rate is touched
+AHEAD_NS: Final = ms(200)  # so much more in hand than ever is a source that sends ahead of time, no clock's drift
 SLACK_SMOOTHING: Final = 50  # of one-unit samples: about 1 s of 20 ms units (mpv filters over 1 s)
 
 
@@ -53,6 +54,7 @@ class Voice:
         self.finished_epoch = -1
         self.played_pts_ns: int | None = None
         self.stall_since_ns: int | None = None
+        self._schedule_ns = 0  # (slot - PTS) as this turn began, and what the voice waited since for its pictures
         self._next_delay_ns = policy.playout_delay_ns  # the common delay that a new turn gets
         self.delay_ns = 0  # what this turn's sound waits from its arrival on, by what its first unit waited
         self._picture_wait_ns = policy.start_wait_video_ns  # how long its first sound waits for its first picture
@@ -170,6 +172,7 @@ class Voice:
         if wait_ns == 0 or by_ns - wait_ns > self._policy.late_video_ns:
             return False
         self._owed_ns = wait_ns
+        self._schedule_ns += wait_ns
         self.delay_ns += wait_ns  # until the next turn
         if self._steady_slack_ns is not None:
             self._steady_slack_ns += wait_ns
@@ -230,6 +233,7 @@ class Voice:
             return self._silence(slot, width, Reason.IDLE, passes=True)
         self.epoch = unit.epoch
         self.delay_ns = self._next_delay_ns if ready_ns is None else max(slot - ready_ns, 0)
+        self._schedule_ns = slot - unit.pts_ns
         self._forget_up_to(unit.epoch)
         self._slack_ns = self._steady_slack_ns = None
         self._slack_units = self._owed_ns = 0
@@ -245,7 +249,7 @@ class Voice:
                 del known[epoch]
 
     def _go_on(self, unit: MediaUnit, slot: int) -> Present | InsertSilence | Drop:
-        if self._network and self._flushing(unit):
+        if self._network and self._flushing(unit, slot):
             self.content_ns = unit.pts_ns + unit.duration_ns
             return self._drop_late(unit, slot)
         gap = unit.pts_ns - self.content_ns
@@ -274,12 +278,16 @@ class Voice:
             self._lost_until_ns = self.content_ns + width
         return self._silence(slot, width, reason, passes=True)
 
-    def _flushing(self, unit: MediaUnit) -> bool:
-        """A backlog beyond the late limit is not talked through: live again at the delay target."""
-        target = self.buffer.target_ns()
-        if self.buffer.depth_ns > target + self._policy.late_limit_ns:
+    def _flushing(self, unit: MediaUnit, slot: int) -> bool:
+        """A backlog beyond the late limit is not talked through: live again at the delay target.
+
+        That is sound behind its schedule, after an outage. A source that only sends ahead of time fills the buffer as
+        much; its sound is on schedule, and waits.
+        """
+        target, depth, behind = self.buffer.target_ns(), self.buffer.depth_ns, slot - unit.pts_ns - self._schedule_ns
+        if depth > target + self._policy.late_limit_ns and behind > self._policy.late_limit_ns:
             self._flush = True
-        elif self.buffer.depth_ns - unit.duration_ns < target:
+        elif depth - unit.duration_ns < target or behind <= 0:
             self._flush = False
         return self._flush
 
@@ -288,7 +296,9 @@ class Voice:
         if not self._network or self._slack_ns is None:
             return 0
         width = self._policy.slot_ns
-        excess = self._slack_ns - self.buffer.target_ns()
+        behind = (self.slot_ns or 0) - self.content_ns - self._schedule_ns  # what is ahead of time is no delay
+        target = self.buffer.target_ns()
+        excess = min(self._slack_ns - target, behind + max(self.delay_ns - target, 0))
         if excess < width or gap < 2 * width:
             return 0
         shorten = min(excess, gap // 2) // width * width
@@ -329,6 +339,8 @@ class Voice:
             return 0
         policy = self._policy
         error = slack - max(self.buffer.target_ns(), steady)
+        if error > AHEAD_NS:
+            self._steady_slack_ns, error = slack, 0
         if -RATE_DEADBAND_NS < error < RATE_DEADBAND_NS:
             self._stretch_ppm = 0
         else:

@@ -245,7 +245,8 @@ class Ingress:
                 return
             # No reports: the fastest unit of each stream took equally long.
             target = self._sound.shift_ns + picture_low - sound_low
-            if now_ns - self._joined_ns < FIRST_ARRIVALS_NS:
+            # Only earlier: a first picture that queued was no measure. Sound that runs ahead is none, either.
+            if target < picture.shift_ns and now_ns - self._joined_ns < FIRST_ARRIVALS_NS:
                 picture.shift_ns, self._slewed_at_ns = target, now_ns
                 return
         if target is None or target == picture.shift_ns:

@@ -84,3 +84,23 @@ def test_a_lag_beyond_the_delay_is_told_and_the_next_turn_waits_for_its_first_pi
     assert held_ns(player) == 0
     later = [shown for shown in player.presents(VIDEO) if shown.epoch > 0]
     assert len(later) > 2 * 6 * 24 and max(shown.at_ns - shown.stamp_ns for shown in later) <= ms(25)
+
+
+def ahead(most_s: float, speed: float) -> Callable[[int], int]:
+    """Sound sent ``speed`` times as fast as it is heard, at most ``most_s`` ahead: how much later it comes (< 0)."""
+    return lambda pts: -min(round(pts * (1 - 1 / speed)), seconds(most_s))
+
+
+@pytest.mark.parametrize("most_s", [0.5, 2, 8])
+def test_sound_that_is_sent_ahead_of_its_pictures_waits_for_its_time(most_s: float) -> None:
+    player = Player(network=True, levers=())
+    speak(player, 40 * S, sound=ahead(most_s, 1.7))
+    assert player.drops() == {} and held_ns(player) == 0
+    assert max(late_ns(player, since=0)) <= ms(25)
+
+
+def test_a_backlog_after_an_outage_is_still_not_talked_through() -> None:
+    player = Player(network=True, levers=())
+    speak(player, 20 * S, sound=lambda pts: max(0, 9 * S - pts) if pts >= 5 * S else 0)
+    assert player.drops()["late"] > 50
+    assert player.engine.jitter_buffer_ns < seconds(1)
