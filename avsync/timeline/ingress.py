@@ -216,7 +216,7 @@ class Ingress:
         if abs(off) > FAR_OFF_NS and not self._persists(target):
             return
         if abs(off) > FAR_OFF_NS or not self.synced:
-            # What arrivals said was a guess. Frames are held or dropped for once; lips that slew there are off for long.
+            # What arrivals said was a guess. Frames are held or dropped once; slewed, lips would be off for long.
             self._step(target)
         else:
             self._far.clear()
