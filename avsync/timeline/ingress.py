@@ -98,6 +98,7 @@ class Ingress:
         self._target_ns: int | None = None  # where the pictures' shift should be
         self._slewed_at_ns = 0
         self._far: list[int] = []
+        self._newest_sound = (-1, 0)  # sequence number, where its content ends
         self.synced = False
         """True once sender reports, not arrivals, place the pictures."""
 
@@ -111,8 +112,10 @@ class Ingress:
         *,
         size_bytes: int = 0,
         pause: bool = False,
+        seq16: int | None = None,
         payload: Any = None,
     ) -> MediaUnit | Drop:
+        """``seq16``: the packet's sequence number. With it a provider's pause is told from a line that hangs."""
         track = self._sound
         rtp = track.rtp.unwrap(rtp32)
         if track.first is None:
@@ -127,7 +130,8 @@ class Ingress:
         self._seq += 1
         values = (AUDIO, self._seq, self._epoch, pts, duration_ns, size_bytes, True, True, pause, payload)
         unit = _new(MediaUnit, values)
-        return self._admitted(unit, now_ns, pause) if self._quarantine.on else unit
+        gap_ns = None if seq16 is None else self._gap_ns(seq16, pts, duration_ns)
+        return self._admitted(unit, now_ns, pause, gap_ns) if self._quarantine.on else unit
 
     def on_picture(
         self,
@@ -155,7 +159,7 @@ class Ingress:
         pts = media + track.shift_ns
         values = (VIDEO, self._seq, self._epoch, pts, duration_ns, size_bytes, is_key, droppable, False, payload)
         unit = _new(MediaUnit, values)
-        return self._admitted(unit, now_ns, False) if self._quarantine.on else unit
+        return self._admitted(unit, now_ns, False, None) if self._quarantine.on else unit
 
     def on_sender_report(self, kind: Kind, ntp_ns: int, rtp32: int, now_ns: int) -> None:
         """An SR: kept also before the first RTP; judged against the ones before it."""
@@ -182,10 +186,21 @@ class Ingress:
         """The provider says that what follows is the new turn."""
         self._quarantine.marker(now_ns)
 
-    def _admitted(self, unit: MediaUnit, now_ns: int, silent: bool) -> MediaUnit | Drop:
+    def _gap_ns(self, seq16: int, pts_ns: int, duration_ns: int) -> int:
+        """RTP time from the newest packet so far to this one that no packet was sent for; -1 where this one is older."""
+        last_seq, end_ns = self._newest_sound
+        ahead = (seq16 - last_seq) & 0xFFFF
+        if last_seq >= 0 and not 0 < ahead < 0x8000:
+            return -1
+        self._newest_sound = seq16, pts_ns + duration_ns
+        return -1 if last_seq < 0 else pts_ns - end_ns - (ahead - 1) * duration_ns
+
+    def _admitted(self, unit: MediaUnit, now_ns: int, silent: bool, gap_ns: int | None) -> MediaUnit | Drop:
         quarantine = self._quarantine
         if quarantine.on and (
-            quarantine.on_sound(now_ns, silent, unit.duration_ns) if unit.kind is AUDIO else quarantine.holds(now_ns)
+            quarantine.on_sound(now_ns, silent, unit.duration_ns, gap_ns=gap_ns)
+            if unit.kind is AUDIO
+            else quarantine.holds(now_ns)
         ):
             return Drop(unit, now_ns, unit.epoch, DropReason.QUARANTINE)
         return unit

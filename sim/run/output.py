@@ -37,6 +37,7 @@ from sim.truth.truth import PresentationLog
 
 SILENCE_BYTES: Final = 12  # Opus codes digital silence in a handful of bytes
 FRAME_NS: Final = ms(40)
+STAMP_STEP_NS: Final = ms(1)  # pictures that are closer could share one RTP tick
 Doable = Present | InsertSilence | Repeat | Degrade
 ALERTS_KEPT: Final = 10_000
 _TRUTHFUL: Final = (Made, SoundPacket, PictureFrame)
@@ -252,7 +253,7 @@ class RtpOutput(AnswerCounts):
         self._idle = True
         self._presented.shown(at, IDLE)
         self._observe(VIDEO, max(answer.epoch, 0), None, FRAME_NS, at, Heard.IDLE)
-        if answer.reason is Reason.INTERRUPTED and self._last_stamp[1] < at:
+        if answer.reason is Reason.INTERRUPTED and self._last_stamp[1] + STAMP_STEP_NS <= at:
             self.check_stamp(VIDEO, at)
             size = idle_picture_bytes(FRAME_NS, self._video_kbps)
             self._sender.picture(at, FRAME_NS, size, answer.epoch, None, IDLE, is_key=False)

@@ -99,8 +99,10 @@ class EngineReceiver:
         if host.asleep_until_ns and not host.awake(lambda: self.on_sound(packet)):
             return
         now = host.now_ns() if host.ppm else host.env.now
-        _, rtp, duration_ns, size_bytes, _, _, _, pause, _, _ = packet
-        unit = self.ingress.on_sound(rtp, duration_ns, now, size_bytes=size_bytes, pause=pause, payload=packet)
+        seq, rtp, duration_ns, size_bytes, _, _, _, pause, _, _ = packet
+        unit = self.ingress.on_sound(
+            rtp, duration_ns, now, size_bytes=size_bytes, pause=pause, seq16=seq, payload=packet
+        )
         self._push(unit, now)
 
     def on_picture(self, frame: PictureFrame) -> None:

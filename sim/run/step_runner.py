@@ -56,6 +56,7 @@ class StepRunner:
     def __init__(self, env: VirtualTime, scenario: Scenario, seed: int) -> None:
         self._env, self._scenario, self._seed = env, scenario, seed
         self._planned_end_ns = 0
+        self._replies = 0
 
     def direct(self, actors: Actors) -> None:
         self._speaker, self._origin, self._hosts, self._links, self._senders = actors
@@ -77,8 +78,9 @@ class StepRunner:
         self._origin.interrupt()
         begins = self._env.now + ms(step.reply_after_ms)
         ends = self._planned_end_ns if step.talk_s is None else begins + seconds(step.talk_s)
-        if ends > begins:
-            self._at(begins, lambda: self._begin(ends))
+        self._replies = reply = self._replies + 1
+        if ends > begins:  # who is interrupted again before the reply has begun never says it
+            self._at(begins, lambda: self._begin(ends) if reply == self._replies else None)
 
     # ---- requests
 

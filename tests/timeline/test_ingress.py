@@ -303,6 +303,26 @@ def test_after_an_interrupt_the_old_turn_is_kept_out_until_it_is_over() -> None:
     assert abs(call.off()) <= ms(1)
 
 
+@pytest.mark.parametrize("lost", [(), (0,), (-1,), (-2, -1, 0, 1)])
+@pytest.mark.parametrize("pause_ms", [40, 100, 400])
+def test_a_reply_is_heard_from_its_first_packet_after_a_pause_in_rtp_time(pause_ms: int, lost: tuple[int, ...]) -> None:
+    """Numbered packets, the line hanging or not: the old turn has 15 more of them; ``lost`` counts from the reply."""
+    ingress = Ingress(AvSyncPolicy())
+    passed = []
+    for number in range(100):
+        if number == 50:
+            ingress.interrupt(1, number * SLOT)
+        rtp = ns_to_ticks(number * SLOT + (ms(pause_ms) if number >= 65 else 0), 48_000)
+        if number - 65 in lost:
+            continue
+        now = number * SLOT if number < 55 else 4 * S + number  # it hangs, and then comes at once
+        unit = ingress.on_sound(rtp, SLOT, now, seq16=(65_500 + number) & 0xFFFF)
+        if isinstance(unit, MediaUnit):
+            passed.append(number)
+    first = 65 + sum(1 for number in lost if number >= 0)
+    assert passed == [*range(50), *range(first, 100)]
+
+
 def test_a_marker_ends_the_quarantine_and_so_does_its_limit() -> None:
     call = Call()
     call.run(0, S)

@@ -198,6 +198,20 @@ def test_who_has_no_epochs_leaks() -> None:
     assert (measure(barge_in("local_encode", "avsync", "two_clocks"))["output_stale_units_leaked"] or 0) > 5
 
 
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_who_is_interrupted_again_before_the_reply_has_begun_never_says_that_one(topology: str) -> None:
+    steps = [
+        {"at_s": 2.0, "do": "interrupt", "reply_after_ms": 600},
+        {"at_s": 2.3, "do": "interrupt", "reply_after_ms": 700},
+    ]
+    one = run(small(6.0, topology=topology, steps=steps))
+    made = one.source.table()
+    assert len(made.turns) == 2, "one reply"
+    assert not [at for at, *_ in heard(one, "output") if 2100 < at < 3000], "700 ms after the second interrupt"
+    row = measure(one)
+    assert row["output_stale_units_leaked"] == 0 and row["output_pts_violations"] == 0
+
+
 # ---- hosts that sleep
 
 
