@@ -26,8 +26,8 @@ class Quarantine:
     ``limit_ns`` after ``start``. Silence is either nothing sounding (a unit of sound sounds for
     its duration from its arrival), or that much media marked silent, however fast it came.
 
-    Where sequence numbers are known (``gap_ns`` is told), a gap of ``TURN_GAP_NS`` in RTP time beyond what missing packets
-    account for ends it, and nothing coming does not: a line that hangs is no pause of the provider's. The limit is then
+    Where sequence numbers are known (``gap_ns`` is told), a gap of ``TURN_GAP_NS`` in RTP time beyond what missing
+    packets account for ends it, and nothing coming does not: a line that hangs is no pause of the provider's. The limit is then
     counted in RTP time too, as what was sent before it may come long after it; only after twice as long without any
     sound is it over.
 
