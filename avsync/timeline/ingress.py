@@ -187,7 +187,7 @@ class Ingress:
         self._quarantine.marker(now_ns)
 
     def _gap_ns(self, seq16: int, pts_ns: int, duration_ns: int) -> int:
-        """RTP time between the newest packet so far and this one for which none was sent; -1 where this one is older."""
+        """RTP time between the newest packet and this one for which none was sent; -1 where this one is older."""
         last_seq, end_ns = self._newest_sound
         ahead = (seq16 - last_seq) & 0xFFFF
         if last_seq >= 0 and not 0 < ahead < 0x8000:

@@ -27,9 +27,9 @@ class Quarantine:
     its duration from its arrival), or that much media marked silent, however fast it came.
 
     Where sequence numbers are known (``gap_ns`` is told), a gap of ``TURN_GAP_NS`` in RTP time beyond what missing
-    packets account for ends it, and nothing coming does not: a line that hangs is no pause of the provider's. The limit is then
-    counted in RTP time too, as what was sent before it may come long after it; only after twice as long without any
-    sound is it over.
+    packets account for ends it, and nothing coming does not: a line that hangs is no pause of the provider's. The
+    limit is then counted in RTP time too, as what was sent before it may come long after it; only after twice as
+    long without any sound is it over.
 
     For each unit of sound call ``on_sound`` and drop the unit while it answers True; ask
     ``holds`` about pictures. The first loud unit after a long enough silence passes: it is the
