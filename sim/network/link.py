@@ -307,9 +307,7 @@ class Link:
             if layer.kind is None or layer.kind is kind:
                 spec = changed(spec, layer.changes)
                 by_ns += layer.by_ns
-        if spec.delay_ns + by_ns < 0:
-            raise UsageError(f"the delay of {self.name} would be {spec.delay_ns + by_ns} ns")
-        return spec, by_ns
+        return spec, max(by_ns, -spec.delay_ns)
 
     def _refresh(self) -> None:
         """Put in force what base and layers say; nothing changes where they contradict each other."""

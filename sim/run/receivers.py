@@ -24,15 +24,26 @@ from sim.run.output import truth_of
 from sim.truth.truth import ArrivalLog
 
 GIVE_UP_NS: Final = ms(500)  # a picture missing for this long is not coming: ask for a key frame
+GIVE_UP_ROUND_TRIPS: Final = 2.5  # but not before it can have been sent again twice
 KEY_AGAIN_NS: Final = ms(500)
 
 
 class Decoder:
     """Pictures in decoding order. ``take`` returns what can be decoded now."""
 
-    __slots__ = ("_asked_ns", "_next", "_waiting", "ask_key", "broken", "first_decodable_ns", "undecodable")
+    __slots__ = (
+        "_asked_ns",
+        "_give_up_ns",
+        "_next",
+        "_waiting",
+        "ask_key",
+        "broken",
+        "first_decodable_ns",
+        "undecodable",
+    )
 
-    def __init__(self, ask_key: Callable[[], None]) -> None:
+    def __init__(self, ask_key: Callable[[], None], give_up_ns: int = GIVE_UP_NS) -> None:
+        self._give_up_ns = give_up_ns
         self._next: int | None = None
         self._waiting: dict[int, tuple[PictureFrame, int]] = {}
         self._asked_ns = -GIVE_UP_NS
@@ -50,7 +61,7 @@ class Decoder:
             number = min(self._waiting)
             waiting, since_ns = self._waiting[number]
             if self._next is not None and number != self._next and not waiting.is_key:
-                if not self.broken and now_ns - since_ns < GIVE_UP_NS:
+                if not self.broken and now_ns - since_ns < self._give_up_ns:
                     break  # perhaps it is only overtaken, or being sent again
                 self.broken = True
             del self._waiting[number]
@@ -84,11 +95,12 @@ class EngineReceiver:
         *,
         ask_key: Callable[[], None],
         arrivals: ArrivalLog | None = None,
+        round_trip_ns: int = 0,
     ) -> None:
         self.host, self.engine, self.monitor = host, engine, monitor
         self.ingress = Ingress(engine.policy)
         self.driver = EngineDriver(host, engine, on_answer)
-        self.decoder = Decoder(ask_key)
+        self.decoder = Decoder(ask_key, max(GIVE_UP_NS, int(GIVE_UP_ROUND_TRIPS * round_trip_ns)))
         self._arrivals = arrivals
         self.late_packets = 0
         self.quarantined = 0

@@ -52,11 +52,21 @@ class EngineViewer(EngineReceiver):
     """The viewer ``avsync``: our engine, a speaker, a screen. ``sent_ppm``: how fast its sender's clock is."""
 
     def __init__(
-        self, point: Point, engine: DrivenEngine, sink: Sink, seed: int, ask_key: Callable[[], None], *, sent_ppm: int
+        self,
+        point: Point,
+        engine: DrivenEngine,
+        sink: Sink,
+        seed: int,
+        ask_key: Callable[[], None],
+        *,
+        sent_ppm: int,
+        round_trip_ns: int,
     ) -> None:
         observer = Observer(point.monitor, sink, seed, point.host)
         point.answers = self.output = ViewerOutput(point, _writer(point, sink), observer, ask_key)
-        super().__init__(point.host, engine, point.monitor, self.output.obey, ask_key=ask_key)
+        super().__init__(
+            point.host, engine, point.monitor, self.output.obey, ask_key=ask_key, round_trip_ns=round_trip_ns
+        )
         self.point, self._true_ppm = point, sent_ppm - point.host.ppm
 
     def probe(self) -> None:

@@ -149,7 +149,7 @@ class _World:
             return
         self._bridge = EngineReceiver(
             self._us, self._engine, run.at_output.monitor, output.obey,
-            ask_key=self._steps.key_at_source, arrivals=run.arrivals,
+            ask_key=self._steps.key_at_source, arrivals=run.arrivals, round_trip_ns=self._round_trip_ns("to_bridge"),
         )  # fmt: skip
         self._driver = self._bridge.driver
         to_bridge = self._leg("to_bridge")
@@ -175,7 +175,10 @@ class _World:
         self._viewer: SimulatedViewer
         if run.viewer == "avsync":
             engine = self._made_engine("viewer", network=True, levers=frozenset({Want.KEYFRAME}))
-            self._viewer = EngineViewer(run.at_viewer, engine, sink, run.seed, ask_key, sent_ppm=self._us.ppm)
+            self._viewer = EngineViewer(
+                run.at_viewer, engine, sink, run.seed, ask_key,
+                sent_ppm=self._us.ppm, round_trip_ns=self._round_trip_ns("to_viewer"),
+            )  # fmt: skip
         else:
             self._viewer = ChromiumViewer(run.at_viewer, sink, run.seed, ask_key, self._scenario.browser)
         self._legs["to_viewer"].to(self._viewer)
@@ -200,6 +203,10 @@ class _World:
         if self._wrap is None:
             return Engine(policy, network=network, levers=levers)
         return self._wrap(AvSynchronizer(policy, network=network, levers=levers), name)
+
+    def _round_trip_ns(self, leg: str) -> int:
+        """What a receiver measures as its round trip, without jitter and queues."""
+        return 2 * ms(getattr(self._scenario.network, leg).delay_ms or 0)
 
     def _leg(self, name: str) -> RtpLeg:
         spoken = getattr(self._scenario.network, name)

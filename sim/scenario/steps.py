@@ -97,6 +97,9 @@ class Impair(StepBase):
             if getattr(self, name) and not getattr(self, other):
                 raise bad(f"{name} does nothing without {other}", f"add {other}, or leave {name} out", key=name)
         check_burst(self.loss, self.burst)
+        if self.rate_kbps is not None and self.only is not None:
+            rule = f"rate_kbps cannot be set for {self.only} alone: sound and pictures share the bottleneck"
+            raise bad(rule, "leave only out, or use delay_ms, jitter_ms or loss for one stream", key="rate_kbps")
         return self
 
 

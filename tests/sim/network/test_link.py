@@ -310,12 +310,19 @@ def test_a_refused_change_changes_nothing() -> None:
         lambda: tested.set(delay=3),
         lambda: tested.set(delay_ns=-3),
         lambda: tested.set_only(AUDIO, rate_bps=1_000),
-        lambda: tested.add_delay(-ms(11)),
         lambda: tested.hold(5, 5),
     ):
         with pytest.raises(UsageError):
             change()
     assert tested.send(1, 0, AUDIO) == (ms(10),)
+
+
+def test_a_way_is_never_shorter_than_nothing() -> None:
+    tested = link(delay_ns=ms(10))
+    token = tested.add_delay(-ms(11))
+    assert tested.send(1, 0, AUDIO) == (0,)
+    tested.restore(token)
+    assert tested.send(1, ms(20), AUDIO) == (ms(30),)
 
 
 def test_time_is_an_int_that_never_goes_back() -> None:
