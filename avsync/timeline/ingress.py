@@ -228,9 +228,10 @@ class Ingress:
         sound_pts = sound.media_ns(sound.last) + sound.shift_ns
         target = sound_pts + (picture_ntp - sound_ntp) - picture.media_ns(picture.last)
         off = target - picture.shift_ns
-        if abs(off) > FAR_OFF_NS and not self._persists(target):
+        far = abs(off) > FAR_OFF_NS
+        if far and self.synced and not self._persists(target):
             return
-        if abs(off) > FAR_OFF_NS or not self.synced:
+        if far or not self.synced:
             # What arrivals said was a guess. Frames are held or dropped once; slewed, lips would be off for long.
             self._step(target)
         else:
@@ -243,8 +244,7 @@ class Ingress:
         if self._far and abs(target - self._far[-1]) > AGREE_NS:
             self._far.clear()
         self._far.append(target)
-        # Both streams report, so these are rounds; where nothing has been believed yet, the second one is enough.
-        return len(self._far) > (2 * BELIEVE_AFTER if self.synced else 2)
+        return len(self._far) > 2 * BELIEVE_AFTER  # both streams report, so this is BELIEVE_AFTER rounds
 
     def _step(self, target: int) -> None:
         self._picture.shift_ns = self._target_ns = target
