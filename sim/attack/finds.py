@@ -33,7 +33,7 @@ def file_name(find: Find) -> str:
 def scenario_text(find: Find, command: str) -> str:
     """The find as a scenario file: valid, and with no key that it does not need."""
     head = [f"# Found by {command}, example {find.example}.", f"{MADE}{find.kind}", f"# seen: {find.breach.words}"]
-    if "_grows" in find.kind:
+    if "_grows" in find.kind or "_kept" in find.kind:
         head.append(f"# It shows when the call goes on: with duration_s: {LONG_S:g}.")
     about = f"{find.kind.capitalize()}; needs {in_words(find.needs)}."
     data = {**find.data, "about": about}

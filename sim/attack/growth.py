@@ -9,6 +9,8 @@ import numpy as np
 from avsync.units import NS_PER_S, seconds
 from sim.truth.columns import I64, NEVER
 from sim.truth.logs import ArrivalLog, PresentationLog, SourceLog
+from sim.truth.unit_measures import Latency
+from sim.truth.windows import ENOUGH
 
 
 def inserted(source: SourceLog, presented: PresentationLog) -> tuple[I64, I64]:
@@ -70,3 +72,29 @@ def unforced_ms(
     came, _ = arrivals.first(made)
     late_at, late_ns = forced(came, made.sounds.content_ns, made.sounds.turn)
     return [(between(gap_at, gap_ns, a, b) - between(late_at, late_ns, a - 5, b)) / 1e6 for a, b in spans_s]
+
+
+def kept_ms(source: SourceLog, latency: Latency, arrivals: ArrivalLog, from_s: float) -> float | None:
+    """By how much the added latency of the turns that begin after ``from_s`` is more than their own arrivals need.
+
+    What they need is how much later than its earliest the sound of a turn comes. None where no such turn was heard.
+    """
+    made = source.table()
+    came, _ = arrivals.first(made)
+    arrived = came < NEVER
+    turns = np.flatnonzero(_first_by(made.sounds.turn[arrived], came[arrived], len(made.turns)) >= from_s * NS_PER_S)
+    late = came - made.sounds.content_ns
+    spread_ns, begins = 0, NEVER
+    for turn in turns:
+        own = late[arrived & (made.sounds.turn == turn)]
+        if len(own):
+            spread_ns = max(spread_ns, int(np.quantile(own - own.min(), 0.99)))
+            begins = min(begins, int(came[arrived & (made.sounds.turn == turn)].min()))
+    added = latency.added_ns[latency.at_ns >= begins]
+    return (float(np.median(added)) - spread_ns) / 1e6 if len(added) >= ENOUGH else None
+
+
+def _first_by(turn: I64, at_ns: I64, count: int) -> I64:
+    first = np.full(count, NEVER)
+    np.minimum.at(first, turn, at_ns)
+    return np.where(first < NEVER, first, -1)

@@ -14,8 +14,8 @@ import numpy as np
 
 from avsync.types import Alert
 from avsync.units import ms, seconds
-from sim.attack.growth import medians, unforced_ms
-from sim.attack.trial import LONG_S, Trial
+from sim.attack.growth import kept_ms, medians, unforced_ms
+from sim.attack.trial import LONG_S, Trial, scenario_has_turns
 from sim.scenario.scenario import Scenario
 from sim.scenario.steps import ClockStep, Reports
 from sim.truth.columns import I64, NEVER, Bool
@@ -41,11 +41,15 @@ RIGHT_FOR_S = 10.0
 same."""
 PAUSE_NS = ms(40)
 """Issue 11: a provider that does not say when its old turn is over shows it by a gap of this length."""
+GONE_WITHIN_NS = ms(40)
+"""So long after an interrupt the old mouth is off the screen: what the voice has (``interrupt_to_silence_ms``)."""
 GROWN_NS, STEP_NS = ms(100), ms(20)
 """Growth over the last half of two minutes: by this much in all, and by this much from each third to the next: one
 slot."""
 SILENCE_GROWS_MS = 200.0
 """The guard on inserted silence allows this much once; here it came again in the last half, in both quarters."""
+KEPT_MS = 230.0
+"""What the jitter buffer starts with (80 ms) and what the panel calls clearly more delay (150 ms)."""
 ORDINARY_PPM, MERE_JITTER_MS = 50.0, 30.0
 """What still counts as a clean call: ordinary clocks, half of the jitter of Wi-Fi at home (issue 11, section 3: 60,
 30)."""
@@ -86,7 +90,7 @@ def pts_in_order(trial: Trial) -> Iterator[Breach]:
 
 
 def nothing_stale(trial: Trial) -> Iterator[Breach]:
-    """After an interrupt no sound and no picture of an old turn leaves our output, not even the one on screen again.
+    """After an interrupt no sound and no picture of an old turn leaves our output, and no old mouth stays on screen.
 
     At a bridge whose provider does not acknowledge, only where the old turn had no pause of 40 ms or more.
     """
@@ -135,6 +139,23 @@ def latency_ends(trial: Trial) -> Iterator[Breach]:
         if thirds[1] - thirds[0] > STEP_NS and thirds[2] - thirds[1] > STEP_NS:
             words = ", ".join(f"{third / 1e6:.0f}" for third in thirds)
             yield Breach(f"latency_grows at {one.name}", f"added latency {words} ms at 70, 90 and 110 s of {LONG_S:g}")
+
+
+def latency_comes_back(trial: Trial) -> Iterator[Breach]:
+    """Turns that begin in the second minute have no more latency than their own arrivals need: what a fault of the
+    first half minute made the delay grow to is given back by then.
+    """
+    longer = trial.longer
+    if longer is None or longer.run is None or not scenario_has_turns(longer.scenario):
+        return
+    for one in longer.points:
+        if one.ledger is None or one.latency is None:
+            continue
+        kept = kept_ms(longer.run.source, one.latency, one.ledger.arrivals, LONG_S / 2)
+        if kept is not None and kept > max(KEPT_MS, longer.run.policy.playout_delay_ns / 1e6 + KEPT_MS - 80):
+            yield Breach(
+                f"latency_kept at {one.name}", f"{kept:.0f} ms more than the arrivals of the second minute need"
+            )
 
 
 def silence_ends(trial: Trial) -> Iterator[Breach]:
@@ -219,8 +240,8 @@ def belief_known(trial: Trial) -> Iterator[Breach]:
 
 
 INVARIANTS: tuple[Invariant, ...] = (
-    pts_in_order, nothing_stale, accounted_for, queue_bounded, latency_ends, silence_ends, trouble_told, no_false_alert,
-    belief_true, belief_known,
+    pts_in_order, nothing_stale, accounted_for, queue_bounded, latency_ends, latency_comes_back, silence_ends,
+    trouble_told, no_false_alert, belief_true, belief_known,
 )  # fmt: skip
 """All but ``no_exception``, which is asked first: after a crash nothing else is known."""
 
@@ -276,14 +297,23 @@ def reports_right(scenario: Scenario) -> bool:
 
 
 def stale_events(source: SourceLog, presented: PresentationLog) -> int:
-    """How often something of a turn began to leave after that turn, or one after it, was interrupted; repeats too."""
+    """How often something of a turn began to leave after that turn, or one after it, was interrupted.
+
+    Also counted: interrupts after which the mouth of an old turn is still on screen.
+    """
     made = source.table()
     left = presented.table(made)
     lips = left.shown_ref >= 0
     turn = made.pictures.turn[left.shown_ref[lips]] if len(made.pictures.turn) else np.empty(0, np.int64)
     shown = int(np.count_nonzero(left.shown_ns[lips] > left.stale_ns[turn])) if len(turn) else 0
     heard = int(np.count_nonzero(left.at_ns > left.stale_ns[left.turn])) if len(left.turn) else 0
-    return shown + heard
+    stay = 0
+    for stale_ns in np.unique(left.stale_ns[left.stale_ns < NEVER]):
+        # The picture at that time began before the interrupt: later ones are counted above.
+        index = int(np.searchsorted(left.shown_ns, stale_ns + GONE_WITHIN_NS, "right")) - 1
+        if index >= 0 and left.shown_ref[index] >= 0 and left.shown_ns[index] <= stale_ns:
+            stay += 1
+    return shown + heard + stay
 
 
 def pauses(source: SourceLog, least_ns: int) -> bool:

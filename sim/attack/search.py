@@ -83,7 +83,7 @@ class Judge:
 class _Only(Judge):
     def __init__(self, whole: Judge, kind: str) -> None:
         super().__init__(whole.policy, regret=kind.startswith("regret"))
-        self._grows = "_grows" in kind or kind.startswith("exception")
+        self._grows = "_grows" in kind or "_kept" in kind or kind.startswith("exception")
 
     def __call__(self, data: Mapping[str, Any]) -> list[Breach]:
         trial = run_trial(data, self.policy, long_too=self._grows)

@@ -17,7 +17,7 @@ import numpy as np
 from avsync.policy import AvSyncPolicy
 from avsync.types import Alert
 from avsync.units import ms
-from sim.attack.growth import medians, unforced_ms
+from sim.attack.growth import kept_ms, medians, unforced_ms
 from sim.attack.watched import Ledger, Watch
 from sim.judge.row import Row, measure
 from sim.run.point import Point
@@ -32,6 +32,9 @@ LONG_S = 120.0
 LONG_FROM_SILENCE_MS, LONG_FROM_GROWN_NS = 60.0, ms(10)
 """From here on a trial is worth two minutes: three slots of silence in the second half of the short run that no arrival
 forced, or a latency that grew over its quarters: 10 ms in 5 s is what a source of 0.998 of real time costs."""
+
+LONG_FROM_KEPT_MS = 230.0
+"""As ``sim.attack.invariants.KEPT_MS``: what the jitter buffer starts with, and the panel's 150 ms."""
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -122,10 +125,19 @@ def _may_grow(trial: Trial) -> bool:
         (silence_ms,) = unforced_ms(trial.run.source, one.point.presented, one.ledger.arrivals, [(half, end)])
         if silence_ms > LONG_FROM_SILENCE_MS:
             return True
+        if scenario_has_turns(trial.scenario):
+            kept = kept_ms(trial.run.source, one.latency, one.ledger.arrivals, half)
+            if kept is not None and kept > LONG_FROM_KEPT_MS:
+                return True
         parts = medians(one.latency.at_ns, one.latency.added_ns, (end / 4, half, 3 * end / 4, end))
         if parts is not None and parts[2] - parts[1] > LONG_FROM_GROWN_NS and parts[1] - parts[0] > LONG_FROM_GROWN_NS:
             return True
     return False
+
+
+def scenario_has_turns(scenario: Scenario) -> bool:
+    """Whether turns follow each other until the end: else no delay can come down."""
+    return scenario.source.turns.talk_s is not None
 
 
 def _crash(error: Exception) -> Crash:

@@ -1,7 +1,7 @@
 """Watched: an engine with somebody beside it who writes down what goes in and what becomes of it.
 
 Put around each engine of a run (``simulate(wrap_engine=…)``). The lab's rows tell what left; this tells whether each
-unit that was pushed ended as exactly one ``Present`` or ``Drop``, and when each sound came in.
+unit that was pushed ended as exactly one ``Present`` or ``Drop``, and when each came in.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ from sim.run.output import truth_of
 from sim.truth.truth import ArrivalLog
 
 
+POLLS_AT_ONCE = 100_000
+"""An engine polled so often in one moment never lets the clock go on: ten times what a full queue answers."""
+
+
 class Ledger:
-    """What was pushed into one engine and what it answered; ``arrivals``: of sound, in the engine's own time."""
+    """What was pushed into one engine and what it answered; ``arrivals``: in the engine's own time."""
 
     def __init__(self) -> None:
         self.arrivals = ArrivalLog()
@@ -29,8 +33,8 @@ class Ledger:
     def note_push(self, unit: MediaUnit, now_ns: int) -> None:
         self._carried.append(unit.payload)
         self._pushed[id(unit.payload)] += 1
-        if unit.kind is AUDIO and (ref := truth_of(unit.payload)) != IDLE:
-            self.arrivals.sound(ref, now_ns)
+        if (ref := truth_of(unit.payload)) != IDLE:
+            (self.arrivals.sound if unit.kind is AUDIO else self.arrivals.picture)(ref, now_ns)
 
     def note_answer(self, answer: Answer) -> None:
         if isinstance(answer, Present | Drop):
@@ -53,6 +57,7 @@ class Watched:
     def __init__(self, engine: AvSynchronizer) -> None:
         self._engine = engine
         self._now_ns = 0
+        self._polls = 0  # at this moment
         self.ledger = Ledger()
 
     def push(self, unit: MediaUnit, now_ns: int, *, in_order: bool = True) -> None:
@@ -61,7 +66,11 @@ class Watched:
         self._engine.push(unit, now_ns, in_order=in_order)
 
     def poll(self, now_ns: int) -> Answer | None:
+        """``RuntimeError`` where the engine asks to be woken at the same moment again and again."""
+        self._polls = self._polls + 1 if now_ns == self._now_ns else 0
         self._now_ns = now_ns
+        if self._polls > POLLS_AT_ONCE:
+            raise RuntimeError(f"polled {POLLS_AT_ONCE} times at one moment: the engine never waits")
         answer = self._engine.poll(now_ns)
         if answer is not None:
             self.ledger.note_answer(answer)
