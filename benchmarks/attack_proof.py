@@ -126,6 +126,11 @@ class PlantedJudge(Judge):
 
     def __call__(self, data: Mapping[str, Any]) -> list[Breach]:
         with planted(self.plant):
+            ill = run_trial(data, self.policy, long_too=False)
+        well = run_trial(data, self.policy, long_too=False)
+        if ill.crash is None and ill.row == well.row:
+            return []  # the fault did not show itself in anything that is measured
+        with planted(self.plant):
             found = self._all(data)
         if not found:
             return []

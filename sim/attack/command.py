@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topology", choices=("local_encode", "provider_bridge"), help="one of them (both)")
     parser.add_argument("--viewer", choices=("browser", "avsync"), help="one of them (both)")
     parser.add_argument("--regret", action="store_true", help="also where a baseline would have been clearly better")
-    parser.add_argument("--new", action="store_true", help="known finds are named, but do not count")
+    parser.add_argument("--new", action="store_true", help="known finds are counted, not looked at, and do not fail")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where finds go (./results)")
     parser.add_argument("--no-plots", action="store_true", help="no pictures beside the scenarios")
 
@@ -75,7 +75,7 @@ def run_command(args: argparse.Namespace) -> int:
         raise InputError("--out must be a folder", file=str(args.out))
     from sim.attack.strategies import drawn  # Hypothesis: only once all else is right
 
-    out = console()
+    out, listed = console(), known_finds()
     scenarios = (_under(data, args.policy) for data in drawn(args.seed, args.topology, args.viewer))
     clock = time.monotonic()
     budget_s = None if args.examples is not None else args.budget or BUDGET_S
@@ -91,14 +91,15 @@ def run_command(args: argparse.Namespace) -> int:
             done = number if args.examples else time.monotonic() - clock
             bar.update(task, completed=done, words=f"example {number}, {len(found.finds)} finds, {words}")
 
+        def is_known(kind: str, features: frozenset[str]) -> bool:
+            return args.new and entry_for(kind, features, listed) is not None
+
         judge = Judge(policy, regret=args.regret)
-        found = attack(scenarios, judge, examples=args.examples, until=until, tell=tell)
-    listed = known_finds()
+        found = attack(scenarios, judge, examples=args.examples, until=until, is_known=is_known, tell=tell)
     _tell(found, listed, args, out)
     if found.finds:
         _write(found.finds, policy, args, out)
-    counted = [find for find in found.finds if not (args.new and entry_for(find, listed) is not None)]
-    return FOUND if counted else NOTHING
+    return FOUND if any(not is_known(find.kind, find.needs) for find in found.finds) else NOTHING
 
 
 def _under(data: dict[str, Any], policy: str) -> dict[str, Any]:
@@ -117,21 +118,24 @@ def _tell(found: Attack, listed: list[Known], args: argparse.Namespace, out: Con
     say(out, f"{counts.scenarios} scenarios{why}, seed {args.seed}: {len(found.finds)} kinds of find")
     if counts.scenarios:
         _tell_counts(counts, out)
+    if found.known:
+        known_times = ", ".join(f"{kind} {times}" for kind, times in sorted(found.known.items()))
+        say(out, f"known, and passed over: {known_times}")
     if not found.finds:
         return
     table = Table(box=None, pad_edge=False)
     for column in ("find", "needs", "times", "steps", "known", "seen"):
         table.add_column(column, justify="right" if column in ("times", "steps") else "left", overflow="fold")
     for find in found.finds:
-        known = "yes" if entry_for(find, listed) is not None else "NEW"
+        known = "yes" if entry_for(find.kind, find.needs, listed) is not None else "NEW"
         cells = (find.kind, in_words(find.needs), str(find.count), str(find.steps), known, find.breach.words)
         table.add_row(*map(Text, cells))
     out.print(table)
     for find in found.finds:
-        if (entry := entry_for(find, listed)) is not None:
+        if (entry := entry_for(find.kind, find.needs, listed)) is not None:
             say(out, f"known: {find.name}: {entry.says}")
     for find in found.finds:
-        if entry_for(find, listed) is None:
+        if entry_for(find.kind, find.needs, listed) is None:
             say(out, f"\nNEW: {find.name}\n  {find.breach.words}")
             for sentence in what_happens(build(find.data, name="find")):
                 say(out, f"  - {sentence}")

@@ -6,11 +6,19 @@ from collections import deque
 
 import numpy as np
 
+from avsync.policy import AvSyncPolicy
 from avsync.units import NS_PER_S, seconds
 from sim.truth.columns import I64, NEVER
 from sim.truth.logs import ArrivalLog, PresentationLog, SourceLog
 from sim.truth.unit_measures import Latency
 from sim.truth.windows import ENOUGH
+
+MEMORY_NS = seconds(10)
+
+
+def most_delay_ns(policy: AvSyncPolicy) -> int:
+    """What a policy may ever delay: by its jitter buffer, or for late pictures."""
+    return max(policy.playout_delay_max_ns, policy.jitter_max_ns)
 
 
 def inserted(source: SourceLog, presented: PresentationLog) -> tuple[I64, I64]:
@@ -25,28 +33,51 @@ def inserted(source: SourceLog, presented: PresentationLog) -> tuple[I64, I64]:
     return left.at_ns[after][same][gap > 0], gap[gap > 0]
 
 
-def forced(came_ns: I64, content_ns: I64, turn: I64, memory_ns: int = seconds(10)) -> tuple[I64, I64]:
-    """(when, by how much) each sound came later, against its content, than any of its turn in the time before it."""
+def forced(came_ns: I64, content_ns: I64, turn: I64, most_ns: int) -> tuple[I64, I64]:
+    """(when, how long) of each silence that the arrivals of a turn's sound force on any player.
+
+    The player that is compared with has all of hindsight but no more delay than ``most_ns`` above the earliest, and
+    remembers for 10 s: it stops where a sound comes later than that.
+    """
     at, more = [], []
     order = np.argsort(came_ns, kind="stable")
     order = order[came_ns[order] < NEVER]
-    recent: deque[tuple[int, int]] = deque()  # (came, late), late falling
-    current = -1
+    lows, highs = _Extreme(-1), _Extreme(1)
+    current, delay = -1, 0
     for came, late, own in zip(
         came_ns[order].tolist(), (came_ns - content_ns)[order].tolist(), turn[order].tolist(), strict=True
     ):
         if own != current:
-            current = own
-            recent.clear()
-        while recent and recent[0][0] < came - memory_ns:
-            recent.popleft()
-        if recent and late > recent[0][1]:
+            current, delay = own, late
+            lows, highs = _Extreme(-1), _Extreme(1)
+        elif late > delay:
             at.append(came)
-            more.append(late - recent[0][1])
-        while recent and recent[-1][1] <= late:
-            recent.pop()
-        recent.append((came, late))
+            more.append(late - delay)
+            delay = late
+        else:  # with hindsight it gives back what it need not have, but skips nothing that has come
+            delay = max(late, min(delay, lows.at(came) + most_ns, highs.at(came)))
+        lows.add(came, late)
+        highs.add(came, late)
     return np.array(at, dtype=np.int64), np.array(more, dtype=np.int64)
+
+
+class _Extreme:
+    """The largest (``sign`` 1) or smallest (-1) value of the last 10 s; the last one if there is none so young."""
+
+    def __init__(self, sign: int) -> None:
+        self._sign = sign
+        self._kept: deque[tuple[int, int]] = deque()
+
+    def add(self, at_ns: int, value: int) -> None:
+        kept, value = self._kept, value * self._sign
+        while kept and kept[-1][1] <= value:
+            kept.pop()
+        kept.append((at_ns, value))
+
+    def at(self, now_ns: int) -> int:
+        while len(self._kept) > 1 and self._kept[0][0] < now_ns - MEMORY_NS:
+            self._kept.popleft()
+        return self._kept[0][1] * self._sign
 
 
 def medians(at_ns: I64, values: I64, edges_s: tuple[float, ...]) -> list[float] | None:
@@ -64,13 +95,17 @@ def between(at_ns: I64, values: I64, low_s: float, high_s: float) -> int:
 
 
 def unforced_ms(
-    source: SourceLog, presented: PresentationLog, arrivals: ArrivalLog, spans_s: list[tuple[float, float]]
+    source: SourceLog,
+    presented: PresentationLog,
+    arrivals: ArrivalLog,
+    spans_s: list[tuple[float, float]],
+    policy: AvSyncPolicy,
 ) -> list[float]:
     """Per span: silence inserted in it, minus what arrivals in it, or up to 5 s before it, forced."""
     made = source.table()
     gap_at, gap_ns = inserted(source, presented)
     came, _ = arrivals.first(made)
-    late_at, late_ns = forced(came, made.sounds.content_ns, made.sounds.turn)
+    late_at, late_ns = forced(came, made.sounds.content_ns, made.sounds.turn, most_delay_ns(policy))
     return [(between(gap_at, gap_ns, a, b) - between(late_at, late_ns, a - 5, b)) / 1e6 for a, b in spans_s]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from avsync.types import Alert
 from avsync.units import ms, seconds
-from sim.attack.growth import kept_ms, medians, unforced_ms
+from sim.attack.growth import kept_ms, medians, most_delay_ns, unforced_ms
 from sim.attack.trial import LONG_S, Trial, scenario_has_turns
 from sim.scenario.scenario import Scenario
 from sim.scenario.steps import ClockStep, Reports
@@ -133,8 +133,7 @@ def latency_ends(trial: Trial) -> Iterator[Breach]:
         if one.latency is None:
             continue
         thirds = medians(one.latency.at_ns, one.latency.added_ns, (60, 80, 100, 119))
-        most_ns = max(policy.playout_delay_max_ns, policy.jitter_max_ns)
-        if thirds is None or thirds[2] <= most_ns or thirds[2] - thirds[0] <= GROWN_NS:
+        if thirds is None or thirds[2] <= most_delay_ns(policy) or thirds[2] - thirds[0] <= GROWN_NS:
             continue
         if thirds[1] - thirds[0] > STEP_NS and thirds[2] - thirds[1] > STEP_NS:
             words = ", ".join(f"{third / 1e6:.0f}" for third in thirds)
@@ -161,7 +160,7 @@ def latency_comes_back(trial: Trial) -> Iterator[Breach]:
 def silence_ends(trial: Trial) -> Iterator[Breach]:
     """After a minute no more silence is inserted into the voice than the sound's own arrivals force.
 
-    Forced: each time a sound comes later than any in the 10 s before it, by how much.
+    Forced: what a player with all the delay that the policy allows would have had to insert.
     """
     longer = trial.longer
     if longer is None or longer.run is None:
@@ -169,7 +168,9 @@ def silence_ends(trial: Trial) -> Iterator[Breach]:
     for one in longer.points:
         if one.ledger is None:
             continue
-        extra = unforced_ms(longer.run.source, one.point.presented, one.ledger.arrivals, [(60, 90), (90, 119)])
+        extra = unforced_ms(
+            longer.run.source, one.point.presented, one.ledger.arrivals, [(60, 90), (90, 119)], longer.run.policy
+        )
         if min(extra) > SILENCE_GROWS_MS / 2 and sum(extra) > SILENCE_GROWS_MS:
             words = " and ".join(f"{value:.0f}" for value in extra)
             yield Breach(

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sim.attack.search import Find
-
 FILE = Path(__file__).with_name("known.toml")
 
 
@@ -35,6 +33,6 @@ def known_finds(file: Path = FILE) -> list[Known]:
     ]
 
 
-def entry_for(find: Find, known: Sequence[Known]) -> Known | None:
-    """The entry that this find is, if it is one."""
-    return next((one for one in known if one.kind == find.kind and one.needs <= find.needs), None)
+def entry_for(kind: str, needs: frozenset[str], known: Sequence[Known]) -> Known | None:
+    """The entry that this is, if it is one. ``needs``: of a find, or all features of a scenario that broke ``kind``."""
+    return next((one for one in known if one.kind == kind and one.needs <= needs), None)

@@ -8,6 +8,7 @@ versions and arguments alone; with a budget of time it ends where the time does.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,8 @@ class Attack:
     finds: list[Find] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     stopped: bool = False
+    known: Counter[str] = field(default_factory=Counter)
+    """By kind: breaches that somebody else had on a list, and that were not looked at."""
 
 
 class Judge:
@@ -102,10 +105,12 @@ def attack(
     *,
     examples: int | None = None,
     until: Callable[[], bool] = lambda: False,
+    is_known: Callable[[str, frozenset[str]], bool] = lambda _kind, _features: False,
     tell: Callable[[int, Attack, str], None] = lambda _number, _attack, _words: None,
 ) -> Attack:
     """Try scenarios until there were so many ``examples``, or ``until`` says that the time is over.
 
+    ``is_known``: of a kind and the features of the scenario that broke it; what is known is counted and not made small.
     ``tell`` is called with the number of the example, what was found so far, and what is going on.
     """
     found = Attack()
@@ -119,6 +124,9 @@ def attack(
         tell(number, found, "trying")
         drawn = features(data)
         for breach in judge(data):
+            if is_known(breach.kind, drawn):
+                found.known[breach.kind] += 1
+                continue
             same = next((find for find in found.finds if find.covers(breach.kind, drawn)), None)
             if same is not None:
                 same.count += 1

@@ -122,7 +122,9 @@ def _may_grow(trial: Trial) -> bool:
     for one in trial.points:
         if one.ledger is None or one.latency is None:
             continue
-        (silence_ms,) = unforced_ms(trial.run.source, one.point.presented, one.ledger.arrivals, [(half, end)])
+        (silence_ms,) = unforced_ms(
+            trial.run.source, one.point.presented, one.ledger.arrivals, [(half, end)], trial.run.policy
+        )
         if silence_ms > LONG_FROM_SILENCE_MS:
             return True
         if scenario_has_turns(trial.scenario):

@@ -16,7 +16,6 @@ from sim.packets import IDLE
 from sim.run.output import truth_of
 from sim.truth.truth import ArrivalLog
 
-
 POLLS_AT_ONCE = 100_000
 """An engine polled so often in one moment never lets the clock go on: ten times what a full queue answers."""
 
