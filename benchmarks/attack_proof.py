@@ -27,7 +27,7 @@ from avsync.timeline.sender_report_mapping import RtpNtpMap
 from avsync.types import Reason, Repeat
 from sim.attack.features import features, in_words
 from sim.attack.invariants import Breach, breaches
-from sim.attack.regret import regrets
+from sim.attack.regret import member_of, regrets
 from sim.attack.search import Find, Judge, smallest
 from sim.attack.strategies import drawn
 from sim.attack.trial import run_trial
@@ -120,9 +120,10 @@ def planted(name: str) -> Iterator[None]:
 class PlantedJudge(Judge):
     """What a scenario breaks with the fault, and does not break without it."""
 
-    def __init__(self, plant: str, kind: str = "") -> None:
-        super().__init__(AvSyncPolicy(), regret=True)
-        self.plant, self.kind = plant, kind
+    def __init__(self, plant: str, only: Breach | None = None) -> None:
+        super().__init__(AvSyncPolicy(), regret=only is None or only.kind.startswith("regret"))
+        self.plant, self.kind = plant, only.kind if only is not None else ""
+        self._member = member_of(only) if only is not None else None
 
     def __call__(self, data: Mapping[str, Any]) -> list[Breach]:
         with planted(self.plant):
@@ -137,15 +138,15 @@ class PlantedJudge(Judge):
         healthy = {breach.kind for breach in self._all(data)}
         return [breach for breach in found if breach.kind not in healthy]
 
-    def only(self, kind: str) -> Judge:
-        return PlantedJudge(self.plant, kind)
+    def only(self, breach: Breach) -> Judge:
+        return PlantedJudge(self.plant, breach)
 
     def _all(self, data: Mapping[str, Any]) -> list[Breach]:
         self.runs += 1
-        trial = run_trial(data, self.policy, long_too=not self.kind or "_kept" in self.kind or "_grows" in self.kind)
+        trial = run_trial(data, self.policy, long_too=not self.kind or self.kind.startswith(("latency", "silence")))
         found = breaches(trial)
-        if trial.crash is None and (not self.kind or self.kind.startswith("regret")):
-            found += regrets(data, trial, self.policy)
+        if trial.crash is None and self.regret:
+            found += regrets(data, trial, self.policy, self._member)
         return [breach for breach in found if not self.kind or breach.kind == self.kind]
 
 

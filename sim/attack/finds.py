@@ -42,15 +42,15 @@ def scenario_text(find: Find, command: str) -> str:
     return text
 
 
-def _line(key: str, value: Any) -> str:
+def _line(key: str, value: Any, indent: str = "") -> str:
     """Steps one a line; small mappings in braces, as people write them."""
     if key == "steps":
-        return "steps:\n" + "".join(
-            f"  - {_flow({'at_s': step['at_s'], 'do': step['do'], **step})}\n" for step in value
-        )
-    if isinstance(value, dict) and len(_flow(value)) + len(key) + 2 > WIDTH:
-        return f"{key}:\n" + "".join("  " + _line(inner, each) for inner, each in value.items())
-    return f"{key}: {_flow(value)}\n"
+        steps = ({"at_s": step["at_s"], "do": step["do"], **step} for step in value)
+        return "steps:\n" + "".join(f"  - {_flow(step)}\n" for step in steps)
+    if isinstance(value, dict) and len(indent) + len(key) + 2 + len(_flow(value)) > WIDTH:
+        inner = "".join(_line(name, each, indent + "  ") for name, each in value.items())
+        return f"{indent}{key}:\n{inner}"
+    return f"{indent}{key}: {_flow(value)}\n"
 
 
 def _flow(value: Any) -> str:

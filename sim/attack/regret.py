@@ -90,13 +90,14 @@ def _figures(trial: Trial, one: PointTrial) -> Figures:
     )
 
 
-def regrets(data: Mapping[str, Any], trial: Trial, policy: AvSyncPolicy) -> list[Breach]:
-    """What this trial is to be regretted for. The panel runs only where a member could be better at all."""
+def regrets(data: Mapping[str, Any], trial: Trial, policy: AvSyncPolicy, only: str | None = None) -> list[Breach]:
+    """What this trial is to be regretted for. The panel, or ``only`` one member of it, runs where one could be
+    better."""
     ours = figures(trial)
     if not any(could_be_better(figure) for figure in ours.values()):
         return []
     found: dict[str, Breach] = {}
-    for name, theirs in panel(data, policy).items():
+    for name, theirs in panel(data, policy, only).items():
         for point, figure in ours.items():
             if point in theirs:
                 for breach in compare(figure, theirs[point], name, point):
@@ -104,12 +105,18 @@ def regrets(data: Mapping[str, Any], trial: Trial, policy: AvSyncPolicy) -> list
     return list(found.values())
 
 
-def panel(data: Mapping[str, Any], policy: AvSyncPolicy) -> Panel:
-    """Every member on the same weather and seed."""
+def panel(data: Mapping[str, Any], policy: AvSyncPolicy, only: str | None = None) -> Panel:
+    """Every member, or ``only`` this one, on the same weather and seed."""
     return {
         member.name: figures(run_trial(member.change(data), member.policy, long_too=False))
         for member in members(policy)
+        if only is None or member.name == only
     }
+
+
+def member_of(breach: Breach) -> str | None:
+    """Which member was better; None where the breach is no regret."""
+    return breach.words.partition(":")[0] if breach.kind.startswith("regret") else None
 
 
 def could_be_better(ours: Figures) -> bool:

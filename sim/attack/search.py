@@ -17,7 +17,7 @@ from avsync.policy import AvSyncPolicy
 from sim.attack.features import Counts, features, in_words
 from sim.attack.invariants import Breach, breaches
 from sim.attack.reduce import reduced
-from sim.attack.regret import regrets
+from sim.attack.regret import member_of, regrets
 from sim.attack.trial import run_trial
 
 Data = dict[str, Any]
@@ -78,25 +78,22 @@ class Judge:
             found += regrets(data, trial, self.policy)
         return found
 
-    def only(self, kind: str) -> Judge:
-        """The same for one kind: regrets, and two minutes, only where that kind is about them."""
-        return _Only(self, kind)
+    def only(self, breach: Breach) -> Judge:
+        """The same for one breach: a member of the panel, and two minutes, only where it is about them."""
+        return _Only(self.policy, breach)
 
 
 class _Only(Judge):
-    def __init__(self, whole: Judge, kind: str) -> None:
-        super().__init__(whole.policy, regret=kind.startswith("regret"))
-        self._grows = "_grows" in kind or "_kept" in kind or kind.startswith("exception")
+    def __init__(self, policy: AvSyncPolicy, breach: Breach) -> None:
+        self._member = member_of(breach)
+        super().__init__(policy, regret=self._member is not None)
+        self._long = breach.kind.startswith(("latency", "silence", "exception"))
 
     def __call__(self, data: Mapping[str, Any]) -> list[Breach]:
-        trial = run_trial(data, self.policy, long_too=self._grows)
+        trial = run_trial(data, self.policy, long_too=self._long)
         if self.regret:
-            return regrets(data, trial, self.policy) if trial.crash is None else []
+            return regrets(data, trial, self.policy, self._member) if trial.crash is None else []
         return breaches(trial)
-
-
-class OutOfTime(Exception):
-    """The budget is spent; what was found so far stands."""
 
 
 def attack(
@@ -140,7 +137,7 @@ def smallest(
     data: Data, breach: Breach, judge: Judge, number: int = 0, until: Callable[[], bool] = lambda: False
 ) -> Find:
     """The find that this scenario shows, made small. Where the time is over it stays as large as it then is."""
-    only = judge.only(breach.kind)
+    only = judge.only(breach)
     seen = {repr(data): breach}
 
     def still(smaller: Data) -> bool:

@@ -36,7 +36,7 @@ class Planned(Judge):
         hangs = any(step["do"] == "hold" for step in data.get("steps", ()))
         return found + ([Breach("hangs at output", "hangs")] if hangs else [])
 
-    def only(self, kind: str) -> Judge:
+    def only(self, breach: Breach) -> Judge:
         return self
 
 
@@ -82,6 +82,14 @@ def test_a_find_is_a_scenario_to_commit(tmp_path: Path) -> None:
     assert kind_of(text) == "stall_untold at output"
     scenario = loads(text)
     assert (scenario.seeds, scenario.viewer, len(scenario.steps)) == ((3,), "avsync", 2)
+
+
+def test_a_find_that_was_not_made_small_can_be_loaded_too() -> None:
+    video = {"key_every_s": 6.5, "join_at_s": 2, "real_rate_ppm": -1000, "encoded": True, "can_skip": True}
+    blocks = {"speed": 1.5, "late_ms": [200, 500], "frames": [8, 16]}
+    large = {**HEAD, "source": {"turns": {"talk_s": 3.5}, "video": {**video, "can_fps": True, "blocks": blocks}}}
+    scenario = loads(scenario_text(find_of(large), "avsync attack"))
+    assert scenario.source.video.blocks is not None and scenario.source.turns.talk_s == 3.5
 
 
 def test_a_find_comes_with_a_picture_and_the_panels_row(tmp_path: Path) -> None:
