@@ -17,7 +17,7 @@ from sim.scenario.model import Scenario
 from sim.scenario.scenario import build
 from sim.scenario.source import MediaSource
 
-SCENARIOS = 600
+SCENARIOS = 800
 NOT_DRAWN = {"clip", "payload"}
 """They name files (``sim.attack.bounds`` says why)."""
 
