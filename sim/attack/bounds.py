@@ -85,6 +85,7 @@ BOUNDS: dict[str, Range | Choice] = {
     "step.at_s": Range(0.05, 10, 0.05, "a step of 4 s and a second interrupt still fit into the shortest call"),
     "step.for_s": Range(0.1, 4, 0.1, "a blink to four times what people take for a broken call"),
     "step.in_step": Range(0, 1, 0.1, "an interrupt inside another step: from its start to its end"),
+    "step.soon_s": Range(0.05, 1.2, 0.05, "the ladder of late pictures: 120 ms (a repeat) to 1 s (the idle picture)"),
     "interrupt.again_s": Range(0.05, 2, 0.05, "'no, wait': before the reply began and while it speaks"),
     "interrupt.pushes_on_ms": Range(20, 1000, 20, "scenarios/barge_in.yaml has 300"),
     "interrupt.reply_after_ms": Range(0, 2000, 20, "from a canned answer to a slow model; issue 11 names < 120 ms"),

@@ -31,8 +31,10 @@ LEAST_SHARE = 0.01
 
 
 def features(data: Mapping[str, Any]) -> frozenset[str]:
-    """The steps by their name, levers and source keys by theirs, and ``to_viewer.loss``, ``clocks.client``, …"""
-    found: set[str] = {str(step["do"]) for step in data.get("steps", ())}
+    """The steps by their name (and ``hold at to_bridge``), levers and source keys by theirs, and ``to_viewer.loss``, ``clocks.client``, …"""
+    steps = data.get("steps", ())
+    found: set[str] = {str(step["do"]) for step in steps}
+    found |= {f"{step['do']} at {step['leg']}" for step in steps if "leg" in step}
     source = data.get("source", {})
     for part in ("turns", "audio", "video"):
         found |= {key if key in LEVERS else f"{part}.{key}" for key in source.get(part, {})}

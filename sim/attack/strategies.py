@@ -27,7 +27,7 @@ Viewer = Literal["browser", "avsync"]
 
 BATCH = 100
 """Examples drawn at once."""
-SPARSE, DENSE, INTERRUPTED = 12, 34, 30
+SPARSE, DENSE, INTERRUPTED = 12, 34, 40
 """Per cent: how likely each key and each step is. A sparse scenario has two or three features, a dense one a dozen.
 Interrupts are likely in both: what a user does, and when, is what scripts have least of."""
 
@@ -307,14 +307,16 @@ def _interrupts(draw: Draw, others: list[Data], bridged: bool) -> list[Data]:
     second perhaps before the reply began."""
     first = {"at_s": draw(number("step.at_s")), **draw(_interrupt())}
     found = [first]
-    where = draw(st.sampled_from(("anywhere", "inside", "inside a trouble of its own")))
+    where = draw(st.sampled_from(("anywhere", "inside", "in a trouble of its own", "in a trouble of its own")))
     other = draw(st.sampled_from(others)) if others and where == "inside" else None
-    if where == "inside a trouble of its own":
+    if where == "in a trouble of its own":
         other = draw(st.one_of(_stall(bridged), _hold(bridged)))
         found.append(other)
     if other is not None:
         lasts_s = other.get("for_s", other.get("for_ms", 0) / 1000)
-        first["at_s"] = round(other["at_s"] + draw(number("step.in_step")) * lasts_s, 3)
+        # Anywhere in it, or soon after it began: there an engine repeats, degrades, alerts and idles, one by one.
+        in_s = draw(st.one_of(number("step.in_step").map(lambda share: share * lasts_s), number("step.soon_s")))
+        first["at_s"] = round(other["at_s"] + min(in_s, lasts_s), 3)
     if draw(st.booleans()):
         found.append({"at_s": round(first["at_s"] + draw(number("interrupt.again_s")), 3), **draw(_interrupt())})
     return found
@@ -363,8 +365,10 @@ def _numbers(keys: dict[str, str]) -> dict[str, st.SearchStrategy[Any]]:
 
 @cache
 def _stall(_bridged: bool) -> st.SearchStrategy[Data]:
+    """Half of them of the pictures: those are what takes a model long to make."""
+    only = st.sampled_from(({"only": "video"}, {"only": "video"}, {}, {"only": "audio"}))
     resume = st.sampled_from(({}, {"resume": "burst"}, {"resume": "continue"}))
-    return _step("stall", _only(), resume, for_s="step.for_s")
+    return _step("stall", only, resume, for_s="step.for_s")
 
 
 @cache
