@@ -31,7 +31,7 @@ LEAST_SHARE = 0.01
 
 
 def features(data: Mapping[str, Any]) -> frozenset[str]:
-    """The steps by their name (and ``hold at to_bridge``), levers and source keys by theirs, and ``to_viewer.loss``, ``clocks.client``, …"""
+    """The steps by their name, levers and source keys by theirs; and ``hold at to_bridge``, ``to_viewer.loss``, …"""
     steps = data.get("steps", ())
     found: set[str] = {str(step["do"]) for step in steps}
     found |= {f"{step['do']} at {step['leg']}" for step in steps if "leg" in step}

@@ -106,10 +106,12 @@ def test_each_bound_has_a_reason_and_an_order() -> None:
 
 def test_features_of_a_scenario() -> None:
     data = {
-        "topology": "provider_bridge", "source": {"video": {"can_skip": True, "fps": 30}, "loop": {}},
-        "network": {"to_viewer": {"loss": 0.1}}, "clocks": {"client": {"ppm": 1}}, "steps": [{"do": "stall"}],
-    }  # fmt: skip
-    assert features(data) == {
-        "bridge", "can_skip", "video.fps", "loop", "to_viewer.loss", "clocks.client", "stall",
-    }  # fmt: skip
+        "topology": "provider_bridge",
+        "source": {"video": {"can_skip": True, "fps": 30}, "loop": {}},
+        "network": {"to_viewer": {"loss": 0.1}},
+        "clocks": {"client": {"ppm": 1}},
+        "steps": [{"do": "stall"}, {"do": "hold", "leg": "source"}],
+    }
+    steps = {"stall", "hold", "hold at source"}
+    assert features(data) == {"bridge", "can_skip", "video.fps", "loop", "to_viewer.loss", "clocks.client", *steps}
     assert len(set(COUNTED)) == len(COUNTED)
