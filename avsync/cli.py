@@ -41,6 +41,10 @@ class Subcommand(NamedTuple):
 _SERVER, _SERVER_NEEDS = "avsync.server.command", ("aiohttp", "aiortc", "av", "numpy")
 _SCORER_NEEDS = ("numpy", "rich")
 PARTS = {
+    "attack": Subcommand(
+        "look for calls that nobody scripted and that go wrong", "attack", (*LAB_NEEDS, "hypothesis"),
+        "sim.attack.command", "add_arguments", "run_command",
+    ),
     "score": Subcommand(
         "are lips and voice together in this clip? which way, by how much, how sure?", "scorer",
         (*_SCORER_NEEDS, "av", "ai_edge_litert"), "avsync.scorer.score.command",

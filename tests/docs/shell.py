@@ -19,8 +19,8 @@ from pathlib import Path
 from avsync.cli import _parser
 
 ROOT = Path(__file__).resolve().parents[2]
-PARSED = ("glass", "scorer", "serve")
-"""They serve, train, or need a browser."""
+PARSED = ("attack", "glass", "scorer", "serve")
+"""They search, serve, train, or need a browser."""
 ONE_SEED, QUIET = ("--seeds", "1"), ("--no-plots", "--jobs", "1")
 FEW = ("--viewer", "browser", "--no-baselines")
 """Added to `avsync run` where a line does not say otherwise: a page shows what to type, a test need not wait for all of

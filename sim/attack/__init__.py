@@ -1,0 +1,1 @@
+"""Attack: which call that nobody scripted breaks an invariant, or goes better with a baseline?"""
