@@ -256,6 +256,7 @@ class Pictures:
         return None
 
     def _decide(self, unit: MediaUnit, late: int, position: int, now_ns: int) -> Answer:
+        self._note_lateness(late, now_ns)  # also of one that cannot be shown: it came as late as those before it
         if not self._keyframe.admits(unit):
             return self._drop(unit, now_ns, DropReason.DEPENDENCY)
         queue = self.queue
@@ -274,7 +275,6 @@ class Pictures:
                 if late >= CREEP_NS
                 else self._catchup.on_time(unit.epoch, now_ns)
             )
-        self._note_lateness(late, now_ns)
         if decision is MAKE_WAY:
             return self._drop(unit, now_ns, DropReason.LATE_NEWER)
         if decision is TOO_LATE:

@@ -98,7 +98,7 @@ class Ingress:
         self._target_ns: int | None = None  # where the pictures' shift should be
         self._slewed_at_ns = 0
         self._far: list[int] = []
-        self._newest_sound = (-1, 0)  # sequence number, where its content ends
+        self._newest_sound = (-1, 0, 0)  # sequence number, where its content ends, when it came
         self.synced = False
         """True once sender reports, not arrivals, place the pictures."""
 
@@ -130,7 +130,7 @@ class Ingress:
         self._seq += 1
         values = (AUDIO, self._seq, self._epoch, pts, duration_ns, size_bytes, True, True, pause, payload)
         unit = _new(MediaUnit, values)
-        gap_ns = None if seq16 is None else self._gap_ns(seq16, pts, duration_ns)
+        gap_ns = None if seq16 is None else self._gap_ns(seq16, pts, duration_ns, now_ns)
         return self._admitted(unit, now_ns, pause, gap_ns) if self._quarantine.on else unit
 
     def on_picture(
@@ -180,25 +180,26 @@ class Ingress:
         """What the provider still sends of the old turn is kept out until it falls silent, a
         marker comes, or the quarantine gives up."""
         self._epoch = epoch
-        self._quarantine.start(now_ns)
+        last_seq, end_ns, came_ns = self._newest_sound
+        self._quarantine.start(now_ns, None if last_seq < 0 else end_ns + now_ns - came_ns)
 
     def marker(self, now_ns: int) -> None:
         """The provider says that what follows is the new turn."""
         self._quarantine.marker(now_ns)
 
-    def _gap_ns(self, seq16: int, pts_ns: int, duration_ns: int) -> int:
+    def _gap_ns(self, seq16: int, pts_ns: int, duration_ns: int, now_ns: int) -> int:
         """RTP time between the newest packet and this one for which none was sent; -1 where this one is older."""
-        last_seq, end_ns = self._newest_sound
+        last_seq, end_ns, _ = self._newest_sound
         ahead = (seq16 - last_seq) & 0xFFFF
         if last_seq >= 0 and not 0 < ahead < 0x8000:
             return -1
-        self._newest_sound = seq16, pts_ns + duration_ns
+        self._newest_sound = seq16, pts_ns + duration_ns, now_ns
         return -1 if last_seq < 0 else pts_ns - end_ns - (ahead - 1) * duration_ns
 
     def _admitted(self, unit: MediaUnit, now_ns: int, silent: bool, gap_ns: int | None) -> MediaUnit | Drop:
         quarantine = self._quarantine
         if quarantine.on and (
-            quarantine.on_sound(now_ns, silent, unit.duration_ns, gap_ns=gap_ns)
+            quarantine.on_sound(now_ns, silent, unit.duration_ns, gap_ns=gap_ns, media_ns=unit.pts_ns)
             if unit.kind is AUDIO
             else quarantine.holds(now_ns)
         ):

@@ -49,35 +49,39 @@ class Quarantine:
         self._quiet_from_ns = 0
         self._silent_media_ns = 0
         self._numbered = False
-        self._media_ns = 0  # of sound that was kept out, gaps included
+        self._limit_media_ns = 0
 
-    def start(self, now_ns: int) -> None:
-        """An interrupt. A second one during the first begins again: its old turn is newer."""
+    def start(self, now_ns: int, media_ns: int | None = None) -> None:
+        """An interrupt. A second one during the first begins again: its old turn is newer.
+
+        ``media_ns``: where the provider is in RTP time by now, where its packets are numbered.
+        """
         self._last_now_ns = check_now(now_ns, self._last_now_ns)
         self.on = True
         self._limit_at_ns = now_ns + self.limit_ns
         self._quiet_from_ns = now_ns
-        self._silent_media_ns = self._media_ns = 0
+        self._silent_media_ns = 0
+        self._numbered = media_ns is not None
+        self._limit_media_ns = (media_ns or 0) + self.limit_ns
 
-    def on_sound(self, now_ns: int, silent: bool, duration_ns: int, *, gap_ns: int | None = None) -> bool:
+    def on_sound(
+        self, now_ns: int, silent: bool, duration_ns: int, *, gap_ns: int | None = None, media_ns: int = 0
+    ) -> bool:
         """Sound arrived (``silent``: marked as a pause, or without signal). True: drop it.
 
         ``gap_ns``: RTP time between the end of the newest packet before and this one, less that of the packets that are
-        missing between them; < 0 where this one is older. None: nobody knows.
+        missing between them; < 0 where this one is older. None: nobody knows. ``media_ns``: RTP time of this one.
         """
-        if gap_ns is not None:
-            self._numbered = True
         if not self.on or not self.holds(now_ns):
             return False
         if type(duration_ns) is not int:
             raise UsageError(f"duration_ns must be an int, got {type(duration_ns).__name__}")
         if gap_ns is not None:
-            self._media_ns += duration_ns + max(gap_ns, 0)
             self._limit_at_ns = max(self._limit_at_ns, now_ns + self.limit_ns)
             if gap_ns >= TURN_GAP_NS:
                 self._end("silence")
                 return False
-            if self._media_ns >= self.limit_ns:
+            if media_ns >= self._limit_media_ns:
                 self._end("limit")
                 return False
         if not silent:
