@@ -30,6 +30,7 @@ except ImportError:  # `pytest scenarios/` needs the lab only
 else:
     PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
     hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
+    hypothesis.settings.register_profile("few", derandomize=True, deadline=None, max_examples=10)
     hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
     hypothesis.settings.load_profile(PROFILE)
 
@@ -47,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 def pytest_report_header(config: pytest.Config) -> list[str]:
     lines = []
     if PROFILE:
-        chance = "derandomized: the same examples every time" if PROFILE == "ci" else "random, see --hypothesis-seed"
+        chance = "derandomized: the same examples every time" if PROFILE in ("ci", "few") else "random, see --hypothesis-seed"
         lines.append(f"hypothesis: profile {PROFILE} ({chance})")
     if config.getoption("core_only"):
         left_out = [
