@@ -48,7 +48,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 def pytest_report_header(config: pytest.Config) -> list[str]:
     lines = []
     if PROFILE:
-        chance = "derandomized: the same examples every time" if PROFILE in ("ci", "few") else "random, see --hypothesis-seed"
+        fixed = PROFILE in ("ci", "few")
+        chance = "derandomized: the same examples every time" if fixed else "random, see --hypothesis-seed"
         lines.append(f"hypothesis: profile {PROFILE} ({chance})")
     if config.getoption("core_only"):
         left_out = [
