@@ -273,10 +273,12 @@ class Engine:
 
     # ---- inside
 
-    def refuse(self, unit: MediaUnit, now_ns: int) -> None:
-        """A unit whose fields are no ints, or whose stamps are none: dropped, and what follows may have needed it."""
+    def refuse(self, drop: Drop, now_ns: int) -> None:
+        """Of a unit whose fields are no ints: answered as it is, and what follows may have needed it."""
         self.now_ns = now_ns
-        self._refuse(unit)
+        self._pending.append(drop)
+        if drop.unit.kind is VIDEO:
+            self._pictures.lost(drop.unit)
 
     def _prepare_turn(self, now_ns: int) -> None:
         """Between turns: the common delay the next one gets, and whether it waits for a picture."""
@@ -335,7 +337,7 @@ class Engine:
         pending = list(self._pending)
         self._pending.clear()
         for answer in pending:
-            if answer.epoch >= epoch or not isinstance(answer, Present | Repeat | Degrade):
+            if not isinstance(answer, Present | Repeat | Degrade) or answer.epoch >= epoch:
                 self._pending.append(answer)
             elif isinstance(answer, Present):
                 units.append(answer.unit)

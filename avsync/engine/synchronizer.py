@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from avsync.engine.engine import EVERY_LEVER, Engine, Interrupted
 from avsync.errors import UsageError, check_now, check_ns
 from avsync.policy import AvSyncPolicy, policy_or_default
-from avsync.types import Answer, Kind, MediaUnit, Presented, Want
+from avsync.types import Answer, Drop, DropReason, Kind, MediaUnit, Presented, Want
 from avsync.units import FAR_NS
 
 
@@ -64,7 +64,7 @@ class AvSynchronizer:
         if type(pts_ns) is int and type(duration_ns) is int and type(epoch) is int:
             engine.push(unit, now_ns, in_order)
         else:
-            engine.refuse(unit, now_ns)
+            engine.refuse(Drop(unit, now_ns, epoch, DropReason.BAD_PTS), now_ns)
 
     def finish(self, kind: Kind, epoch: int, now_ns: int) -> None:
         """The source says: nothing more of this kind in this turn. Silence after it is no stall."""

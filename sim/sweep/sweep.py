@@ -192,19 +192,20 @@ def run_all(specs: Sequence[Spec], jobs: int | None = None) -> Iterator[Result]:
         yield from map(execute, specs)
         return
     others = set(multiprocessing.active_children())  # of whoever calls: none of our business
-    workers: set[BaseProcess] = set()
+    workers: set[BaseProcess] | None = None
     pool = ProcessPoolExecutor(max_workers=jobs)
     done = False
     try:
-        try:
-            # Long runs first would finish sooner, but results in order are worth more to whoever watches.
-            pending: list[Future[list[Result]]] = [pool.submit(_execute_chunk, chunk) for chunk in _chunks(specs, jobs)]
-        finally:  # asked now: between two results the caller may start children of its own
-            workers = set(multiprocessing.active_children()) - others
+        # Long runs first would finish sooner, but results in order are worth more to whoever watches.
+        pending: list[Future[list[Result]]] = [pool.submit(_execute_chunk, chunk) for chunk in _chunks(specs, jobs)]
+        # Asked now: between two results the caller may start children of its own.
+        workers = set(multiprocessing.active_children()) - others
         for future in pending:
             yield from future.result()
         done = True
     finally:
+        if workers is None:  # interrupted while they were being started, or asked for
+            workers = set(multiprocessing.active_children()) - others
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in () if done else workers:  # a chunk that has begun may take a minute, and nobody wants it any more
             worker.kill()
