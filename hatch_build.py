@@ -24,6 +24,7 @@ COMPILED = (
     "avsync/engine/engine.py",
     "avsync/engine/jitter_buffer.py",
     "avsync/engine/key_frame_request.py",
+    "avsync/engine/lag.py",
     "avsync/engine/late_ladder.py",
     "avsync/engine/open_loop.py",
     "avsync/engine/pictures.py",

@@ -12,6 +12,7 @@ a compiled build: a compiled function raises a bare TypeError for a NaN, before 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import NoneType
 
 from avsync.engine.engine import EVERY_LEVER, Engine, Interrupted
 from avsync.errors import UsageError, check_now, check_ns
@@ -80,9 +81,12 @@ class AvSynchronizer:
         return self._engine.interrupt(epoch, now_ns)
 
     def on_presented(self, presented: Presented, now_ns: int) -> None:
-        """What a sink really did; ``played_pts_ns`` of an interrupt is then what was heard, not sent."""
-        if not isinstance(presented, Presented):
-            raise UsageError(f"presented must be a Presented, got {presented!r}")
+        """What a sink really did; ``played_pts_ns`` of an interrupt is then what was heard, not sent.
+
+        ``UsageError``: it is no ``Presented``, or its ``pts_ns`` is neither an int nor None.
+        """
+        if not isinstance(presented, Presented) or type(presented.pts_ns) not in (int, NoneType):
+            raise UsageError(f"presented must be a Presented with a pts_ns in whole ns or None, got {presented!r}")
         self._engine.on_presented(presented, self._checked(now_ns))
 
     def trim(self, trim_ns: int, now_ns: int) -> None:

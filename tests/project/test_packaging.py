@@ -94,11 +94,13 @@ def test_tox_checks_everything_that_is_promised() -> None:
     tox.read(ROOT / "tox.ini")
     envs = tox["tox"]["env_list"].split()
     every_python = {"core-only-{py311,py312,py313}", "same-rows-{py311,py312,py313}"}
-    others = {"lint", "boundaries", "lab", "wheel", "compiled", "aiortc-{114,115}", "tests", "alone"}
+    others = {"lint", "boundaries", "wheel", "compiled", "aiortc-{114,115}", "tests", "alone"}
     assert set(envs) == every_python | others
-    nightly = {"bench", "slow"}
+    nightly = {"bench", "slow", "lab"}
     sections = {section.removeprefix("testenv:") for section in tox.sections()}
     assert sections >= (set(envs) | nightly) - every_python
+    for env in ("compiled", "slow"):
+        assert re.search(r"^pytest .*\bscenarios\b", tox[f"testenv:{env}"]["commands"], re.MULTILINE)
     checks = tox["testenv:tests"]["commands"].split("\n")
     assert checks[1:3] == ["mypy", "mkdocs build --quiet --strict --site-dir {env_tmp_dir}{/}site"]
 

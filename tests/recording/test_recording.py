@@ -115,9 +115,10 @@ def test_a_source_that_counts_in_floats_is_replayed_in_floats() -> None:
     recorder = Recorder(AvSynchronizer(), lines.append)
     unit = next(content(1))
     recorder.push(unit._replace(epoch=1.5, size_bytes=80.25), 0)  # type: ignore[arg-type]
-    recorder.on_presented(Presented(AUDIO, 0, 0.5, 0, 0, ObservedBy.SIM), ms(1000))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="whole ns"):
+        recorder.on_presented(Presented(AUDIO, 0, 0.5, 0, 0, ObservedBy.SIM), ms(1000))  # type: ignore[arg-type]
     drain(recorder, ms(1000))
-    assert recorder.interrupt(2, ms(1000)).played_pts_ns == 0.5
+    assert recorder.interrupt(2, ms(1000)).played_pts_ns is None
     _, calls = read(lines)
     first = next(calls)
     assert (first.args[0].epoch, first.args[0].size_bytes) == (1.5, 80.25)
