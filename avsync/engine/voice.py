@@ -19,7 +19,7 @@ from avsync.units import FAR_NS, ms, seconds, stretched_ns
 
 GIVE_UP_NS: Final = seconds(10)  # a voice silent for this long, unannounced, has ended
 RATE_DEADBAND_NS: Final = ms(10)  # the delay may be off by this before the sound's rate is touched
-AHEAD_NS: Final = ms(200)  # so much more in hand than ever is a source that sends ahead of time, no clock's drift
+AHEAD_NS: Final = ms(40)  # so much more in hand, and on schedule, is sound sent ahead: no clock drifts so fast
 SLACK_SMOOTHING: Final = 50  # of one-unit samples: about 1 s of 20 ms units (mpv filters over 1 s)
 
 
@@ -73,7 +73,9 @@ class Voice:
         self._slack_ns: int | None = None
         self._slack_units = 0
         self._steady_slack_ns: int | None = None
+        self._ahead_ns = 0  # of what is in hand, so much was sent ahead of its time
         self._owed_ns = 0
+        self._pictures_need_ns = 0  # what the delay has to be for the pictures, once they were waited for
         self._stretch_ppm = 0
 
     # ---- in
@@ -174,6 +176,9 @@ class Voice:
         self._owed_ns = wait_ns
         self._schedule_ns += wait_ns
         self.delay_ns += wait_ns  # until the next turn
+        self._pictures_need_ns = self.delay_ns
+        if self._slack_ns is not None:
+            self._slack_ns += wait_ns
         if self._steady_slack_ns is not None:
             self._steady_slack_ns += wait_ns
         return True
@@ -236,7 +241,7 @@ class Voice:
         self._schedule_ns = slot - unit.pts_ns
         self._forget_up_to(unit.epoch)
         self._slack_ns = self._steady_slack_ns = None
-        self._slack_units = self._owed_ns = 0
+        self._slack_units = self._owed_ns = self._pictures_need_ns = self._ahead_ns = 0
         self._flush = False
         self._stretch_ppm = 0
         self.state = SPEAKING
@@ -266,7 +271,7 @@ class Voice:
             self.content_ns += covered
             self._stood_ns -= covered
             gap -= covered
-        if self._last_was_pause and self.state is PAUSED:
+        if self.state is STALLED or (self._last_was_pause and self.state is PAUSED):
             gap -= self._resized_pause(unit, gap)
         width = self._policy.slot_ns
         if gap < width // 2 or gap > self._policy.early_limit_ns:
@@ -292,13 +297,16 @@ class Voice:
         return self._flush
 
     def _resized_pause(self, unit: MediaUnit, gap: int) -> int:
-        """In silence a grown delay is brought back down, whole slots at a time: the pause ends sooner."""
+        """In silence a grown delay is brought back down, whole slots at a time: the pause ends sooner.
+
+        A pause that nobody marked counts as well: there was nothing to play, and what comes then lies further on.
+        """
         if not self._network or self._slack_ns is None:
             return 0
         width = self._policy.slot_ns
         behind = (self.slot_ns or 0) - self.content_ns - self._schedule_ns  # what is ahead of time is no delay
         target = self.buffer.target_ns()
-        excess = min(self._slack_ns - target, behind + max(self.delay_ns - target, 0))
+        excess = min(self._slack_ns - target, behind + max(self.delay_ns - max(target, self._pictures_need_ns), 0))
         if excess < width or gap < 2 * width:
             return 0
         shorten = min(excess, gap // 2) // width * width
@@ -320,9 +328,13 @@ class Voice:
             self.state = SPEAKING
         lasts = duration
         if self._network and not pause:
-            stretch = self._rate_ppm()
+            behind = slot - pts - self._schedule_ns
+            stretch = self._rate_ppm(behind)
             if stretch:
                 lasts = stretched_ns(duration, stretch)
+                if behind <= 0 or stretch < 0:
+                    # It follows the sender's clock, and so does the schedule; else it makes up for a delay.
+                    self._schedule_ns += lasts - duration
         self.clock.play(pts, slot, lasts)
         self.content_ns = pts + duration
         self.played_pts_ns = pts
@@ -332,15 +344,28 @@ class Voice:
         self.slot_ns = slot + lasts
         return _new(Present, (unit, slot, slot, epoch, reason, self._stretch_ppm))
 
-    def _rate_ppm(self) -> int:
-        """d(error)/dt = -rate: a rate of error / rate_recovery fades it with that time constant (mpv)."""
+    def _rate_ppm(self, behind_ns: int) -> int:
+        """d(error)/dt = -rate: a rate of error / rate_recovery fades it with that time constant (mpv).
+
+        ``behind_ns``: how far the voice is behind its schedule.
+        """
         slack, steady = self._slack_ns, self._steady_slack_ns
         if slack is None or steady is None:
             return 0
         policy = self._policy
-        error = slack - max(self.buffer.target_ns(), steady)
-        if error > AHEAD_NS:
-            self._steady_slack_ns, error = slack, 0
+        error = slack - max(self.buffer.target_ns(), steady) - self._ahead_ns
+        late = behind_ns if behind_ns > 0 else 0
+        if error - late > AHEAD_NS:
+            self._ahead_ns += error - late
+            error = late
+        elif self._ahead_ns:
+            if error < 0:
+                # Less ahead than before is no drift, either.
+                given = min(self._ahead_ns, -error)
+                self._ahead_ns -= given
+                error += given
+            elif error > late:
+                error = late
         if -RATE_DEADBAND_NS < error < RATE_DEADBAND_NS:
             self._stretch_ppm = 0
         else:

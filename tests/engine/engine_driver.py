@@ -7,7 +7,7 @@ slots). ``Speech`` feeds it a turn the way a live generator would.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any, TypeVar
 
 from avsync.engine.synchronizer import EVERY_LEVER, AvSynchronizer
@@ -205,12 +205,14 @@ def speak(
     start: int | None = None,
     sound: Callable[[int], int | None] = lambda pts: 0,
     pictures: Callable[[int], int | None] = lambda pts: 0,
+    marked: Container[int] = (),
     fps: int = 25,
     **picture: Any,
 ) -> None:
     """A live turn: content ``pts`` up to ``until`` (both content), pushed at ``start`` + its place in the turn.
 
-    ``sound`` and ``pictures`` say how much later than that each unit comes, or None: never.
+    ``sound`` and ``pictures`` say how much later than that each unit comes, or None: never. What is ``marked`` is
+    the mark of a pause.
     """
     start = player.now if start is None else start
     events: list[tuple[int, int, bool, int]] = []
@@ -230,7 +232,7 @@ def speak(
             player.now = at
         # What comes at the same time is pushed before anything is polled.
         if is_sound:
-            player.sound(content, epoch=epoch, pump=False)
+            player.sound(content, epoch=epoch, pause=content in marked, pump=False)
         else:
             player.picture(content, epoch=epoch, lasts=period, pump=False, **picture)
     player.pump()

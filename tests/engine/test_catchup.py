@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avsync.engine.catchup import CREEP_NS, LATENCY_MAX_NS, LESS_PCT, LOWEST_FPS, REFUSALS, CatchUp
+from avsync.engine.catchup import CREEP_NS, LATENCY_MAX_NS, LESS_PCT, LOWEST_FPS, REFUSALS, UNMOVED, CatchUp
 from avsync.policy import AvSyncPolicy
 from avsync.types import Reason, Request, Want
 from avsync.units import ms, seconds
@@ -186,3 +186,44 @@ def test_a_source_that_stands_still_refuses_nothing() -> None:
     requests = asked(catchup, 0, 10 * S)
     assert {request.want for request in requests} == {Want.SKIP_TO_PTS}
     assert requests[-1].value - requests[-1].at_ns == POLICY.request_latency_ns + POLICY.skip_margin_ns
+
+
+def test_a_source_that_was_making_pictures_is_given_the_time_that_its_pictures_are_late() -> None:
+    """It has skipped already, but what it makes is 300 ms under way; asked again, its target would only move."""
+    catchup = CatchUp(POLICY, EVERY)
+    arrive(catchup, 0, 2 * S, late=ms(300))
+    first, again = asked(catchup, 2 * S, 2 * S + ms(820), late=ms(300))[:2]
+    assert first.at_ns == 2 * S
+    assert again.at_ns >= first.value + ms(300)
+
+
+def test_one_that_has_fallen_silent_is_asked_again_so_that_it_goes_on_where_the_voice_is() -> None:
+    catchup = CatchUp(POLICY, EVERY)
+    arrive(catchup, 0, 2 * S, late=ms(300))
+    requests = asked(catchup, 2 * S + ms(200), 2 * S + ms(1000), late=ms(300))
+    assert [request.at_ns - 2 * S for request in requests] == [ms(200), ms(400), ms(600), ms(800)]
+
+
+def test_a_source_whose_pictures_are_as_late_after_each_skip_is_not_asked_for_ever() -> None:
+    """It obeys, at once; what it makes is 300 ms late, wherever it goes on."""
+    catchup = CatchUp(POLICY, frozenset({Want.SKIP_TO_PTS}))
+    requests = []
+    for now in range(0, 20 * S, ms(40)):
+        request = catchup.on_late(ms(300), now, 0, now)
+        if request is not None:
+            requests.append(request)
+            catchup.on_arrival(request.value, 1000, request.value + ms(300), request.value + ms(300))
+    assert len(requests) == UNMOVED
+    assert catchup.unmoved() and catchup.helpless()
+    catchup.on_time(0, 20 * S)
+    assert not catchup.unmoved(), "one that comes in time says that something changed"
+
+
+def test_a_source_that_is_less_late_after_each_skip_is_asked_again() -> None:
+    catchup = CatchUp(POLICY, frozenset({Want.SKIP_TO_PTS}))
+    late = [ms(800), ms(390), ms(190), ms(90)]
+    for n, (before, after) in enumerate(zip(late, late[1:], strict=False)):
+        request = catchup.on_late(before, n * S, 0, n * S)
+        assert request is not None
+        catchup.on_arrival(request.value, 1000, request.value + after, request.value + after)
+    assert not catchup.unmoved()

@@ -7,13 +7,15 @@ from collections.abc import Callable
 import pytest
 
 from avsync.engine.synchronizer import EVERY_LEVER
+from avsync.engine.voice import RATE_DEADBAND_NS
 from avsync.policy import AvSyncPolicy
-from avsync.types import VIDEO, Alert, InsertSilence, Reason, Request, Want
+from avsync.types import AUDIO, VIDEO, Alert, InsertSilence, Reason, Request, Want
 from avsync.units import ms, seconds
 from tests.engine.engine_driver import Player, speak
 
 POLICY = AvSyncPolicy()
 S = seconds(1)
+STARTED_WITH_NS = POLICY.jitter_start_ns - POLICY.jitter_min_ns  # on a calm line a pause may give this back
 LEVERS = [frozenset[Want](), frozenset({Want.SKIP_TO_PTS}), frozenset({Want.FPS}), EVERY_LEVER]
 
 
@@ -91,12 +93,26 @@ def ahead(most_s: float, speed: float) -> Callable[[int], int]:
     return lambda pts: -min(round(pts * (1 - 1 / speed)), seconds(most_s))
 
 
-@pytest.mark.parametrize("most_s", [0.5, 2, 8])
+@pytest.mark.parametrize("most_s", [0.03, 0.1, 0.15, 0.5, 2, 8])
 def test_sound_that_is_sent_ahead_of_its_pictures_waits_for_its_time(most_s: float) -> None:
     player = Player(network=True, levers=())
-    speak(player, 40 * S, sound=ahead(most_s, 1.7))
+    speak(player, 60 * S, sound=ahead(most_s, 1.7))
     assert player.drops() == {} and held_ns(player) == 0
     assert max(late_ns(player, since=0)) <= ms(25)
+    assert moved_ns(player) <= RATE_DEADBAND_NS + ms(20), "what is ahead of its time is no clock's drift"
+
+
+def test_sound_that_is_less_ahead_than_before_is_not_slowed_down() -> None:
+    player = Player(network=True, levers=())
+    speak(player, 60 * S, sound=lambda pts: -ms(900) if 5 * S <= pts < 20 * S else -ms(200) if pts >= 5 * S else 0)
+    assert moved_ns(player) <= ms(1)
+
+
+def test_what_a_hold_made_the_delay_is_given_back_slowly_by_sound_that_is_sent_ahead_too() -> None:
+    player = Player(network=True, levers=())
+    speak(player, 90 * S, sound=lambda pts: -ms(900) if pts >= 8 * S else max(0, ms(3600) - pts) if pts >= 3 * S else 0)
+    shifts = [present.at_ns - present.unit.pts_ns for present in player.presents(AUDIO)]
+    assert ms(60) <= max(shifts) - shifts[-1] <= ms(90), "1 ms a second"
 
 
 def test_a_backlog_after_an_outage_is_still_not_talked_through() -> None:
@@ -104,3 +120,78 @@ def test_a_backlog_after_an_outage_is_still_not_talked_through() -> None:
     speak(player, 20 * S, sound=lambda pts: max(0, 9 * S - pts) if pts >= 5 * S else 0)
     assert player.drops()["late"] > 50
     assert player.engine.jitter_buffer_ns < seconds(1)
+
+
+def test_after_an_outage_only_what_is_late_is_given_up_not_what_is_sent_ahead() -> None:
+    player = Player(network=True, levers=())
+    speak(player, 30 * S, sound=lambda pts: 9 * S - pts if 5 * S <= pts < 14 * S else -5 * S if pts >= 14 * S else 0)
+    assert 50 < player.drops()["late"] <= 4 * 50
+    assert shift_ns(player, -1) == shift_ns(player, 0)
+
+
+def shift_ns(player: Player, index: int) -> int:
+    """When the sound left, less its content."""
+    present = player.presents(AUDIO)[index]
+    return present.at_ns - present.unit.pts_ns
+
+
+def moved_ns(player: Player) -> int:
+    """How far the voice moved against its own schedule."""
+    shifts = [present.at_ns - present.unit.pts_ns for present in player.presents(AUDIO)]
+    return max(shifts) - min(shifts)
+
+
+def talk(
+    player: Player,
+    until: int,
+    *,
+    marked: bool,
+    sound: Callable[[int], int] = lambda _pts: 0,
+    pictures: Callable[[int], int] = lambda _pts: 0,
+) -> None:
+    """5 s of talk, 1 s of pause, and so on, ``marked`` or not; the pictures go on."""
+    marks = range(5 * S, until, 6 * S) if marked else ()
+    speak(
+        player,
+        until,
+        sound=lambda pts: sound(pts) if pts % (6 * S) < 5 * S or pts in marks else None,
+        pictures=pictures,
+        marked=marks,
+    )
+
+
+def test_what_a_hold_made_the_delay_is_given_back_in_the_pauses_that_nobody_marks() -> None:
+    player = Player(network=True, levers=())
+    talk(player, 90 * S, marked=False, sound=lambda pts: max(0, ms(3600) - pts) if pts >= 3 * S else 0)
+    shifts = [present.at_ns - present.unit.pts_ns for present in player.presents(AUDIO)]
+    assert max(shifts) - shifts[0] >= ms(480), "the voice stood while nothing came"
+    assert shifts[-1] - shifts[0] <= ms(20), "and waits no longer than before"
+    assert max(late_ns(player, since=6 * S)) <= ms(25), "the pictures of a pause go with it"
+
+
+def test_a_delay_that_the_pictures_need_is_kept_over_marked_pauses() -> None:
+    player = Player(network=True, levers=())
+    talk(player, 60 * S, marked=True, pictures=lambda _pts: ms(240))
+    assert max(late_ns(player, since=5 * S)) <= ms(25)
+    shifts = [present.at_ns - present.unit.pts_ns for present in player.presents(AUDIO) if present.at_ns > 5 * S]
+    assert max(shifts) - min(shifts) <= ms(2), "it is waited for once"
+
+
+def test_a_marked_pause_is_not_cut_because_the_sound_is_sent_ahead() -> None:
+    player = Player(network=True, levers=())
+    talk(player, 30 * S, marked=True, sound=lambda pts: -ms(900) if pts >= 3 * S else 0)
+    assert moved_ns(player) <= STARTED_WITH_NS + ms(1)
+
+
+def test_a_clock_that_was_slow_for_long_is_no_delay_that_a_pause_could_give_back() -> None:
+    player = Player(network=True, levers=())
+    slow = 300 * S
+    speak(player, slow, sound=lambda pts: pts // 2_000, pictures=lambda pts: pts // 2_000)
+    before = shift_ns(player, -1)
+    assert before - shift_ns(player, 0) > ms(100), "the voice follows it"
+    ahead_ns = slow // 2_000 - ms(900)
+    speak(player, slow + 5 * S, pts=slow, start=slow, sound=lambda _pts: ahead_ns)
+    player.sound(slow + 5 * S, pause=True)
+    speak(player, slow + 9 * S, pts=slow + 6 * S, start=slow + 6 * S, sound=lambda _pts: ahead_ns)
+    player.advance_to(slow + 9 * S)
+    assert before - shift_ns(player, -1) <= STARTED_WITH_NS + ms(1)

@@ -119,6 +119,15 @@ def test_without_reports_a_first_key_frame_that_came_late_places_nothing_for_lon
     assert abs(call.off()) <= ms(1)
 
 
+def test_without_reports_sound_that_is_sent_ahead_in_the_first_seconds_moves_no_picture_at_once() -> None:
+    call = Call()
+    for tenth in range(1, 30):
+        call.run((tenth - 1) * ms(100), tenth * ms(100), reports=None)
+        call.delay[AUDIO] -= ms(30)  # 900 ms ahead after 3 s
+    assert max(map(abs, steps(call, VIDEO))) <= FRAME * 5_000 // 1_000_000 + ms(0.01)
+    assert abs(call.off()) <= ms(16), "3 s at 5 ms/s"
+
+
 def test_without_reports_arrivals_move_the_pictures_slowly_once_the_first_seconds_are_over() -> None:
     call = Call()
     call.delay[VIDEO] = ms(90)
