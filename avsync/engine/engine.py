@@ -274,7 +274,7 @@ class Engine:
     # ---- inside
 
     def refuse(self, drop: Drop, now_ns: int) -> None:
-        """Of a unit whose fields are no ints: answered as it is, and what follows may have needed it."""
+        """A unit that cannot be used is answered; what follows may have needed it. The gate's own hold no ints."""
         self.now_ns = now_ns
         self._pending.append(drop)
         if drop.unit.kind is VIDEO:
@@ -357,9 +357,7 @@ class Engine:
             self._pending.append(Alert("stall_audio", False, now_ns, self._voice.epoch, 0))
 
     def _refuse(self, unit: MediaUnit) -> None:
-        self._drop(unit, DropReason.BAD_PTS)
-        if unit.kind is VIDEO:
-            self._pictures.lost(unit)
+        self.refuse(Drop(unit, self.now_ns, unit.epoch, DropReason.BAD_PTS), self.now_ns)
 
     def _drop(self, unit: MediaUnit, reason: DropReason) -> None:
         self._pending.append(Drop(unit, self.now_ns, unit.epoch, reason))
