@@ -5,8 +5,7 @@ like that: it needs a scenario that shows why, and the reason in its ``why``. To
 
 What is not drawn, and why: ``source.clip``, ``source.payload`` and ``network.trace`` name files, and a find has to be
 one file that runs anywhere (what recorded networks reach stands in the legs' lines, and the presets carry three of
-them); ``duplicate`` at the hand-over, which stamps the same content twice (issue 11 wants it refused); a viewer that
-leaves, which the language does not have.
+them); ``duplicate`` at the hand-over, which one process refuses; a viewer that leaves, which the language has not.
 """
 
 from __future__ import annotations

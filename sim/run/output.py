@@ -81,6 +81,8 @@ class AnswerCounts:
 class Cutter:
     """Cuts sound into whole packets: an encoder takes 20 ms, whatever the rate correction made of a unit.
 
+    Shorter units come in packets of 10 ms: at 22,050 Hz one of 220 samples lasts 9.98 ms, which no encoder takes.
+
     Output time is tiled by the engine's answers; packets follow each other on it without a gap as
     long as something is sent, and begin anew where nothing was.
     """
@@ -91,9 +93,14 @@ class Cutter:
         self.slot_ns = slot_ns
         self.next_ns = -1
 
+    def length_ns(self, duration_ns: int) -> int:
+        """How long the packets are that a unit of this length goes into."""
+        slot_ns = self.slot_ns
+        return slot_ns if duration_ns > slot_ns * 3 // 4 else slot_ns // 2
+
     def packets(self, stamp_ns: int, lasts_ns: int, duration_ns: int) -> list[tuple[int, int]]:
         """(stamp, position in the unit) of each packet that begins inside [stamp, stamp + lasts)."""
-        slot = self.slot_ns if self.slot_ns < duration_ns else duration_ns
+        slot = self.length_ns(duration_ns)
         cut = self.next_ns if self.next_ns > stamp_ns else stamp_ns  # behind: nothing was sent meanwhile
         end = stamp_ns + lasts_ns
         cuts = []
@@ -192,7 +199,7 @@ class RtpOutput(AnswerCounts):
         if ref != IDLE:
             self._presented.heard(at, lasts, ref, 0, duration)
         cutter = self._cutter
-        length = duration if duration < cutter.slot_ns else cutter.slot_ns
+        length = cutter.length_ns(duration)
         if cutter.next_ns <= stamp and lasts <= length:  # as ever: one packet
             cutter.next_ns = stamp + length
             self._sender.sound(stamp, length, size, epoch, pts, ref, pause)

@@ -81,7 +81,8 @@ class LocalSender:
         audio, video = scenario.source.audio, scenario.source.video
         self._varies = video.variable_fps is not None
         self._encoded = video.encoded
-        self._rates: list[Rate | None] = [None, None]  # of sound, of pictures
+        self._rates: list[Rate] = [audio.rate_hz, video.fps]  # that the clock knows, of sound and of pictures
+        self._next_ns = [0, 0]  # where in the content the last unit of each that was stamped ends
         self._epochs = engine.policy.epochs
         self.clock = AvSyncClock(audio_rate=audio.rate_hz, video_rate=None if self._varies else video.fps)
         self._epoch_of: dict[int, int] = {}
@@ -126,16 +127,23 @@ class LocalSender:
         self.driver.push(unit, now)
 
     def _stamp(self, made: Made) -> MediaUnit | None:
+        """By count, as a source does that says what it left out. None: refused, or what follows it was faster."""
         # A policy without epochs writes whatever comes into the turn that is on.
-        kind, turn, content_ns, duration_ns, _, size_bytes, is_key, pause, _, since_ns, jumped, rate, ticks = made
+        kind, turn, content_ns, duration_ns, _, size_bytes, is_key, pause, _, since_ns, rate, ticks = made
         clock = self.clock
         epoch = self._epoch_of[turn] if self._epochs else clock.epoch
         if epoch < clock.gate.oldest:
             return clock.stamp_audio(1, epoch=epoch)  # counts the refusal
-        start = self._start_of.get(turn)
-        if jumped and start is not None:
-            clock.skip(kind, max(start[0] + content_ns - start[1], clock.next_pts_ns(kind)), epoch=epoch)
         index = 0 if kind is AUDIO else 1
+        next_ns = self._next_ns[index]
+        if content_ns < next_ns:
+            return None  # overtaken on its way here: a count only goes on
+        start = self._start_of.get(turn)
+        if start is None:
+            clock.skip(kind, 0, epoch=epoch)  # the turn begins, so that it is known where
+            start = (clock.last_seam.pts_ns, content_ns - since_ns)
+        if content_ns != next_ns:  # left out, or lost on its way here
+            clock.skip(kind, max(start[0] + content_ns - start[1], clock.next_pts_ns(kind)), epoch=epoch)
         if rate is not self._rates[index]:
             self._set_rate(kind, index, rate)
         unit: MediaUnit | None
@@ -147,15 +155,19 @@ class LocalSender:
                 epoch=epoch, size_bytes=size_bytes, is_key=raw or is_key, droppable=raw, payload=made,
                 duration_ns=duration_ns if self._varies else None,
             )  # fmt: skip
-        if start is None and unit is not None:
-            self._start_of[turn] = (clock.turn_start_ns, content_ns - since_ns)
+        if unit is not None:
+            self._start_of[turn] = start
+            self._next_ns[index] = content_ns + duration_ns
         return unit
 
     def _set_rate(self, kind: Kind, index: int, rate: Rate) -> None:
-        known = self._rates[index]
-        if known is not None and rate != known and not self._varies:
-            (self.clock.set_audio_rate if kind is AUDIO else self.clock.set_video_rate)(rate)
-        self._rates[index] = rate
+        known, self._rates[index] = self._rates[index], rate
+        if rate == known:
+            return
+        if kind is AUDIO:
+            self.clock.set_audio_rate(rate)
+        elif not self._varies:  # else each picture says how long it lasts
+            self.clock.set_video_rate(rate)
 
 
 class Provider:

@@ -12,7 +12,7 @@ from sim.scenario.metric_names import GUARDS, SCORED, base_name
 from sim.scenario.model import Scenario
 from sim.scenario.network import LegSpec
 from sim.scenario.source import TAIL_S
-from sim.scenario.steps import ClockStep, Reports, Sleep, Stall, Step, step_end_s, step_leg
+from sim.scenario.steps import ClockStep, Impair, Reports, Sleep, Stall, Step, step_end_s, step_leg
 from sim.scenario.types import shown
 from sim.scenario.yaml_places import Problem
 
@@ -122,6 +122,17 @@ def _bridge(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(("steps", index, key), "there is no bridge in topology local_encode", remedy)
 
 
+def _counted_once(scenario: Scenario) -> Iterator[Problem]:
+    """In one process content is stamped by counting what is handed over."""
+    if scenario.topology == "provider_bridge":
+        return
+    for index, step in enumerate(scenario.steps):
+        if isinstance(step, Impair) and step.leg == "source" and step.duplicate:
+            rule = "the hand-over in one process hands nothing over twice: counted twice, it shifts all later stamps"
+            remedy = "leave duplicate out, or set leg: to_viewer, where packets can come twice"
+            yield Problem(("steps", index, "duplicate"), rule, remedy)
+
+
 def _needs_fault(scenario: Scenario) -> Iterator[Problem]:
     for index, limit in enumerate(scenario.expect):
         if not scenario.faults and (base_name(limit.metric) == "recovery_ms" or limit.window == "after_fault"):
@@ -181,6 +192,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Scenario], Iterator[Problem]]], .
     (("duration_s",), _steps),
     (("steps",), _overlaps),
     (("topology",), _bridge),
+    (("topology",), _counted_once),
     (("steps",), _needs_fault),
     (("source",), _needs_payload),
     (("viewer",), _limited_viewers),

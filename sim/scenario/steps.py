@@ -68,7 +68,8 @@ class Impair(StepBase):
     for_s: SomeSeconds | None = None
     """How long; null: to the end of the run."""
     leg: Literal["source", "to_bridge", "to_viewer"] = "to_viewer"
-    """Where: source is the hand-over from the generator, to_bridge from the provider to us, to_viewer from us on."""
+    """Where: source is the hand-over from the generator, to_bridge from the provider to us, to_viewer from us on. What
+    is lost or overtaken in the hand-over of one process is left out, and the source says so."""
     only: Only | None = None
     """Which stream suffers; null: both."""
     delay_ms: Ms | None = None
@@ -84,7 +85,7 @@ class Impair(StepBase):
     reorder_by_ms: Ms | None = None
     """How much later an overtaken packet comes."""
     duplicate: Share | None = None
-    """Share of packets that come twice, 0 to 1."""
+    """Share of packets that come twice, 0 to 1; not in the hand-over of one process."""
     rate_kbps: Kbps | None = None
     """Capacity while impaired."""
 

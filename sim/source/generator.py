@@ -44,7 +44,6 @@ class Made(NamedTuple):
     pause: bool
     turn_ns: int
     since_ns: int
-    jumped: bool  # content before it was left out
     rate: Rate
     ticks: int  # of ``rate``
 
@@ -158,16 +157,14 @@ class Speaker:
 
     # ---- one unit
 
-    def make(
-        self, stream: GeneratorStream, turn: SourceTurn, content: int, duration: int, jumped: bool, now: int
-    ) -> None:
+    def make(self, stream: GeneratorStream, turn: SourceTurn, content: int, duration: int, now: int) -> None:
         if stream.kind is AUDIO:
             size = int(self._sound_kbps * duration) // 8_000_000
             index = turn.index
             ref = self.log.sound(content, duration, index, now)
             self._hand_over(_new(Made, (
                 AUDIO, index, content, duration, ref, size, True, False,
-                turn.start_ns, content - turn.content_ns, jumped, stream.rate, stream.step,
+                turn.start_ns, content - turn.content_ns, stream.rate, stream.step,
             )))  # fmt: skip
             if self._in_blocks:
                 self._next_in_block(stream, turn)
@@ -178,7 +175,7 @@ class Speaker:
         if is_key:
             self._key_wanted, self._last_key_ns = False, content
         size = self._frame_bytes(duration, is_key)
-        self._hand(stream, turn, content, duration, ref, size, jumped, is_key, False)
+        self._hand(stream, turn, content, duration, ref, size, is_key, False)
         if self._in_blocks:
             self._next_in_block(stream, turn)
         if self._variable_fps is not None:
@@ -194,14 +191,13 @@ class Speaker:
         duration: int,
         ref: int,
         size: int,
-        jumped: bool,
         is_key: bool,
         pause: bool,
     ) -> None:
         since_ns = content - turn.content_ns
         self._hand_over(_new(Made, (
             stream.kind, turn.index, content, duration, ref, size, is_key, pause,
-            turn.start_ns, since_ns, jumped, stream.rate, stream.step,
+            turn.start_ns, since_ns, stream.rate, stream.step,
         )))  # fmt: skip
 
     def _frame_bytes(self, duration_ns: int, is_key: bool) -> int:
@@ -230,21 +226,16 @@ class Speaker:
         if turn is None:
             return
         start = stream.content_ns
+        marks = stream.units_every(DTX_EVERY_NS, min(start + for_ns, turn.end_ns)) if marked else []
+        for content, duration, due_ns in marks:  # as sound would come: of a fast voice, as far ahead
+            self._after(max(0, due_ns - now), partial(self._mark, turn, content, duration))
         stream.skip_units_to(min(start + for_ns, turn.end_ns))
         self.log.pause(turn.index, start, stream.content_ns)
-        if marked:
-            stream.jumped = False
-            for offset in range(0, stream.content_ns - start, DTX_EVERY_NS):
-                self._after(
-                    max(0, stream.plan_ns(start + offset) + stream.late_ns - now),
-                    partial(self._mark, turn, start + offset),
-                )
         stream.arm()
 
-    def _mark(self, turn: SourceTurn, content: int) -> None:
+    def _mark(self, turn: SourceTurn, content: int, duration: int) -> None:
         if self.turn is turn and (turn.stop_at_ns is None or self.env.now < turn.stop_at_ns):
-            self._hand(self.sound, turn, content, self.sound.nominal_ns, IDLE, DTX_BYTES, True, True, True)
-            self.sound.jumped = True
+            self._hand(self.sound, turn, content, duration, IDLE, DTX_BYTES, True, True)
 
     def change_fps(self, fps: Rate) -> None:
         self.pictures.set_nominal(ticks_to_ns(1, fps))

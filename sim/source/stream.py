@@ -29,9 +29,7 @@ class SourceTurn:
 class Maker(Protocol):
     """Whose stream it is: makes a unit of each piece of content, and hears when a turn has no more of it."""
 
-    def make(
-        self, stream: GeneratorStream, turn: SourceTurn, content: int, duration: int, jumped: bool, now: int
-    ) -> None: ...
+    def make(self, stream: GeneratorStream, turn: SourceTurn, content: int, duration: int, now: int) -> None: ...
 
     def stream_done(self, kind: Kind, turn: SourceTurn) -> None: ...
 
@@ -99,10 +97,37 @@ class GeneratorStream:
         """Leave out whole units until the next one begins at or after ``content_ns``."""
         if content_ns <= self.content_ns:
             return
-        ticks = ns_to_ticks(content_ns - self._origin_ns, self.rate)
-        self._ticks = -(-ticks // self.step) * self.step
-        self.content_ns = self._origin_ns + ticks_to_ns(self._ticks, self.rate)
+        before, silent_ns = self.content_ns, self._enter_loop_of(content_ns)
+        if content_ns > self.content_ns:
+            ticks = ns_to_ticks(content_ns - self._origin_ns, self.rate)
+            self._ticks = -(-ticks // self.step) * self.step
+            self.content_ns = self._origin_ns + ticks_to_ns(self._ticks, self.rate)
+        self._made_ns += self.content_ns - before - silent_ns
         self.jumped = True
+
+    def _enter_loop_of(self, content_ns: int) -> int:
+        """A loop that ends before ``content_ns`` is over: go to the start of the one it lies in, or that comes next.
+
+        Answers how much of the way there no loop of this stream has, where the other stream's is longer.
+        """
+        if self._loop_ns is None or self._loop_end_ns is None or content_ns < self._loop_end_ns:
+            return 0
+        length, period = self._loop_ns
+        loops = (content_ns - self._loop_end_ns) // period + 1
+        self._loop_end_ns += loops * period
+        self.jump_to(self._loop_end_ns - length)
+        return loops * (period - length)
+
+    def units_every(self, every_ns: int, until_ns: int) -> list[tuple[int, int, int]]:
+        """The next unit, and then one at least so often, up to ``until_ns``: (content, length, when it would come)."""
+        ticks, content_ns = self._ticks, self.content_ns
+        units: list[tuple[int, int, int]] = []
+        while content_ns < until_ns:
+            length_ns = self._origin_ns + ticks_to_ns(ticks + self.step, self.rate) - content_ns
+            units.append((content_ns, length_ns, self.plan_ns(content_ns) + self.late_ns - self.ahead_ns))
+            ticks += max(1, every_ns // self.nominal_ns) * self.step
+            content_ns = self._origin_ns + ticks_to_ns(ticks, self.rate)
+        return units
 
     def catch_up_to(self, content_ns: int) -> None:
         """Skip as asked: from there on it is on time again, at its own pace."""
@@ -123,7 +148,8 @@ class GeneratorStream:
         """When a generator on time hands this content over."""
         assert self.turn is not None
         if self._loop_end_ns is not None:
-            return self.turn.start_ns + self._made_ns  # a looping source plays on, whatever the other stream does
+            # A looping source plays on, whatever the other stream does.
+            return self.turn.start_ns + self._made_ns + content_ns - self.content_ns
         on_time = self.turn.start_ns + content_ns - self.turn.content_ns
         if not self.ppm:
             return on_time
@@ -196,10 +222,9 @@ class GeneratorStream:
         rate = self.rate
         since_ns = self._ticks * NS_PER_S // rate if type(rate) is int else ticks_to_ns(self._ticks, rate)
         after = self._origin_ns + since_ns
-        jumped = self.jumped
         self._made_ns += after - content
         self.free_ns, self.content_ns, self.jumped = now_ns, after, False
-        self._maker.make(self, turn, content, after - content, jumped, now_ns)
+        self._maker.make(self, turn, content, after - content, now_ns)
         if self._loop_end_ns is not None and self.content_ns >= self._loop_end_ns:
             assert self._loop_ns is not None
             length, period = self._loop_ns

@@ -43,7 +43,10 @@ class SourceLog:
         self._changes += 1
 
     def end_turn(self, turn: int, end_content_ns: int) -> None:
-        """Where the turn ends: the later of both streams. Without it, the end of the last thing made."""
+        """Where the turn ends: the later of both streams. Without it, the end of the last thing made.
+
+        Never before the end of its last sound: a unit that was begun is said to its end.
+        """
         self._ends[turn] = end_content_ns
         self._changes += 1
 

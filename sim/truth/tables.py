@@ -70,10 +70,12 @@ def source_table(
     turns = np.array(list(starts), dtype=np.int64)
     start = np.array(list(starts.values()), dtype=np.int64)
     sounds, pictures = _units(sound_columns, turns), _units(picture_columns, turns)
-    made_end = start.copy()
-    for units in (sounds, pictures):
-        np.maximum.at(made_end, units.turn, units.content_ns + units.duration_ns)
+    said_end = start.copy()
+    np.maximum.at(said_end, sounds.turn, sounds.content_ns + sounds.duration_ns)
+    made_end = said_end.copy()
+    np.maximum.at(made_end, pictures.turn, pictures.content_ns + pictures.duration_ns)
     end = np.array([ends.get(int(t), int(made)) for t, made in zip(turns, made_end, strict=True)], np.int64)
+    end = np.maximum(end, said_end)  # a plan may end inside a unit of sound, which is said to its own end
     interrupted = np.array([interrupts.get(int(t), NEVER) for t in turns], dtype=np.int64)
     return SourceTable(
         turns=turns,

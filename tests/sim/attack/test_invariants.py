@@ -116,7 +116,7 @@ def test_pauses_of_an_interrupted_turn() -> None:
 
 
 def test_every_unit_ends_exactly_once(good: Trial) -> None:
-    unit = MediaUnit(AUDIO, 1, 0, 0, ms(20), payload=Made(AUDIO, 0, 0, ms(20), 0, 0, True, False, 0, 0, False, 1, 1))
+    unit = MediaUnit(AUDIO, 1, 0, 0, ms(20), payload=Made(AUDIO, 0, 0, ms(20), 0, 0, True, False, 0, 0, 1, 1))
     ledger = Ledger()
     ledger.note_push(unit, 0)
     assert (ledger.lost, ledger.ended_twice) == (1, 0)

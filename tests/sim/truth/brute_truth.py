@@ -144,9 +144,9 @@ def _audible(history: History) -> list[_Piece]:
 
 
 def _turn_end(history: History, turn: Turn) -> int:
-    if turn.end is not None:
-        return turn.end
     made = [s.content + s.duration for s in history.sounds if s.turn == turn.number]
+    if turn.end is not None:
+        return max([turn.end, *made])
     made += [p.content + p.period for p in history.pictures if p.turn == turn.number]
     return max([turn.start, *made])
 
