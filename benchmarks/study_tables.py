@@ -150,7 +150,8 @@ def report(outcomes: Sequence[Outcome], others: Sequence[tuple[str, str]], polic
     broken = [f"- {one.trace} ({one.leg}, {one.policy}, {one.viewer}): {one.broke}" for one in outcomes if one.broke]
     parts = [
         f"All in ms. The call puts {need_mbps:.2f} Mbit/s on the wire. `starved`: the network carries less than",
-        f"{STARVED_BELOW} times that while the call lasts; `lossy`: it loses more than {LOSSY_ABOVE:.0%} of it.",
+        f"{STARVED_BELOW} times that while the call lasts, or less than that in any second of it; `lossy`: it loses",
+        f"more than {LOSSY_ABOVE:.0%} of it.",
         f"Losses of sync: how often, in all replays, the viewer's lips left {to_ms(IN_SYNC_NS):g} ms or were gone;",
         "longest: the longest time without a whole second in sync. In sync: the share of the call in which lips are",
         "shown and within that; p95 is of the time in which lips are shown. Sound held: what waited behind the network",

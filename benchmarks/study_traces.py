@@ -5,9 +5,9 @@
 A plain call, nothing else wrong with it: on ``to_bridge`` a provider's stream crosses the trace to our bridge, on
 ``to_viewer`` our own output crosses it to a viewer. Prints one table of distributions over the traces and the traces
 on which the first policy misses; ``--out`` writes the same as ``traces.md``, and every run to ``traces.json``.
-A network that carries less than 1.3 times the media's rate while the call lasts starves any call, and one that loses
-more than 5 % is no network for one: these are classes of their own (``starved``, ``lossy``) and never mixed in. Exits
-1 if a run broke, 2 on bad input; no figure passes or fails.
+A network that carries less than 1.3 times the media's rate while the call lasts, or less than the media in any second
+of it, starves any call, and one that loses more than 5 % is no network for one: these are classes of their own
+(``starved``, ``lossy``) and never mixed in. Exits 1 if a run broke, 2 on bad input; no figure passes or fails.
 """
 
 from __future__ import annotations
@@ -125,10 +125,10 @@ def impairments(trace: NetworkTrace, task: Task, seed: int, need_bps: float) -> 
     each = capacity_bps(trace, from_ns, task.duration_s)
     lost = lost_share(trace, from_ns, task.duration_s)
     mean = sum(each) / len(each) if each else None
-    kind = "starved" if mean is not None and mean < STARVED_BELOW * need_bps else "enough"
+    short_s = sum(bps < need_bps for bps in each)
+    kind = "starved" if mean is not None and (mean < STARVED_BELOW * need_bps or short_s) else "enough"
     if kind == "enough" and lost > LOSSY_ABOVE:
         kind = "lossy"
-    short_s = sum(bps < need_bps for bps in each)
     return Impairments(kind, None if mean is None else mean / 1e6, short_s, 100 * lost)
 
 

@@ -138,7 +138,8 @@ class LegSpec(SpecPart):
     hold: Hold | None = None
     """Now and then everything is held and let go at once."""
     trace: FileName | None = None
-    """A recorded network trace, relative to this scenario."""
+    """A recorded network trace, relative to this scenario: of Mahimahi, ping, irtt, iperf3, flent or OpenNetLab as
+    these write it, or a table with a header, such as t_s,rtt_ms or t_s,mbps."""
     sender_reports: Literal["normal", "none"] = "normal"
     """Whether RTCP sender reports are sent on this leg."""
     rtp_start: RtpStart = RtpStart()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import pairwise
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 from avsync.units import FAR_NS, NS_PER_S, ms
 from sim.network.traces.builders import ProbePacket, build, from_distribution, from_probes, from_rates, spacing_ns
 from sim.network.traces.reader import MAX_RECORDS, TraceFile, looks_like_json
+from sim.network.traces.reports import REPORT_READERS, detect_json, is_iperf3_text, read_json
 from sim.network.traces.tables import TABLE_READERS, detect_table, headed_histogram, read_table
 from sim.network.traces.trace import MAX_DELAY_NS, MAX_RATE_BPS, NetworkTrace
 
 _MAX_MS = MAX_DELAY_NS / 1e6
-_MAX_JSON = 16 << 20
 _BANDWIDTH = {
     f"bandwidth-{time}-{rate}": (time, bps)
     for time in ("s", "ms")
@@ -23,10 +22,13 @@ _BANDWIDTH = {
 FORMATS = (
     *("mahimahi", "rtt-lines", "rtt-list", "ping-log", "onl-json", "delay-histogram"),
     *TABLE_READERS,
+    *REPORT_READERS,
     *_BANDWIDTH,
 )
 """Every name that ``format=`` may force."""
 
+RTT_HEADERS = ("rtt", "rtt_ms", "ping_ms")
+"""Above a single column: then it is no list of rates."""
 LIST_SPACING_NS = ms(200)
 """Where an RTT list has no times: the shortest interval that ping allows an ordinary user."""
 
@@ -40,11 +42,15 @@ def detect(source: TraceFile) -> str:
     first_line, first = source.lines[0]
     head = [text for _, text in source.lines[:50]]
     if looks_like_json(source.text):
-        return "onl-json"
+        return detect_json(source)
+    if is_iperf3_text(head):
+        return "iperf3-text"
     _refuse_other_things(source, head)
     if any(text.startswith("PING ") or _SEQ.search(text) for text in head):
         return "ping-log"
     if not all(_is_number(cell) for cell in _cells(first)):
+        if first.lower() in RTT_HEADERS:
+            return "rtt-lines"
         if re.match(r"^run\b", first, re.IGNORECASE):
             return "rtt-list"
         if len(_cells(first)) > 1:
@@ -116,13 +122,17 @@ def _one_column(source: TraceFile) -> str:
             "mend it for format=mahimahi, or say format=rtt-lines if these are round trips",
         )
     if falls:
-        return "rtt-lines"
+        source.refuse(
+            "one column of numbers: round trips in ms, or what was carried in each second?",
+            source.lines[0][0],
+            "write rtt_ms above round trips; give rates a time: a header t_s,mbps and two columns",
+        )
     if whole and numbers[-1] > numbers[0]:
         return "mahimahi"
     return source.refuse(
         "one column of numbers that never fall: times of delivery, or sorted round trips?",
         source.lines[0][0],
-        "say format=mahimahi or format=rtt-lines",
+        "say format=mahimahi, or write rtt_ms above round trips",
     )
 
 
@@ -153,6 +163,8 @@ def _two_columns(source: TraceFile) -> str:
 
 def parse(source: TraceFile, name: str, *, leg: str | None, column: str | None) -> NetworkTrace:
     """Read it as that format."""
+    if name in REPORT_READERS:
+        return REPORT_READERS[name](source, name, leg, column)
     if name in TABLE_READERS:
         return TABLE_READERS[name](
             read_table(source), name, leg, column.strip().lower().replace(" ", "_") if column else None
@@ -189,9 +201,11 @@ def _mahimahi(source: TraceFile, name: str) -> NetworkTrace:
 
 
 def _rtt_lines(source: TraceFile, name: str) -> NetworkTrace:
+    lines = source.lines[1:] if source.lines[0][1].lower() in RTT_HEADERS else source.lines
+    if not lines:
+        source.refuse("a header and no round trips", source.lines[0][0])
     values = sorted(
-        round(source.number(text.strip(",; "), line, "the round trip", 0, _MAX_MS) * 1e6) // 2
-        for line, text in source.lines
+        round(source.number(text.strip(",; "), line, "the round trip", 0, _MAX_MS) * 1e6) // 2 for line, text in lines
     )
     about = f"{len(values)} round trips in ms, one a line; RTT halved; their order is not used (format=rtt-list does)"
     return from_distribution(source, name, about, [(value, value, 1) for value in values])
@@ -308,14 +322,7 @@ def _histogram(source: TraceFile, name: str) -> NetworkTrace:
 
 def _onl(source: TraceFile, leg: str | None) -> NetworkTrace:
     """OpenNetLab: {"uplink": {"trace_pattern": [{duration, capacity, loss, rtt, jitter}]}}."""
-    if len(source.text) > _MAX_JSON:
-        source.refuse(f"JSON of more than {_MAX_JSON >> 20} MiB")
-    try:
-        data = json.loads(source.text)
-    except json.JSONDecodeError as error:
-        source.refuse(f"not JSON: {error.msg}", error.lineno)
-    except (ValueError, RecursionError):
-        source.refuse("JSON nested too deep, or with a number too long")
+    data = read_json(source)
     side, pattern = _onl_pattern(source, data, leg)
     times: list[int] = [0]
     rates: list[int] = []
@@ -365,8 +372,8 @@ def _onl_pattern(source: TraceFile, data: Any, leg: str | None) -> tuple[str, li
                 source.refuse(f"more than {MAX_RECORDS} entries")
             return side, pattern
     return source.refuse(
-        "JSON without uplink or downlink and their trace_pattern: not an OpenNetLab trace",
-        remedy="getStats dumps and irtt reports must be made into a CSV of t_s and owd_ms or rtt_ms first",
+        "JSON that is neither of irtt, iperf3 or flent, nor an OpenNetLab trace (uplink or downlink, trace_pattern)",
+        remedy="getStats dumps must be made into a CSV of t_s and owd_ms or rtt_ms first",
     )
 
 

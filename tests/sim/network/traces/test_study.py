@@ -69,6 +69,8 @@ def test_what_carries_less_than_1_3_times_the_media_is_starved_however_fast_it_i
     met = [impairments(changing, task(), seed, need) for seed in range(1, 21)]
     found = {(sky.kind, round(sky.capacity_mbps or 0, 6), sky.short_s) for sky in met}
     assert found >= {("starved", 0.5, 10), ("enough", 100.0, 0)}
+    one_short = impairments(rates(*[100.0] * 8, *[0.9 * need / 1e6] * 2), task(), 1, need)
+    assert one_short.kind == "starved" and one_short.short_s == 1, "a second that carries too little is not made up for"
 
 
 def test_what_loses_more_than_5_percent_of_the_call_is_lossy() -> None:

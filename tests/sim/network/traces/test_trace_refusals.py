@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import gzip
+import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from avsync.errors import InputError, UsageError
 from avsync.types import AUDIO
-from avsync.units import seconds
+from avsync.units import ms, seconds
 from sim.network.link import Link
 from sim.network.link_spec import LinkSpec
 from sim.network.traces import reader as trace_reader
+from sim.network.traces import reports
 from sim.network.traces.clocks import above_floor, line_at
 from sim.network.traces.load import load_trace
+from sim.network.traces.trace import NetworkTrace
+
+
+def irtt_of(*trips: dict[str, Any]) -> str:
+    """A report of these round trips, one every 20 ms."""
+    stamped = [
+        {"seqno": i, "timestamps": {"client": {"send": {"monotonic": i * 20_000_000}}}, **trip}
+        for i, trip in enumerate(trips)
+    ]
+    return json.dumps({"version": {"irtt": "0.9.1"}, "round_trips": stamped})
+
 
 RTT = "seq,t_s,rtt_ms\n1,0.0,40\n2,0.1,60\n"
 
@@ -76,7 +90,36 @@ def write(tmp_path: Path) -> Any:
         ('{"uplink": {"trace_pattern": [{"duration": 1, "capacity": ' + "9" * 400 + "}]}}", "capacity must lie within"),
         ('{"uplink": {"trace_pattern": [{"duration": 1, "capacity": 1, "loss": 20}]}}', "loss must lie within 0 and 1"),
         ('{"uplink": {"trace_pattern": [{"duration": 1, "capacity": 0}]}}', "no capacity"),
-        ('{"round_trips": []}', "not an OpenNetLab trace"),
+        ('{"a": 1}', "nor an OpenNetLab trace"),
+        ('{"round_trips": []}', "round_trips must be a list that is not empty"),
+        ('{"round_trips": [7]}', "round trip 1: its time of sending must be a whole number"),
+        (irtt_of({"lost": False, "delay": {"rtt": 1e9}}), "delay.rtt must be a whole number"),
+        (irtt_of({"lost": False, "delay": {"rtt": -5}}), "delay.rtt must be a number within 0"),
+        (irtt_of({"lost": True, "delay": {}}), "not one probe was answered"),
+        ('{"intervals": []}', "intervals must be a list that is not empty"),
+        ('{"intervals": [{"sum": {"start": 0, "seconds": 1}}]}', "interval 1: bits_per_second must be a number"),
+        ('{"intervals": [{"sum": {"start": 0, "seconds": 1, "bits_per_second": NaN}}]}', "bits_per_second must be"),
+        ('{"intervals": [{"sum": {"start": 0, "bits_per_second": 5, "packets": 3}}]}', "its sender saw it"),
+        ('{"intervals": [{"sum": {"omitted": true}}]}', "no interval in it"),
+        ('{"intervals": [{"sum": {}, "sum_bidir_reverse": {}}]}', "both directions are in it"),
+        (
+            "Datagrams\n[  5]   0.00-1.00   sec  1 MBytes  10 Mbits/sec  900\n",
+            "line 2: a UDP test as its sender saw it",
+        ),
+        (
+            "[  5]   0.00-1.00   sec  1 MBytes  8 Mbits/sec\n[  7]   0.00-1.00   sec  1 MBytes  8 Mbits/sec\n",
+            "line 2: here another test begins, or another stream",
+        ),
+        ("[  5][TX-C]   0.00-1.00   sec  1 MBytes  8 Mbits/sec\n", "both directions"),
+        ("[  5]   0.00-1.00   sec  1 MBytes  8 Mbits/sec  receiver\n", "no interval in it"),
+        ('{"results": 3, "x_values": []}', "results must be a mapping"),
+        ('{"results": {"Queue length": [1]}, "x_values": [0]}', "neither a flow for this leg nor a ping"),
+        ('{"results": {"TCP download": [1], "TCP upload": [1]}, "x_values": [0]}', "both directions are in it"),
+        ('{"results": {"TCP download": [null]}, "x_values": [0]}', "no flow has a value"),
+        ('{"results": {"Ping (ms) ICMP": [null]}, "x_values": [0]}', "must be a list that is not empty"),
+        ('{"results": {"Ping (ms) ICMP": ["1"]}, "x_values": [0]}', "probe 1 of Ping .ms. ICMP: val must be a number"),
+        ("4.5\n2.25\n3\n", "line 1: one column of numbers: round trips in ms, or what was carried in each second"),
+        ("rtt_ms\n", "a header and no round trips"),
         ("PING a\n64 bytes: icmp_seq=1 time=5 ms\n", "fewer than two answers"),
         ("x icmp_seq=1 time=5 ms\nx icmp_seq=4000000000 time=5 ms\n", "jumps over"),
         ("0\n0\n", "never fall"),
@@ -115,6 +158,9 @@ def test_size_lines_and_records_are_bounded(write: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(trace_reader, "MAX_LINE_CHARS", 50)
     with pytest.raises(InputError, match=r"line 2.*characters"):
         load_trace(write("t_s,rtt_ms\n" + "1" * 51))
+    monkeypatch.setattr(reports, "MAX_PARTS", 50)
+    with pytest.raises(InputError, match="JSON of more than 50 values"):
+        load_trace(write("[" + "[]," * 50))
     monkeypatch.setattr(trace_reader, "MAX_RECORDS", 10)
     with pytest.raises(InputError, match="more than 10 lines"):
         load_trace(write("1\n" * 12))
@@ -123,27 +169,80 @@ def test_size_lines_and_records_are_bounded(write: Any, monkeypatch: pytest.Monk
 # ----------------------------------------------------------------------------------- properties
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    text=st.one_of(
-        st.text(max_size=80),
-        st.lists(
-            st.lists(st.sampled_from(["0", "1.5", "-3", "1e9", "nan", "", "t_s", "rtt_ms", "owd_ms", "x"]), max_size=4),
-            max_size=8,
-        ).map(lambda rows: "\n".join(",".join(row) for row in rows)),
-        st.binary(max_size=60),
-    )
-)
-def test_any_file_ends_as_a_trace_or_as_one_input_error(
-    text: str | bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.txt"
+CELLS = st.sampled_from(["0", "1.5", "-3", "1e9", "nan", "", "x", "60000"])
+NUMBERS = st.one_of(st.integers(0, 3), st.floats(0, 100), st.sampled_from([-1, 1e300, None, "7", True, 1 << 70]))
+A_LITTLE = st.floats(0, 500).map(lambda value: f"{value:.3f}")
+
+
+def table_of(header: str, cells: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    rows = st.lists(st.lists(cells, min_size=1, max_size=2), min_size=1, max_size=6)
+    return rows.map(lambda rows: "\n".join([header, *(",".join([str(i), *row]) for i, row in enumerate(rows))]))
+
+
+def printed(rates: list[float]) -> str:
+    line = "[  5]   {}.00-{}.00   sec  1.00 MBytes  {:.2f} Mbits/sec  0.1 ms  1/90 (1.1%)"
+    return "\n".join(line.format(i, i + 1, rate) for i, rate in enumerate(rates))
+
+
+LIKELY: st.SearchStrategy[str] = st.one_of(
+    table_of("t_s,rtt_ms", A_LITTLE), table_of("t_s,mbps", A_LITTLE), table_of("t_s,owd_ms", A_LITTLE),
+    st.lists(A_LITTLE, min_size=1, max_size=6).map(lambda values: "\n".join(["rtt_ms", *values])),
+    st.lists(st.integers(0, 99), min_size=2, max_size=8).map(lambda values: "\n".join(map(str, sorted(values)))),
+    st.lists(st.floats(0, 900), min_size=1, max_size=5).map(printed),
+    st.lists(st.integers(0, 10**10), min_size=1, max_size=5).map(
+        lambda delays: irtt_of(*({"lost": False, "delay": {"rtt": delay}} for delay in delays))
+    ),
+    st.lists(NUMBERS, min_size=1, max_size=5).map(
+        lambda values: json.dumps({"x_values": [*range(len(values))], "results": {"Ping (ms) ICMP": values}})
+    ),
+)  # fmt: skip
+"""What people have, with a number now and then that no network has."""
+ANYTHING: st.SearchStrategy[str | bytes] = st.one_of(
+    st.text(max_size=80), st.binary(max_size=60), table_of("t_s,rtt_ms", CELLS), table_of("t_s,owd_ms,x", CELLS),
+    st.lists(st.lists(CELLS, max_size=4), max_size=8).map(lambda rows: "\n".join(",".join(row) for row in rows)),
+    st.recursive(NUMBERS, lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["round_trips", "intervals", "sum", "results", "x_values", "delay"]), inner),
+    ), max_leaves=12).map(json.dumps),
+)  # fmt: skip
+
+
+def read(text: str | bytes, path: Path) -> NetworkTrace | None:
+    """The trace, which a link can replay; None: it was refused, with the file's name."""
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     try:
         trace = load_trace(path)
-    except InputError:
-        return
-    assert Link(LinkSpec(trace=trace), seed=1, name="x").send(100, seconds(1), AUDIO) is not None
+    except InputError as error:
+        assert error.file == str(path)
+        return None
+    link = Link(LinkSpec(trace=trace), seed=1, name="x")
+    arrivals = [at for now in range(0, seconds(3), ms(20)) for at in link.send(100, now, AUDIO)]
+    assert arrivals == sorted(arrivals)
+    return trace
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.one_of(ANYTHING, LIKELY))
+def test_any_file_ends_as_a_trace_or_as_one_input_error(
+    text: str | bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    read(text, tmp_path_factory.getbasetemp() / "any.txt")
+
+
+def test_of_what_is_tried_some_is_taken_and_some_is_refused(tmp_path: Path) -> None:
+    """Or the property above says nothing: of what people have, every kind has to come through now and then."""
+    taken: Counter[str] = Counter()
+
+    @seed(1)
+    @settings(max_examples=200, deadline=None, database=None)
+    @given(text=LIKELY)
+    def draw(text: str) -> None:
+        trace = read(text, tmp_path / "likely.txt")
+        taken["refused" if trace is None else trace.format] += 1
+
+    draw()
+    kinds = {"rtt-csv", "bandwidth-csv", "owd-csv", "rtt-lines", "mahimahi", "iperf3-text", "irtt-json", "flent"}
+    assert kinds | {"refused"} <= set(taken), taken
 
 
 @settings(max_examples=50, deadline=None)

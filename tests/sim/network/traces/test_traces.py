@@ -154,7 +154,11 @@ def test_rtt_list_of_runs(write: Any) -> None:
 
 def test_one_rtt_a_line_is_a_distribution(write: Any) -> None:
     path = write("# NISTnet\n200.0\n100.0\n300.0\n400.0\n")
-    trace = load_trace(path)
+    with pytest.raises(InputError, match="or what was carried in each second") as refused:
+        load_trace(path)
+    assert "rtt_ms above round trips" in refused.value.remedy
+    trace = load_trace(write("# NISTnet\nrtt_ms\n200.0\n100.0\n300.0\n400.0\n", "headed.txt"))
+    assert trace == load_trace(path, format="rtt-lines")
     assert trace.format == "rtt-lines" and "RTT halved" in trace.about
     assert set(trace.delay_quantiles_ns) == {ms(50), ms(100), ms(150), ms(200)}
     drives_a_link(trace)
