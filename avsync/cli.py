@@ -1,6 +1,6 @@
 """The one command, ``avsync``. Subcommands import what they need when they run.
 
-Exit codes, for scripts: 0 every limit met; 1 a limit missed (or a replay that differs); 2 bad
+Exit codes, for scripts: 0 every limit met; 1 a limit missed (or a replay that differs or was cut); 2 bad
 input, found before anything ran; 3 the host was too busy to judge (``glass``); 70 our own fault;
 74 no room to write what came of it; 130 interrupted; 141 nobody read our output.
 """
@@ -185,7 +185,7 @@ def _parser(named: str) -> argparse.ArgumentParser:
     _add_run(commands)
     replay = _command(
         commands, "replay", "run a recording again and stop at the first answer that differs",
-        "Feed a recording to this version's engine. Exits 1 at the first answer that differs.",
+        "Feed a recording to this version's engine. Exits 1 at the first answer that differs, or where it was cut.",
     )  # fmt: skip
     replay.add_argument("file", type=Path, metavar="FILE", help="a recording (JSONL, plain or .gz)")
     listed = _command(commands, "list", "the shipped scenarios; or all metrics, policies, networks, steps, keys")
@@ -301,7 +301,7 @@ def _replay(args: argparse.Namespace) -> int:
 
     replay = replay_file(args.file)
     print(replay)
-    return MET if replay.difference is None else MISSED
+    return MET if replay.same else MISSED
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ array of a word, its arguments and what was answered:
     ["seen", now_ns, kind, epoch, pts_ns, duration_ns, at_ns, source, what]  ["close", now_ns]
     ["trim", now_ns, trim_ns]  ["head_start", now_ns, head_start_ns]
     ["raised", "UsageError", [call]]     what the engine refused
+    ["end"]                              the last line: without it the recording was cut
 
 An answer is its type's name and its fields, a unit in it as (kind, seq, pts_ns). Payloads are
 never written. Numbers are whole; a number that is none (a broken stamp) is written as text.
@@ -43,6 +44,7 @@ MAX_QUEUE_UNITS = 100_000
 
 E = TypeVar("E", bound=Enum)
 
+END = "end"
 KEY, DROPPABLE, PAUSE, IN_ORDER = 1, 2, 4, 8
 
 CALLS: dict[str, tuple[str, ...]] = {
@@ -56,6 +58,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "poll": ("now_ns",),
     "part": ("now_ns",),
     "wake": (),
+    "end": (),
 }
 _METHODS = {"seen": "on_presented", "part": "poll", "head_start": "picture_head_start"}
 _WORDS = frozenset({"kind", "reason", "want", "name", "source", "what"})
@@ -200,9 +203,14 @@ def _refuse(bad: _BrokenLine, file: str, line: int) -> NoReturn:
 
 
 def _calls(numbered: Iterator[tuple[int, str]], file: str) -> Iterator[RecordedCall]:
+    ended = False
     for line, text in numbered:
         try:
-            yield _call_of(_parse(text), line)
+            if ended:
+                raise _BrokenLine("something comes after the last line")
+            call = _call_of(_parse(text), line)
+            ended = call.name == END
+            yield call
         except _BrokenLine as bad:
             _refuse(bad, file, line)
 
@@ -254,7 +262,7 @@ def _call_of(row: Any, line: int) -> RecordedCall:
     for field, value in zip(fields, values, strict=True):
         _check(field, value, odd=raised is not None)
     expected = _expected(name, rest) if raised is None else [["raised", raised]]
-    if raised is not None and rest:
+    if raised is not None and (rest or name == END):
         raise _BrokenLine(f"{name} was refused and has no answers")
     now_ns, args = _arguments(name, values)
     return RecordedCall(line, call, name, now_ns, args, expected, name != "push" or bool(values[-1] & IN_ORDER))
@@ -268,6 +276,8 @@ def _expected(name: str, rest: list[Any]) -> list[Any]:
         for answer in rest:
             _check_answer(answer)
         return rest if name == "part" else [*rest, None]
+    if name == END and not rest:
+        return []  # nobody was asked
     if name not in ("interrupt", "wake"):
         if rest:
             raise _BrokenLine(f"{name} answers nothing")
@@ -309,7 +319,7 @@ def _check(field: str, value: Any, *, odd: bool = False) -> None:
 
 def _arguments(name: str, values: list[Any]) -> tuple[Any, tuple[Any, ...]]:
     """The time and the other arguments as the engine's method takes them."""
-    if name == "wake":
+    if name in ("wake", END):
         return None, ()
     if name in ("interrupt", "trim", "head_start"):
         return _number(values[0]), (_number(values[1]),)

@@ -13,7 +13,7 @@ from avsync.engine.engine import Interrupted
 from avsync.engine.synchronizer import AvSynchronizer
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
-from avsync.recording.lines import MAX_ANSWERS_A_LINE, encode, header_of, line_of, plain, row_of_push
+from avsync.recording.lines import END, MAX_ANSWERS_A_LINE, encode, header_of, line_of, plain, row_of_push
 from avsync.types import AUDIO, Answer, Kind, MediaUnit, Presented
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ class Recorder:
     """An engine that keeps a diary: use it wherever an ``AvSynchronizer`` is used.
 
     ``engine`` must be fresh. ``write`` gets whole lines, after the engine has done its work;
-    what ``write`` raises reaches the caller. ``flush`` when done without ``close``.
+    what ``write`` raises reaches the caller. ``end`` when done: a recording without its last line was cut.
     """
 
     def __init__(self, engine: AvSynchronizer, write: Callable[[str], object]) -> None:
@@ -106,6 +106,12 @@ class Recorder:
             row, self._batch = self._batch, []
             self._write(line_of(row))
 
+    def end(self) -> None:
+        """The last line. What the engine is told from here on is not written any more: there is nothing after it."""
+        self.flush()
+        self._write(line_of([END]))
+        self._write = _nowhere
+
     # ---- for whoever looks; not recorded
 
     @property
@@ -147,6 +153,10 @@ class Recorder:
 
     def _raised(self, error: Exception, row: list[Any]) -> None:
         self._write(line_of(["raised", type(error).__name__, row]))
+
+
+def _nowhere(_line: str) -> None:
+    """Where lines go after the last one."""
 
 
 def _kind(kind: Kind) -> str:

@@ -16,6 +16,7 @@ from avsync.errors import InputError
 from avsync.recording.lines import (
     ANSWERS,
     CALLS,
+    END,
     INTERRUPTED,
     MAX_LINE_CHARS,
     read,
@@ -47,15 +48,27 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a replay found: calls made, answers that were as recorded, and where it stopped, if it did."""
+    """What a replay found: calls made, answers that were as recorded, and where it stopped, if it did.
+
+    ``whole``: the recording's last line was reached. Without it nobody knows what came after: it was cut.
+    """
 
     calls: int
     answers: int
     difference: Difference | None
+    whole: bool = True
+
+    @property
+    def same(self) -> bool:
+        """All of a whole recording was answered as before."""
+        return self.difference is None and self.whole
 
     def __str__(self) -> str:
-        if self.difference is None:
+        if self.same:
             return f"the same: {self.calls} calls, {self.answers} answers"
+        if self.difference is None:
+            cut = "cut: its last line, which says that it is the last, is missing; the writer was stopped, or the file"
+            return f"{cut}\n  up to there {self.calls} calls and {self.answers} answers were the same"
         return f"{self.difference}\n  before it {self.calls} calls and {self.answers} answers were the same"
 
 
@@ -63,14 +76,16 @@ def replay(lines: Iterable[str], file: str = "") -> Replay:
     """Tell a fresh engine what a recording says; ``InputError`` where it is none. Holds one line at a time."""
     engine, recorded_calls = read(lines, file)
     calls = answers = 0
+    whole = False
     for call in recorded_calls:
+        whole = call.name == END
         for recorded in call.expected:
             now = repeat(engine, call)
             if now != recorded:
                 return Replay(calls, answers, Difference(file, call.line, call.row, recorded, now))
             answers += recorded is not None
-        calls += 1
-    return Replay(calls, answers, None)
+        calls += not whole
+    return Replay(calls, answers, None, whole)
 
 
 def _fields(row: Any) -> list[tuple[str, Any]]:

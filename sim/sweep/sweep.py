@@ -164,7 +164,8 @@ def execute(spec: Spec) -> Result:
         networks={leg: Path(path) for leg, path in spec.networks},
         wrap_engine=_recorder(spec, scenario.name, recordings) if spec.record_to else None,
     )
-    for file in recordings:
+    for recorder, file in recordings:
+        recorder.end()
         file.close()
     row = measure(run)
     scored = _scored(run, spec)
@@ -246,8 +247,9 @@ def _recorder(spec: Spec, name: str, opened: list[Any]) -> Any:
 
     def wrap(engine: Any, where: str) -> Any:
         file = _recording(spec, name, where).open("w", encoding="utf-8")
-        opened.append(file)
-        return Recorder(engine, file.write)
+        recorder = Recorder(engine, file.write)
+        opened.append((recorder, file))
+        return recorder
 
     return wrap
 

@@ -39,5 +39,7 @@ def talk(engine: Any, *, slots: int = 100, interrupt_at: int = 60) -> None:
 
 def recorded(policy: AvSyncPolicy | None = None, **made: Any) -> list[str]:
     lines: list[str] = []
-    talk(Recorder(AvSynchronizer(policy, **made), lines.append))
+    recorder = Recorder(AvSynchronizer(policy, **made), lines.append)
+    talk(recorder)
+    recorder.end()
     return lines

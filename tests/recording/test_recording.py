@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from avsync.cli import main
 from avsync.engine.synchronizer import AvSynchronizer
-from avsync.errors import UsageError
+from avsync.errors import InputError, UsageError
 from avsync.policy import AvSyncPolicy
 from avsync.recording.lines import MAX_ANSWERS_A_LINE, read
 from avsync.recording.recorder import Recorder
@@ -52,7 +52,7 @@ def test_lines_are_plain_json_without_payload_and_small() -> None:
     lines = recorded()
     assert all(line.endswith("\n") and line.count("\n") == 1 for line in lines)
     rows = [json.loads(line) for line in lines[1:]]
-    assert {row[0] for row in rows} == {"push", "poll", "wake", "interrupt", "finish", "seen", "close"}
+    assert {row[0] for row in rows} == {"push", "poll", "wake", "interrupt", "finish", "seen", "close", "end"}
     assert "object" not in "".join(lines[1:])
     assert max(map(len, lines[1:])) < 2500 and sum(map(len, lines)) / len(lines) < 150
 
@@ -188,7 +188,7 @@ def test_what_an_engine_answered_before_it_broke_is_recorded_before_it() -> None
 def test_a_replay_says_what_it_compared() -> None:
     result = replay(recorded())
     assert result.difference is None
-    assert result.answers > 200 and result.calls == len(recorded()) - 1
+    assert result.answers > 200 and result.calls == len(recorded()) - 2
     assert str(result).startswith("the same: ")
 
 
@@ -275,7 +275,7 @@ def test_the_command_says_the_same_and_exits_with_it(tmp_path: Path, capsys: pyt
     )
     assert main(["replay", str(path)]) == 1
     assert capsys.readouterr().out.startswith(f"differs at {path}:")
-    path.write_text("".join(lines)[:-9], encoding="utf-8")
+    path.write_text("".join(lines)[:-4], encoding="utf-8")
     assert main(["replay", str(path)]) == 2
     assert f"{path}:{len(lines)}: not a line of JSON" in capsys.readouterr().err
 
@@ -359,3 +359,46 @@ def test_an_engine_that_has_been_called_cannot_be_recorded_any_more(end: bool) -
         engine.close(SLOT)
     with pytest.raises(UsageError, match="before the engine's first call"):
         Recorder(engine, [].append)
+
+
+# ---- whether all of it is there
+
+
+def test_a_recording_cut_at_the_end_of_any_line_is_told_from_a_whole_one() -> None:
+    lines = recorded()
+    assert replay(lines).same and str(replay(lines)).startswith("the same: ")
+    for kept in (1, 2, len(lines) // 2, len(lines) - 1):
+        cut = replay(lines[:kept])
+        assert cut.difference is None and not cut.whole and not cut.same
+        assert str(cut).startswith("cut: its last line") and "the same: " not in str(cut)
+
+
+def test_nothing_comes_after_the_last_line() -> None:
+    lines: list[str] = []
+    recorder = Recorder(AvSynchronizer(), lines.append)
+    recorder.poll(0)
+    recorder.end()
+    recorder.poll(SLOT)  # whoever looks on is not stopped, but it is not in the recording
+    recorder.end()
+    assert lines[-1] == '["end"]\n' and lines.count('["end"]\n') == 1
+    assert replay(lines).same and replay(lines).calls == 1
+    for more in ('["poll",0]', '["end"]', ""):
+        with pytest.raises(InputError, match="after the last line"):
+            replay([*lines, more])
+
+
+def test_a_run_in_the_lab_is_recorded_to_its_end_and_the_command_tells_a_cut_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("call.yaml").write_text("avsync: 1\nabout: A short call.\nduration_s: 3\nseeds: [1]\nviewer: avsync\n")
+    assert main(["run", "call.yaml", "--record", "--no-plots"]) in (0, 1)
+    files = sorted(Path("results").rglob("*.jsonl"))
+    recordings = [file for file in files if file.parent.name == "recordings"]
+    assert len(recordings) == 2
+    for file in recordings:
+        assert main(["replay", str(file)]) == 0
+        whole = file.read_text()
+        file.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+        assert main(["replay", str(file)]) == 1
+        assert "cut: its last line" in capsys.readouterr().out
