@@ -51,8 +51,17 @@ def networks_for(words: Sequence[str], scenarios: Sequence[Scenario]) -> list[Gi
                 _check_steps(scenario, leg, traces[leg], wanted[leg])
             elif own is not None:
                 path = str(scenario.file(own))
-                _check_steps(scenario, leg, load_trace(path, leg=leg), path)
+                _check_steps(scenario, leg, _own_trace(scenario, leg, path), path)
     return [Given(leg, path, traces[leg].about) for leg, path in wanted.items()]
+
+
+def _own_trace(scenario: Scenario, leg: str, path: str) -> NetworkTrace:
+    """The trace that a scenario names itself; what is wrong with it says whose it is."""
+    try:
+        return load_trace(path, leg=leg)
+    except InputError as error:
+        rule = f"{error.rule} (network.{leg}.trace of {scenario.name})"
+        raise InputError(rule, file=error.file, place=error.place, remedy=error.remedy) from None
 
 
 def legs_of(scenario: Scenario) -> tuple[str, ...]:

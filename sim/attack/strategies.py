@@ -19,6 +19,8 @@ from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, Hypoth
 
 from sim.attack.bounds import BOUNDS, Choice, Range
 from sim.network.presets import PRESETS
+from sim.scenario.checks import interrupts_in_vain
+from sim.scenario.model import Scenario
 
 Data = dict[str, Any]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -138,7 +140,16 @@ def _scenario(draw: Draw, topology: Topology | None, viewer: Viewer | None) -> D
     }
     if who == "browser":
         parts["browser"] = draw(_browser(likely_pct))
-    return data | {name: part for name, part in parts.items() if part}
+    return _not_in_vain(data | {name: part for name, part in parts.items() if part})
+
+
+def _not_in_vain(data: Data) -> Data:
+    """Without interrupts after the last word of the call, which the language refuses."""
+    if not any(step["do"] == "interrupt" for step in data.get("steps", ())):
+        return data
+    gone = {index for index, _ in interrupts_in_vain(Scenario.model_validate(data))}
+    left = [step for index, step in enumerate(data["steps"]) if index not in gone]
+    return {name: part for name, part in data.items() if name != "steps"} | ({"steps": left} if left else {})
 
 
 # ---- the source

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Iterator, Sequence
 
-from sim.scenario.metric_names import GUARDS, SCORED, base_name
+from sim.scenario.metric_names import GUARDS, NEED_INTERRUPT, SCORED, base_name
 from sim.scenario.model import Scenario
 from sim.scenario.network import LegSpec
 from sim.scenario.source import TAIL_S
-from sim.scenario.steps import ClockStep, Impair, Reports, Sleep, Stall, Step, step_end_s, step_leg
+from sim.scenario.steps import ClockStep, Impair, Interrupt, Reports, Sleep, Stall, Step, step_end_s, step_leg
 from sim.scenario.types import shown
 from sim.scenario.yaml_places import Problem
 
@@ -38,6 +38,28 @@ def broken_rules(scenario: Scenario, in_doubt: Container[str | int] = ()) -> lis
     return [
         problem for needs, rule in _RULES if not any(part in in_doubt for part in needs) for problem in rule(scenario)
     ]
+
+
+def missing_files(scenario: Scenario) -> list[Problem]:
+    """What the scenario names and does not lie beside it. What is in a file is asked by whoever reads it."""
+    named: list[tuple[tuple[str | int, ...], str | None]] = [
+        (("network", leg, "trace"), getattr(scenario.network, leg).trace) for leg in ("to_bridge", "to_viewer")
+    ]
+    named.append((("source", "clip"), scenario.source.clip))
+    problems = []
+    for path, name in named:
+        if name is not None and (why := _unreadable(scenario, name)):
+            remedy = f"a name counts from the folder of the scenario: {str(scenario.folder)[:200]}"
+            problems.append(Problem(path, f"the file {name[:200]!r} {why}", remedy))
+    return problems
+
+
+def _unreadable(scenario: Scenario, name: str) -> str:
+    try:
+        file = scenario.file(name)
+        return "" if file.is_file() else "is not a file" if file.exists() else "does not exist"
+    except (OSError, ValueError):  # a name too long, a NUL in it, a folder we may not read
+        return "cannot be looked for"
 
 
 def _lists(scenario: Scenario) -> Iterator[Problem]:
@@ -133,6 +155,55 @@ def _counted_once(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(("steps", index, "duplicate"), rule, remedy)
 
 
+def _interrupts(scenario: Scenario) -> Iterator[Problem]:
+    for index, over_s in interrupts_in_vain(scenario):
+        rule = f"nobody is left to be interrupted: all has been said at {over_s:g} s"
+        yield Problem(
+            ("steps", index, "at_s"), rule, "make it earlier, or let somebody talk longer: source.turns.talk_s"
+        )
+
+
+def interrupts_in_vain(scenario: Scenario) -> Iterator[tuple[int, float]]:
+    """(index of the step, when the talk was over) of each interrupt that comes after the last word of the call.
+
+    A source that is slow, or is held up, is given the time that it may take longer.
+    """
+    source = scenario.source
+    if source.audio.blocks or source.video.blocks:
+        return  # nobody knows
+    slow = max(1.0, 1 / source.audio.speed, 1 / source.video.speed)
+    late_s = (source.video.delay_ms + source.audio.lead_ms) / 1000 + source.backlog_s
+    late_s += sum((getattr(scenario.network, leg).delay_ms or 0.0) / 1000 for leg in ("to_bridge", "to_viewer"))
+    planned = scenario.source.turns.plan(scenario.duration_s)
+    over_s = max((end_s for _, end_s in planned), default=math.inf)
+    ends_s = over_s  # of the turn that is on, or was last
+    for index, step in sorted(enumerate(scenario.steps), key=lambda one: one[1].at_s):
+        if not isinstance(step, Interrupt):
+            late_s += max(step_end_s(step) - step.at_s, getattr(step, "delay_ms", None) or 0.0)
+            continue
+        if step.at_s >= scenario.duration_s:
+            continue  # which is another mistake
+        if step.at_s >= over_s * slow + late_s:
+            yield index, over_s
+            continue
+        ends_s = max((end_s for start_s, end_s in planned if start_s <= step.at_s), default=ends_s)
+        begins_s = step.at_s + step.reply_after_ms / 1000
+        reply_s = max(ends_s, begins_s) if step.talk_s is None else begins_s + step.talk_s
+        over_s = max([reply_s, *(end_s for start_s, end_s in planned if start_s > step.at_s)])
+
+
+def _needs_interrupt(scenario: Scenario) -> Iterator[Problem]:
+    asked = [(("expect", index, "metric"), limit.metric) for index, limit in enumerate(scenario.expect)]
+    asked += [(("baseline", "misses", index), name) for index, name in enumerate(_missed(scenario))]
+    for path, name in asked:
+        if base_name(name) in NEED_INTERRUPT and not any(isinstance(step, Interrupt) for step in scenario.steps):
+            yield Problem(path, f"{name} needs an interrupt, and there is none", "add a step {at_s: 5, do: interrupt}")
+
+
+def _missed(scenario: Scenario) -> Sequence[str]:
+    return scenario.baseline.misses if scenario.baseline is not None else ()
+
+
 def _needs_fault(scenario: Scenario) -> Iterator[Problem]:
     for index, limit in enumerate(scenario.expect):
         if not scenario.faults and (base_name(limit.metric) == "recovery_ms" or limit.window == "after_fault"):
@@ -172,7 +243,7 @@ def _baseline(scenario: Scenario) -> Iterator[Problem]:
 
 
 def _misses(scenario: Scenario) -> Iterator[Problem]:
-    misses = scenario.baseline.misses if scenario.baseline is not None else ()
+    misses = _missed(scenario)
     limited = {limit.metric for limit in scenario.expect}
     for index, name in enumerate(misses):
         if name in misses[:index]:
@@ -193,6 +264,8 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Scenario], Iterator[Problem]]], .
     (("steps",), _overlaps),
     (("topology",), _bridge),
     (("topology",), _counted_once),
+    (("steps", "duration_s", "source"), _interrupts),
+    (("steps",), _needs_interrupt),
     (("steps",), _needs_fault),
     (("source",), _needs_payload),
     (("viewer",), _limited_viewers),

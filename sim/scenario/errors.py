@@ -111,10 +111,13 @@ def _explain(item: dict[str, Any], data: object, model: type[BaseModel]) -> Prob
         return Problem((*path, "do"), f"no step is called {tag!r}", nearest(tag, words))
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", context["expected"])
-        return Problem(path, f"{name} must be {context['expected']}, got {shown(value)}", near(str(value), choices))
+        return Problem(
+            path, f"{name} must be {context['expected']}, got {shown(value)}", _word_hint(name, value, choices)
+        )
     if kind in _BOUNDS:
         bound = next(iter(context.values()))
-        return Problem(path, f"{name} must be {_BOUNDS[kind]} {bound:g}, got {shown(value)}", _bound_hint(name, value))
+        rule = f"{name} must be {_BOUNDS[kind]} {bound:g}, got {shown(value)}"
+        return Problem(path, rule, _bound_hint(name, value, kind, bound))
     if kind in _KINDS:
         hint = _kind_hint(kind, value, name)
         return Problem(path, f"{name} must be {_KINDS[kind]}, got {shown(value)}", hint)
@@ -179,15 +182,31 @@ def _bare(kind: Any) -> Any:
     return None if get_origin(kind) is Literal else kind
 
 
-def _bound_hint(name: str, value: object) -> str:
+def _word_hint(name: str, value: object, choices: Sequence[str]) -> str:
+    if name == "viewer" and "browser" in choices and str(value).lower() in _BROWSERS:
+        return "write browser: it is a model of Chromium; avsync glass measures at a real one"
+    return near(str(value), choices) or (f"write one of these, such as {name}: {choices[0]}" if choices else "")
+
+
+_BROWSERS = ("chrome", "chromium", "firefox", "safari", "edge", "webkit", "webrtc", "web", "page")
+
+
+def _bound_hint(name: str, value: object, kind: str, bound: float) -> str:
     if name in ("loss", "reorder", "duplicate") and isinstance(value, int | float) and 1 < value <= 100:
         return f"a share of 1, not per cent: write {value / 100:g}"
-    return ""
+    if name == "duration_s" and kind.startswith("less"):
+        return f"at most {bound:g} s, which are {bound / 3600:g} hours; for more of the same, add seeds"
+    if name in ("for_s", "for_ms") and kind.startswith("greater"):
+        return f"how long it lasts: {bound:g} or more; what should begin earlier has an earlier at_s"
+    side = "more" if kind.startswith("greater") else "less"
+    return f"write {bound:g} or {side}" if kind.endswith("equal") else f"write a number {_BOUNDS[kind]} {bound:g}"
 
 
 def _kind_hint(kind: str, value: object, name: str) -> str:
     if kind == "bool_type" and isinstance(value, str) and value.lower() in ("yes", "on", "no", "off"):
         return f"write {'true' if value.lower() in ('yes', 'on') else 'false'}"
+    if kind == "int_type" and isinstance(value, float):
+        return f"write {int(value)}" if value.is_integer() else f"write it without a fraction, such as {int(value)}"
     if kind in ("float_type", "int_type") and isinstance(value, str):
         if _UNIT.fullmatch(value):
             return "write the number alone; its unit is in the key's name"

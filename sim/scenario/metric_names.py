@@ -116,6 +116,9 @@ BELIEVED_COLUMNS: tuple[str, ...] = (
 )
 """What reports show beside the truth, at a viewer and at our output."""
 
+NEED_INTERRUPT: frozenset[str] = frozenset({"interrupt_to_silence_ms"})
+"""UNKNOWN, and so a miss, wherever nobody interrupts."""
+
 GUARDS: frozenset[str] = frozenset(row.name for row in _ROWS if row.guard)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from sim.scenario.glossary import WORDS
-from sim.scenario.metric_names import BELIEVED, METRICS, OUTPUT, SCORED, Metric
+from sim.scenario.metric_names import BELIEVED, METRICS, NEED_INTERRUPT, OUTPUT, SCORED, Metric
 from sim.scenario.reference_examples import LIMITS, POLICIES, POLICY_FIELDS, of_key, of_step
 
 Sort = Literal["key", "step", "metric", "network", "policy", "policy field", "word"]
@@ -198,7 +198,8 @@ def _metric(row: Metric) -> Entry:
 def _limit(row: Metric, name: str) -> str:
     side = "at_least" if row.better == "higher" else "at_most"
     only = f", viewer: {row.only_viewer}" if row.only_viewer is not None and not name.startswith(OUTPUT) else ""
-    return f"expect: [{{metric: {name}, {side}: {LIMITS[row.name]}{only}}}]"
+    limit = f"expect: [{{metric: {name}, {side}: {LIMITS[row.name]}{only}}}]"
+    return f"{of_step('interrupt')}\n{limit}" if row.name in NEED_INTERRUPT else limit
 
 
 def _with_parts(entry: Entry) -> Iterator[Entry]:

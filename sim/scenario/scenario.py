@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from avsync.errors import InputError
 from sim.scenario import yaml_places as scenario_yaml
-from sim.scenario.checks import broken_rules, version_problem
+from sim.scenario.checks import broken_rules, missing_files, version_problem
 from sim.scenario.errors import MOST, findings
 from sim.scenario.mending import ROUNDS, Mended
 from sim.scenario.model import Baseline, Expect, Scenario
@@ -35,17 +35,27 @@ def load_scenario(path: str | FilePath) -> Scenario:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not a file name"
         raise InputError(f"cannot read the scenario: {why}", file=str(path)[:200]) from None
-    return loads(text, str(path))
+    scenario, document = _loads(text, str(path))
+    if missing := missing_files(scenario):
+        raise document.error(missing)
+    return scenario
 
 
 def loads(text: str | bytes, file: str = "scenario.yaml") -> Scenario:
-    """Read and check a scenario's text; ``file`` names it in messages, and gives its name and folder."""
+    """Read and check a scenario's text; ``file`` names it in messages, and gives its name and folder.
+
+    Files that it names are not looked for: there need not be a folder.
+    """
+    return _loads(text, file)[0]
+
+
+def _loads(text: str | bytes, file: str) -> tuple[Scenario, scenario_yaml.Document]:
     document = scenario_yaml.read(text, file)
     path = FilePath(file)
     scenario, problems = _build(document.data, path.stem, document.unread)
     if scenario is None or document.problems:
         raise document.error(problems)
-    return scenario.placed(path.stem, path.parent)
+    return scenario.placed(path.stem, path.parent), document
 
 
 def together(errors: Sequence[InputError]) -> InputError:

@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from avsync.errors import InputError
+from sim.network_option import networks_for
 from sim.scenario import metric_names
 from sim.scenario import yaml_places as scenario_yaml
 from sim.scenario.lint import shortcomings
@@ -271,7 +272,14 @@ def test_a_mistyped_key_is_answered_with_line_caret_and_the_nearest_right_one() 
         ("steps:", "4:7", "steps must be a list, got nothing", "delete the line"),
         ("seeds: 3", "4:8", "seeds must be a list, got 3", "seeds: [...]"),
         ("seeds: [1, true]", "4:12", "seeds[1] must be a whole number, got true", ""),
-        ("seeds: [1.0]", "4:9", "seeds[0] must be a whole number, got 1.0", ""),
+        ("seeds: [1.0]", "4:9", "seeds[0] must be a whole number, got 1.0", "write 1"),
+        ("seeds: [1.5]", "4:9", "seeds[0] must be a whole number, got 1.5", "without a fraction"),
+        ("viewer: chrome", "4:9", "viewer must be 'browser', 'avsync' or 'both'", "write browser"),
+        ("viewer: telescope", "4:9", "viewer must be 'browser', 'avsync' or 'both'", "such as viewer: browser"),
+        ("steps: [{at_s: 1, do: stall, for_s: -1}]", "4:37", "for_s must be >= 0.001, got -1", "an earlier at_s"),
+        ("steps: [{at_s: 1, do: hold, for_ms: -1}]", "4:37", "for_ms must be >= 0.1, got -1", "how long it lasts"),
+        ("source: {audio: {speed: 0}}", "4:25", "speed must be > 0, got 0", "write a number > 0"),
+        ("clocks: {client: {ppm: 200000}}", "4:24", "ppm must be <= 100000", "write 100000 or less"),
         ("seeds: [-1]", "4:9", "seeds[0] must be >= 0, got -1", ""),
         ("source: {audio: {speed: '1'}}", "4:25", "speed must be a number, got text '1'", "without quotes"),
         ("seeds: []", "4:8", "seeds must not be empty", ""),
@@ -280,7 +288,7 @@ def test_a_mistyped_key_is_answered_with_line_caret_and_the_nearest_right_one() 
         ("duration_s: true", "4:13", "duration_s must be a number, got true", ""),
         ("duration_s: '60'", "4:13", "duration_s must be a number, got text '60'", "without quotes"),
         ("duration_s: 60 s", "4:13", "duration_s must be a number", "its unit is in the key's name"),
-        ("duration_s: 90001", "4:13", "duration_s must be <= 90000", ""),
+        ("duration_s: 90001", "4:13", "duration_s must be <= 90000", "25 hours; for more of the same, add seeds"),
         ("source: {video: {can_skip: yes}}", "4:28", "can_skip must be true or false", "write true"),
         ("source: {video: {can_skip: 1}}", "4:28", "can_skip must be true or false, got 1", ""),
         ("source: {video: {fps: 30000/0}}", "4:23", "not a frame rate", "30000/1001"),
@@ -312,6 +320,11 @@ def test_a_mistyped_key_is_answered_with_line_caret_and_the_nearest_right_one() 
         ("steps: [{at_s: 1, do: clock_step, by_ms: 1, clock: bridge}]", "4:52", "there is no bridge", "topology"),
         ("steps: [{at_s: 1, do: hold, for_ms: 1, leg: to_bridge}]", "4:45", "there is no bridge", "topology"),
         ("steps: [{at_s: 60, do: interrupt}]", "4:16", "happens at 60 s, but the run lasts 60 s", "duration_s longer"),
+        ("source: {turns: {talk_s: [4]}}\nsteps: [{at_s: 10, do: interrupt}]", "5:16", "all has been said at 4.5 s",
+         "source.turns.talk_s"),
+        ("steps: [{at_s: 5, do: interrupt, talk_s: 2}, {at_s: 9, do: interrupt}]", "4:53", "all has been said at 7.4 s",
+         "make it earlier"),
+        ("steps: [{at_s: 59.5, do: interrupt}]", "4:16", "all has been said at 59 s", "make it earlier"),
         ("steps: [{at_s: 59, do: mute, for_s: 2}]", "4:37", "ends at 61 s, but the run lasts 60 s", "for_s shorter"),
         ("steps: [{at_s: 59, do: hold, for_ms: 2000}]", "4:38", "ends at 61 s", "for_ms shorter"),
         ("steps: [{at_s: 1, do: stall, for_s: 2}, {at_s: 3, do: stall, for_s: 1}]", "4:48", "only at 3 s", "as one"),
@@ -339,6 +352,8 @@ def test_a_mistyped_key_is_answered_with_line_caret_and_the_nearest_right_one() 
         ("expect: [{metric: degraded_pct, at_most: null}]", "4:19", "needs either", ""),
         ("expect: [{metric: measured_pct, at_most: 3}]", "4:42", "measured_pct is good when higher", "'at_least'?"),
         ("expect: [{metric: pts_violations, at_most: 0, window: clear}]", "4:55", "one number for the whole run", ""),
+        ("expect: [{metric: interrupt_to_silence_ms, at_most: 40}]", "4:19", "needs an interrupt", "do: interrupt"),
+        ("expect: [{metric: output_interrupt_to_silence_ms, at_most: 40}]", "4:19", "needs an interrupt", "a step"),
         ("expect: [{metric: recovery_ms, at_most: 1}]", "4:19", "recovery_ms needs a fault", "do: stall"),
         ("expect: [{metric: output_recovery_ms, at_most: 1}]", "4:19", "output_recovery_ms needs a fault", ""),
         ("expect: [{metric: degraded_pct, at_most: 1, window: after_fault}]", "4:19", "after_fault needs a fault", ""),
@@ -647,3 +662,47 @@ def test_any_value_in_any_place_is_a_scenario_or_an_input_error(data: st.DataObj
     here[key] = data.draw(_DATA)
     _only_input_errors(lambda: build(content))
     _only_input_errors(lambda: loads(json.dumps(content)))
+
+
+# ---- interrupts that somebody hears, files that lie somewhere
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "steps: [{at_s: 0.1, do: interrupt}]",  # before the first word: the user was faster
+        "source: {turns: {talk_s: [4, 4], gap_s: 3}}\nsteps: [{at_s: 6, do: interrupt}]",  # between two turns
+        "steps: [{at_s: 5, do: interrupt}, {at_s: 40, do: interrupt}]",  # the reply talks on
+        "steps: [{at_s: 5, do: interrupt, talk_s: 50}, {at_s: 50, do: interrupt}]",
+        "source: {turns: {talk_s: [4]}, video: {speed: 0.5}}\nsteps: [{at_s: 8, do: interrupt}]",  # it takes longer
+        "source: {turns: {talk_s: [4]}}\nsteps: [{at_s: 2, do: stall, for_s: 5}, {at_s: 9, do: interrupt}]",
+        "source: {turns: {talk_s: [4]}, audio: {blocks: {}}}\nsteps: [{at_s: 6, do: interrupt}]",  # nobody knows
+    ],
+)
+def test_an_interrupt_is_taken_while_somebody_may_still_talk(line: str) -> None:
+    assert loads(REFERENCE + line + "\n").steps
+
+
+@pytest.mark.parametrize("topology", ["local_encode", "provider_bridge"])
+def test_a_file_that_is_missing_is_named_with_the_line_that_names_it(tmp_path: Path, topology: str) -> None:
+    leg = "to_bridge" if topology == "provider_bridge" else "to_viewer"
+    path = tmp_path / "mine.yaml"
+    path.write_text(REFERENCE + f"topology: {topology}\nnetwork: {{{leg}: {{trace: lost.csv}}}}\nsource: {{clip: .}}\n")
+    with pytest.raises(InputError) as caught:
+        load_scenario(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}:5:")
+    assert "'lost.csv' does not exist" in said and f"{path}:6:" in said and "'.' is not a file" in said
+    assert str(tmp_path) in said.split("folder of the scenario")[1]
+    (tmp_path / "lost.csv").write_text("t_s,rtt_ms\n0,5\n1,6\n")
+    path.write_text(REFERENCE + f"topology: {topology}\nnetwork: {{{leg}: {{trace: lost.csv}}}}\n")
+    assert load_scenario(path).name == "mine"
+
+
+def test_a_trace_that_is_none_says_whose_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(REFERENCE + "network: {to_viewer: {trace: odd.csv}}\n")
+    (tmp_path / "odd.csv").write_text("5\n3\n4\n")
+    with pytest.raises(InputError) as caught:
+        networks_for([], [load_scenario(path)])
+    assert caught.value.rule.endswith("(network.to_viewer.trace of mine)") and "rtt_ms" in caught.value.remedy
