@@ -78,6 +78,7 @@ def _windows(row: Row, prefix: str, run: Run, point: Point, samples: Offsets, wi
     """What is limited over windows: over each of them."""
     beliefs = point.beliefs.columns()
     errors = measures.belief_errors(beliefs, run.source, point.presented)
+    held = unit_measures.latency(run.source, point.presented, run.arrivals)
     observed_ns = int(samples.at_ns[0]) if len(samples.at_ns) else None
     for window, inside in windows.items():
         mask = None if window == "all" else inside(samples.at_ns)
@@ -85,6 +86,7 @@ def _windows(row: Row, prefix: str, run: Run, point: Point, samples: Offsets, wi
         shares = (columns["measured_pct"], columns["degraded_pct"])
         columns["measured_or_degraded_pct"] = None if None in shares else sum(share or 0.0 for share in shares)
         columns["freeze_longest_ms"] = measures.freeze_longest_ms(samples, mask)
+        columns |= unit_measures.held_measures(held, inside)
         columns["monitor_error_p95_ms"] = measures.monitor_error_p95_ms(errors, inside)
         columns["monitor_known_pct"] = measures.monitor_known_pct(beliefs, samples, observed_ns, inside=inside)
         row.update({key(prefix + name, window): value for name, value in columns.items()})

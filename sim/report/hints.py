@@ -35,7 +35,7 @@ def hint(limit: Limit, row: Row, scenario: Scenario) -> str:
         return _recovery(row.get(limit.metric), scenario)
     if base == "content_heard_pct":
         return _heard(row.get(_prefix(limit) + "late_packets"))
-    if base.startswith("added_latency_"):
+    if base.startswith(("added_latency_", "latency_p")):
         delay_ms = to_ms(scenario.engine_policy.playout_delay_ns)
         held = row.get(OUTPUT + "jitter_buffer_p50_ms")
         buffer = f", and its jitter buffer held {held:.0f} ms" if held else ""

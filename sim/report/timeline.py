@@ -39,7 +39,7 @@ def timeline(scenario: Scenario) -> list[TimelineRow]:
     ]
     rows.append(TimelineRow("window clear", "window", tuple(_clear(scenario))))
     if scenario.faults:
-        ends = [(end + AFTERMATH_S, end + AFTERMATH_S + AFTER_FAULT_S) for _, end in scenario.faults]
+        ends = [(end + AFTERMATH_S, end + AFTERMATH_S + AFTER_FAULT_S) for _, end in _joined([*scenario.faults])]
         after = [(start, min(end, scenario.duration_s)) for start, end in ends if start < scenario.duration_s]
         rows.append(TimelineRow("window after_fault", "window", tuple(_joined(after))))
     return rows

@@ -123,11 +123,11 @@ class EngineReceiver:
             return
         now = host.now_ns()
         for each in self.decoder.take(frame, now):
+            waited = each is not frame or each.retransmitted
             unit = self.ingress.on_picture(
-                each.rtp, each.duration_ns, now, size_bytes=each.size_bytes,
-                in_order=each is frame and not each.retransmitted, payload=each,
-            )  # fmt: skip
-            self._push(unit, now)
+                each.rtp, each.duration_ns, now, size_bytes=each.size_bytes, in_order=not waited, payload=each
+            )
+            self._push(unit, now, waited)
 
     def on_report(self, report: SenderReport) -> None:
         if self.host.awake(lambda: self.on_report(report)):
@@ -145,7 +145,7 @@ class EngineReceiver:
     def marker(self) -> None:
         self.ingress.marker(self.host.now_ns())
 
-    def _push(self, unit: MediaUnit | Drop, now: int) -> None:
+    def _push(self, unit: MediaUnit | Drop, now: int, waited: bool = False) -> None:
         if isinstance(unit, Drop):
             self.quarantined += 1
             return
@@ -155,8 +155,10 @@ class EngineReceiver:
                 if unit.kind is AUDIO and unit.payload.pts_ns is not None:
                     # What the provider calls this content, against ours: a request names its own.
                     self.pts_minus_content_ns = unit.pts_ns - unit.payload.pts_ns
-                log = self._arrivals.sound if unit.kind is AUDIO else self._arrivals.picture
-                log(ref, now)
+                if unit.kind is AUDIO:
+                    self._arrivals.sound(ref, now)
+                else:
+                    self._arrivals.picture(ref, now, waited=waited)
         self.driver.push(unit, now)
 
 

@@ -193,7 +193,8 @@ def interrupts_in_vain(scenario: Scenario) -> Iterator[tuple[int, float]]:
 
 
 def _needs_interrupt(scenario: Scenario) -> Iterator[Problem]:
-    asked = [(("expect", index, "metric"), limit.metric) for index, limit in enumerate(scenario.expect)]
+    asked: list[tuple[tuple[str | int, ...], str]] = []
+    asked += [(("expect", index, "metric"), limit.metric) for index, limit in enumerate(scenario.expect)]
     asked += [(("baseline", "misses", index), name) for index, name in enumerate(_missed(scenario))]
     for path, name in asked:
         if base_name(name) in NEED_INTERRUPT and not any(isinstance(step, Interrupt) for step in scenario.steps):

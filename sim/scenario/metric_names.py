@@ -79,6 +79,10 @@ _ROWS = (
            at_viewer=False),
     Metric("added_latency_p95_ms", "ms", "lower", WHOLE, "Delay over a player without buffers, 95th percentile.",
            guard=True, at_viewer=False),
+    Metric("latency_p50_ms", "ms", "lower", SAMPLED, "From a sound's arrival at our engine until it leaves, median.",
+           at_viewer=False),
+    Metric("latency_p95_ms", "ms", "lower", SAMPLED, "From a sound's arrival at our engine until it leaves, 95th "
+           "percentile.", at_viewer=False),
     Metric("delay_grown_ms", "ms", "lower", WHOLE, "How much later the voice left at the end than at the beginning."),
     Metric("latency_growth_ms_per_min", "ms/min", "lower", WHOLE, "How much the delay grows while the call lasts."),
     Metric("jitter_buffer_p50_ms", "ms", "either", WHOLE, "What the sound's jitter buffer held, median."),

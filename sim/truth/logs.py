@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from avsync.errors import UsageError
-from sim.truth.columns import I64, NEVER, IntRows
+from sim.truth.columns import I64, NEVER, Bool, IntRows
 from sim.truth.tables import PresentationTable, SourceTable, check_refs, first_of, presentation_table, source_table
 
 
@@ -142,12 +142,16 @@ class ArrivalLog:
 
     def __init__(self) -> None:
         self._sounds, self._pictures = IntRows(2), IntRows(2)
+        self._waited: list[int] = []
 
     def sound(self, ref: int, at_ns: int) -> None:
         self._sounds.append((ref, at_ns))
 
-    def picture(self, ref: int, at_ns: int) -> None:
+    def picture(self, ref: int, at_ns: int, *, waited: bool = False) -> None:
+        """``waited``: it, or one that it depends on, was sent again, so it came later than the way is long."""
         self._pictures.append((ref, at_ns))
+        if waited:
+            self._waited.append(ref)
 
     def pack(self) -> None:
         """For long runs, as ``SourceLog.pack``."""
@@ -163,3 +167,9 @@ class ArrivalLog:
             first_of(sounds[0], sounds[1], len(source.sounds.turn)),
             first_of(pictures[0], pictures[1], len(source.pictures.turn)),
         )
+
+    def waited(self, source: SourceTable) -> Bool:
+        """(pictures,): those that came late because something was sent again."""
+        late = np.zeros(len(source.pictures.turn), np.bool_)
+        late[[ref for ref in self._waited if ref >= 0]] = True
+        return late

@@ -23,6 +23,7 @@ from sim.truth.windows import (
     Measure,
     Within,
     everywhere,
+    merged,
     percentile_ms,
     share_pct,
 )
@@ -70,10 +71,12 @@ def _good_seconds(samples: Offsets) -> I64:
 def recoveries_ms(samples: Offsets, faults: Faults, run_end_ns: int) -> list[float]:
     """Per fault: from its end to the start of the first good second that is over by the run's end, else ``inf``.
 
-    Where the talk ends right after the fault, and no full second of it is left, that is never.
+    Faults that overlap are one, which ends when the last of them does: inside it nothing can recover. Where the talk
+    ends right after the fault, and no full second of it is left, that is never.
     """
     starts = _good_seconds(samples)
     starts = starts[starts + NS_PER_S <= run_end_ns]
+    faults = merged(faults)
     found = [int(np.searchsorted(starts, end, "left")) for _, end in faults]
     return [
         to_ms(int(starts[index]) - end) if index < len(starts) else math.inf
@@ -88,7 +91,7 @@ def recovery_ms(samples: Offsets, faults: Faults, run_end_ns: int) -> Measure:
 
 def recovery_counted_ms(samples: Offsets, faults: Faults, run_end_ns: int) -> Measure:
     """The same with "never" counted to the run's end: by how much a baseline misses."""
-    each = zip(recoveries_ms(samples, faults, run_end_ns), faults, strict=True)
+    each = zip(recoveries_ms(samples, faults, run_end_ns), merged(faults), strict=True)
     return max((min(took, to_ms(max(run_end_ns - end, 0))) for took, (_, end) in each), default=None)
 
 

@@ -17,7 +17,7 @@ from avsync.units import NS_PER_S, ms, to_ms
 from sim.truth.columns import I64, NEVER, Bool
 from sim.truth.logs import ArrivalLog, PresentationLog, SourceLog
 from sim.truth.tables import PresentationTable, SourceTable, Units, first_of
-from sim.truth.windows import ENOUGH, Measure, percentile, percentile_ms, share_pct
+from sim.truth.windows import ENOUGH, Measure, Within, everywhere, percentile, percentile_ms, share_pct
 
 ON_ITS_WAY_NS = ms(1000)
 """What was to leave less than this before an interrupt or the run's end is not missing: links and buffers hold it."""
@@ -103,7 +103,9 @@ def added_latency(source: SourceLog, presented: PresentationLog, arrivals: Arriv
     """Sound against an oracle player without a buffer on the same arrivals, turn by turn.
 
     T(i) = pts(i) + max(max over sound j <= i of (arrival(j) - pts(j)), the same over the pictures of the turn's first
-    second). One voice says one thing at a time: a turn made ahead begins, for the oracle too, after the last one.
+    second, without those that were sent again). One voice says one thing at a time: a turn made ahead begins, for the
+    oracle too, after the last one. It keeps its maximum: after a stall it is as late as the stall made it, so a delay
+    that is kept for nothing is seen by ``latency``, not here.
     """
     made, left = source.table(), presented.table(source.table())
     sound_ns, picture_ns = arrivals.first(made)
@@ -111,12 +113,26 @@ def added_latency(source: SourceLog, presented: PresentationLog, arrivals: Arriv
     np.minimum.at(start, left.ref, left.at_ns - (left.from_ns - made.sounds.content_ns[left.ref]))
     lag = picture_ns - made.pictures.content_ns
     early = made.pictures.content_ns < made.start_ns[made.pictures.turn] + FIRST_PICTURES_NS
-    early &= picture_ns < NEVER
+    early &= (picture_ns < NEVER) & ~arrivals.waited(made)
     floor = np.full(len(made.turns), -NEVER)
     np.maximum.at(floor, made.pictures.turn[early], lag[early])
     ideal = _ideal(made, left, made.sounds, sound_ns, floor)
     heard = (start < NEVER) & (sound_ns < NEVER)
     return Latency(start[heard], (start - ideal)[heard])
+
+
+def latency(source: SourceLog, presented: PresentationLog, arrivals: ArrivalLog) -> Latency:
+    """Leaving minus arrival of each sound that came to our engine and was heard here: what it was held for."""
+    made, left = source.table(), presented.table(source.table())
+    came_ns, _ = arrivals.first(made)
+    both = (came_ns < NEVER) & (left.first_heard_ns < NEVER)
+    return Latency(left.first_heard_ns[both], (left.first_heard_ns - came_ns)[both])
+
+
+def held_measures(held: Latency, inside: Within = everywhere) -> dict[str, Measure]:
+    """Over the sounds that left within a window: no length of run is needed, and no beginning to compare with."""
+    within = held.added_ns[inside(held.at_ns)]
+    return {"latency_p50_ms": percentile_ms(within, 50), "latency_p95_ms": percentile_ms(within, 95)}
 
 
 def latency_measures(latency: Latency) -> dict[str, Measure]:

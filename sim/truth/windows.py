@@ -25,6 +25,17 @@ ENOUGH = 20
 """Fewer values are UNKNOWN: below 20, the nearest-rank p95 is the maximum."""
 
 
+def merged(faults: Faults) -> list[tuple[int, int]]:
+    """Faults that overlap, or begin where another ends, as one: it is over when the last of them is."""
+    spans: list[tuple[int, int]] = []
+    for start, end in sorted(faults):
+        if spans and start <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(end, spans[-1][1])
+        else:
+            spans.append((start, end))
+    return spans
+
+
 def everywhere(at_ns: I64) -> Bool:
     return np.ones(len(at_ns), np.bool_)
 
@@ -32,10 +43,11 @@ def everywhere(at_ns: I64) -> Bool:
 def within(window: Window, faults: Faults, joined_ns: int | None = None) -> Within:
     """``clear``: outside every fault's [start, end + 1 s] and the 5 s after a viewer joined (None: no viewer).
 
-    ``after_fault``: the 5 s that start 1 s after each fault's end; nothing at all without faults.
+    ``after_fault``: the 5 s that start 1 s after each fault's end; nothing at all without faults. What overlaps is one.
     """
     if window == "all":
         return everywhere
+    faults = merged(faults)
 
     def clear(at_ns: I64) -> Bool:
         inside = everywhere(at_ns)

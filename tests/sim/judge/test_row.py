@@ -91,3 +91,21 @@ def test_what_is_believed_at_a_point_is_what_its_own_monitor_says() -> None:
     row = measure(run(small(4.0), viewer_sink=Sink(picture_lie_ns=ms(200))))
     assert row["believed_offset_abs_p50_ms"] == pytest.approx(200, abs=5)
     assert row["believed_output_offset_abs_p95_ms"] == row["output_offset_abs_p95_ms"] == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_pictures_that_are_sent_again_take_nothing_off_the_added_latency(seed: int) -> None:
+    """Nothing stalls here, so what a sound is held for is what is added, whatever pictures had to be sent again."""
+    lossy = small(12.0, topology="provider_bridge", viewer="avsync",
+                  network={"to_bridge": {"delay_ms": 150, "loss": 0.05}})  # fmt: skip
+    row = measure(run(lossy, seed=seed))
+    assert row["output_added_latency_p50_ms"] == pytest.approx(row["output_latency_p50_ms"] or 0, abs=5)
+    assert (row["output_latency_p50_ms"] or 0) > 20 and row["output_latency_p95_ms@clear"] is not None
+
+
+def test_a_delay_kept_after_a_stall_is_seen_in_its_window() -> None:
+    stall = {"at_s": 9, "do": "stall", "for_s": 1, "only": "audio", "resume": "burst"}
+    row = measure(run(small(14.0, viewer="avsync", steps=[stall])))
+    before, after = row["output_latency_p50_ms"], row["output_latency_p50_ms@after_fault"]
+    assert before is not None and before < 100
+    assert after == pytest.approx(1000, abs=100) and (row["output_added_latency_p95_ms"] or 0) < 100

@@ -28,13 +28,15 @@ from sim.truth.unit_measures import (
     delay_grown_ms,
     frames_dropped_pct,
     frames_repeated_pct,
+    held_measures,
     interrupt_to_silence_ms,
+    latency,
     latency_growth_ms_per_min,
     latency_measures,
     silence_inserted_ms,
     stale_units_leaked,
 )
-from sim.truth.windows import percentile, within
+from sim.truth.windows import merged, percentile, within
 from tests.sim.truth.brute_truth import IDLE, Heard, History, Shown
 
 M, N, D = OffsetState.MEASURED, OffsetState.NO_PICTURE, OffsetState.DEGRADED
@@ -124,6 +126,30 @@ def test_clear_leaves_out_each_fault_a_second_after_it_and_a_viewers_first_5_s()
     assert within("clear", [])(at).all() and within("all", faults, joined_ns=0)(at).all()
 
 
+def test_a_viewer_that_joins_later_has_its_first_5_s_then_and_not_at_the_start() -> None:
+    at = np.array([0, 2_999, 3_000, 7_999, 8_000, 20_000]) * ms(1)
+    assert within("clear", [], joined_ns=ms(3_000))(at).tolist() == [True, True, False, False, True, True]
+    fault = [(ms(19_000), ms(20_000))]
+    assert within("clear", fault, joined_ns=ms(3_000))(at).tolist() == [True, True, False, False, True, False]
+    assert within("after_fault", fault, joined_ns=ms(21_000))(at + ms(1_000)).tolist() == [False] * 5 + [True]
+
+
+def test_faults_that_overlap_are_one_and_over_when_the_last_of_them_is() -> None:
+    nested = [(ms(1_000), ms(9_000)), (ms(2_000), ms(3_000)), (ms(9_000), ms(9_000)), (ms(20_000), ms(21_000))]
+    assert merged(nested[::-1]) == [(ms(1_000), ms(9_000)), (ms(20_000), ms(21_000))]
+    at = np.array([4_500, 9_999, 10_000, 14_999, 15_000, 22_000]) * ms(1)
+    assert within("after_fault", nested)(at).tolist() == [False, False, True, True, False, True]
+    # In sync for 0.5 s; 9 s out of it, under a long fault with a short one inside; good 400 ms after the long one.
+    samples = run_of((50, 0, M), (900, 300, M), (40, 300, M), (400, 0, M))
+    long, short = (ms(500), ms(9_500)), (ms(1_000), ms(2_000))
+    assert recovery_ms(samples, [long], ms(14_000)) == recovery_ms(samples, [long, short], ms(14_000)) == 400
+    assert recovery_counted_ms(samples, [short, long], ms(14_000)) == 400
+    staggered = [(ms(500), ms(6_000)), (ms(5_000), ms(9_500))]
+    assert recovery_ms(samples, staggered, ms(14_000)) == 400
+    apart = [(ms(500), ms(2_000)), (ms(2_010), ms(9_500))]  # between these something could have recovered
+    assert recovery_ms(samples, apart, ms(14_000)) == 7_900
+
+
 def test_after_fault_is_the_5_s_that_start_1_s_after_its_end() -> None:
     at = np.array([10_999, 11_999, 12_000, 16_999, 17_000]) * ms(1)
     window = within("after_fault", [(ms(10_000), ms(11_000))])
@@ -185,7 +211,7 @@ def test_a_second_that_the_run_does_not_finish_is_none() -> None:
 
 def test_the_worst_fault_counts_and_without_faults_it_is_unknown() -> None:
     samples = run_of((200, 900, M), (120, 0, M), (30, 900, M), (100, 0, M))
-    faults = [*FAULT, (ms(3300), ms(3300)), (ms(3300), ms(3400))]
+    faults = [*FAULT, (ms(3300), ms(3300)), (ms(3350), ms(3400))]
     assert recoveries_ms(samples, faults, ms(60_000)) == [0.0, 200.0, 100.0]
     assert recovery_ms(samples, faults, ms(60_000)) == 200.0
     assert recovery_counted_ms(samples, faults, ms(60_000)) == 200.0
@@ -502,6 +528,41 @@ def test_sound_that_never_arrived_or_never_left_has_no_latency() -> None:
     latency = added_latency(*history.logs(), arrivals)
     assert len(latency.added_ns) == 50 and set(latency.added_ns.tolist()) == {ms(40)}
     assert latency_measures(added_latency(*history.logs(), ArrivalLog()))["added_latency_p50_ms"] is None
+
+
+def test_the_oracle_waits_for_pictures_that_come_late_but_not_for_one_that_was_sent_again() -> None:
+    history = talk()
+    history.play(sound_delay=ms(160))
+    late = history.arrivals(picture_delay=ms(100))
+    assert set(added_latency(*history.logs(), late).added_ns.tolist()) == {ms(60)}
+    late.picture(2, history.pictures[2].made + ms(100))  # twice: the first one counts
+    again = ArrivalLog()
+    for ref, sound in enumerate(history.sounds):
+        again.sound(ref, sound.made)
+    for ref, picture in enumerate(history.pictures):
+        resent = ref in (3, 4)
+        again.picture(ref, picture.made + ms(300 if resent else 100), waited=resent)
+    assert set(added_latency(*history.logs(), again).added_ns.tolist()) == {ms(60)}, "-140 if it waited for that one"
+
+
+def test_a_delay_that_a_stall_left_behind_is_no_added_latency_but_it_is_latency() -> None:
+    """The sound stalls for a second and bursts; the player goes on a second later, although all of it is there."""
+    history = talk(ms(20_000))
+    stalled = [sound._replace(made=max(sound.made, ms(3_000))) if ms(2_000) <= sound.content < ms(3_000) else sound
+               for sound in history.sounds]  # fmt: skip
+    history.sounds = stalled
+    history.heard = [
+        Heard(s.content + (ms(40) if s.content < ms(2_000) else ms(1_040)), ms(20), ref, 0, ms(20))
+        for ref, s in enumerate(history.sounds)
+    ]
+    logs, arrivals = history.logs(), history.arrivals()
+    assert added_latency(*logs, arrivals).added_ns[-1] == ms(40)
+    held = latency(*logs, arrivals)
+    assert held_measures(held) == {"latency_p50_ms": 1040.0, "latency_p95_ms": 1040.0}
+    begin = held_measures(held, lambda at_ns: at_ns < ms(2_000))
+    assert begin == {"latency_p50_ms": 40.0, "latency_p95_ms": 40.0}
+    assert held_measures(held, lambda at_ns: at_ns < ms(100))["latency_p50_ms"] is None  # too few
+    assert len(latency(*logs, ArrivalLog()).at_ns) == 0
 
 
 def test_latency_that_grows_by_20_ms_a_minute_does_so_whatever_spikes_and_stalls_do() -> None:
