@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from avsync.types import AUDIO, VIDEO
@@ -61,8 +61,12 @@ def schedule(*steps: tuple[int, int], lasts_s: int = 4) -> NetworkTrace:
     from_ms=st.integers(0, 3_999),
     traffic=st.lists(st.tuples(st.integers(0, 900), st.integers(1, 1_500)), min_size=1, max_size=30),
 )
+@example(rates=[8_000, 0, 0, 0], from_ms=0, traffic=[(0, 500), (0, 1_500), (10, 1_500), (900, 1_500), (0, 100)])
 def test_changing_rate_conserves_work(rates: list[int], from_ms: int, traffic: list[tuple[int, int]]) -> None:
-    """Millisecond by millisecond: the link is never idle while something waits, and never too fast."""
+    """Millisecond by millisecond: the link is never idle while something waits, and never too fast.
+
+    The example has packets that would wait beyond the link's maximum, and one behind them that need not.
+    """
     trace = schedule(*enumerate(rates))
     tested = link(trace=trace, trace_from_ns=ms(from_ms))
     now = busy = 0
@@ -85,7 +89,9 @@ def test_changing_rate_conserves_work(rates: list[int], from_ms: int, traffic: l
 
 @settings(max_examples=60, deadline=None)
 @given(
-    times=st.lists(st.integers(0, 50), min_size=1, max_size=20).filter(any).map(sorted),
+    times=st.lists(st.one_of(st.integers(0, 50), st.integers(0, 5_000)), min_size=1, max_size=20)
+    .filter(any)
+    .map(sorted),
     from_ms=st.integers(0, 60),
     traffic=st.lists(
         st.tuples(st.integers(0, 60).map(lambda thirds: thirds * ms(1) // 3), st.integers(1, 4_000)),
@@ -93,6 +99,7 @@ def test_changing_rate_conserves_work(rates: list[int], from_ms: int, traffic: l
         max_size=30,
     ),
 )
+@example(times=[5_000], from_ms=0, traffic=[(0, 1_500), (0, 1_500), (0, 1_500), (ms(1), 3_000), (ms(5_000), 1_500)])
 def test_delivery_opportunities_are_used_one_by_one(
     times: list[int], from_ms: int, traffic: list[tuple[int, int]]
 ) -> None:
