@@ -16,7 +16,7 @@ from sim.scenario.scenario import Scenario
 from tests.sim.small_world import belief_ms, heard, run, small, truth_ms
 
 STEPS = "steps"
-SAYS = {
+SAYS: dict[str, dict[str, Any]] = {
     "the frame rate changes before the first picture": {STEPS: [{"at_s": 0.2, "do": "fps", "to": 50}]},
     "the frame rate changes before the pictures join": {
         "source": {"video": {"join_at_s": 3.0}}, STEPS: [{"at_s": 2, "do": "fps", "to": 12}],
