@@ -5,6 +5,7 @@ Each story gives the engine nothing to repair, so any offset at our output is on
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from avsync.errors import InputError
 from avsync.units import ms
 from sim.scenario.scenario import Scenario
+from sim.source.clip import ClipSizes
 from tests.sim.small_world import belief_ms, heard, run, small, truth_ms
 
 STEPS = "steps"
@@ -74,6 +76,11 @@ def test_no_offset_is_made_by_the_lab(what: str) -> None:
     missing = "lost" in what or "overtake" in what  # a picture that is not there cannot follow the voice
     assert np.abs(e_ms).max() <= (50 if missing else 1), what
     assert np.abs(belief_ms(one, "output", after_s=5.5)).max() <= (50 if missing else 1), what
+
+
+def test_a_clip_of_another_frame_rate_is_stamped_at_its_own() -> None:
+    clip = ClipSizes(Fraction(30_000, 1001), (2_000,) * 50, 1.7, "a clip")
+    assert np.abs(truth_ms(run(small(6.0, viewer="avsync"), clip=clip), "output")).max() <= 1
 
 
 @pytest.mark.parametrize("what", ["units are lost at the hand-over", "units overtake each other at the hand-over"])
