@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -213,6 +214,25 @@ def test_no_picture_is_no_offset() -> None:
     assert report.samples == 0 and report.offset_ns is None and report.video_stall_ns is None
 
 
+def test_a_voice_that_stands_and_never_goes_on_is_known_as_long_as_it_may() -> None:
+    """Lips wait with it. The source says only after three seconds that this had been the end: two of them count."""
+    watched = Watched()
+    watched.see(voice(0, seconds(1), at_ns=0), lips(0, seconds(1), at_ns=ms(30)))
+    watched.see(voice(0, seconds(3), at_ns=seconds(1), what=Heard.STOPPED))
+    watched.see(voice(0, seconds(1), at_ns=seconds(4), what=Heard.IDLE))
+    watched.monitor.report(seconds(5))
+    assert [s.at_ns for s in watched.samples] == list(range(ms(40), seconds(3) + 1, SLOT))
+    assert set(watched.offsets_ms(ms(1100))) == {0.0}
+
+
+def test_what_stands_after_an_interrupt_is_no_part_of_the_old_turn() -> None:
+    watched = Watched()
+    watched.see(voice(0, seconds(1), at_ns=0), lips(0, seconds(1), at_ns=0))
+    watched.see(voice(0, seconds(3), at_ns=seconds(1), epoch=1, what=Heard.STOPPED))
+    watched.monitor.report(seconds(5))
+    assert max(s.at_ns for s in watched.samples) <= ms(1020)
+
+
 def test_what_has_not_been_seen_for_two_seconds_is_not_current() -> None:
     watched = Watched()
     watched.see(voice(0, seconds(3), at_ns=0), lips(0, seconds(3), at_ns=ms(30)))
@@ -247,6 +267,7 @@ def test_time_going_backwards_and_bad_numbers_are_refused() -> None:
         lambda: monitor.interrupt(1.0),  # type: ignore[arg-type]
         lambda: AvSyncMonitor(point="glass"),
         lambda: AvSyncMonitor(point="output", settle_lag_ns=0.1),  # type: ignore[arg-type]
+        lambda: AvSyncMonitor(point="output", ends_told=json.loads("1")),
     ):
         with pytest.raises(UsageError):
             call()
