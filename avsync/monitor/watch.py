@@ -71,6 +71,7 @@ class Watch:
         point: str,
         on_samples: Callable[[list[SyncSample]], object] | None = None,
         settle_lag_ns: int = SETTLE_LAG_NS,
+        ends_told: bool = True,
     ) -> None:
         self.policy = policy
         self.point = point
@@ -81,7 +82,7 @@ class Watch:
         self._sources: list[ObservedBy | None] = [None, None]
         self._ignored = self._unbelievable = 0
         self._belief = Belief(lag_ns=settle_lag_ns)
-        self._live = Stalls()
+        self._live = Stalls(ends_told=ends_told)
         # Statistics of samples.
         self._histogram = OffsetHistogram()
         self._trend = Trend()
@@ -240,6 +241,8 @@ class Watch:
         if now_ns >= min(self._settle_at_ns, self._offset_at_ns, self._drift_at_ns):
             self._settle(now_ns)
         video_stall_ns, audio_stall_ns = self._stall_lengths_ns(now_ns)
+        if video_stall_ns is None and now_ns - self._seen_ns <= STALE_NS:
+            video_stall_ns = self._live.unseen_ns(now_ns)  # whether there are pictures at all is not known; it is told
         self._update("stall_video", video_stall_ns, now_ns)
         self._update("stall_audio", audio_stall_ns, now_ns)
         if self._sender_report_ns is not None:

@@ -17,14 +17,15 @@ class Point:
 
     ``answers``: what an engine of ours answered here; None where none works (a browser). The numbers below it, and
     ``report``, stand when the run is over. ``drift_error_ppm``: |estimated - true| drift of the clock that sends to
-    this point; None where nobody estimates it, or it was watched for less than a minute.
+    this point; None where nobody estimates it, or it was watched for less than a minute. ``ends_told``: somebody tells
+    where a turn ends.
     """
 
-    def __init__(self, name: str, host: Host, policy: AvSyncPolicy) -> None:
+    def __init__(self, name: str, host: Host, policy: AvSyncPolicy, *, ends_told: bool = True) -> None:
         self.host = host
         self.presented = PresentationLog(host.local_ns if host.ppm else None)
         self.beliefs, self.buffer_ns = Beliefs(), Beliefs()
-        self.monitor = Watch(policy, point=name, on_samples=self.beliefs.add_samples)
+        self.monitor = Watch(policy, point=name, on_samples=self.beliefs.add_samples, ends_told=ends_told)
         self.alerts: list[Alert] = []
         self.answers: AnswerCounts | None = None
         self.queue_peak_units: int | None = None
@@ -38,6 +39,8 @@ class Point:
         """Now and then: how much the jitter buffer holds, and what the monitor has to say."""
         now, monitor = self.host.now_ns(), self.monitor
         self.buffer_ns.add(now, buffer_ns)
+        if self.host.env.now < self.host.asleep_until_ns:
+            return  # a host that sleeps does not look at its monitor either
         while (alert := monitor.poll(now)) is not None:
             self.alerts.append(alert)
 

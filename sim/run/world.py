@@ -111,9 +111,11 @@ class _World:
         self._bridged = scenario.topology == "provider_bridge"
         self._us = Host(env, int(clocks.bridge.ppm) if self._bridged else 0)
         self._client = Host(env, int(clocks.client.ppm))
+        told = not self._bridged  # a provider does not say where its turns end
         self._run = Run(
-            scenario, policy, viewer, seed, Point("output", self._us, policy), Point("viewer", self._client, policy)
-        )
+            scenario, policy, viewer, seed,
+            Point("output", self._us, policy, ends_told=told), Point("viewer", self._client, policy, ends_told=told),
+        )  # fmt: skip
         self._probes = 0
         self._legs: dict[str, RtpLeg] = {}
         self._senders: dict[str, RtpSender] = {}

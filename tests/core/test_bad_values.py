@@ -53,7 +53,7 @@ MADE: dict[type, tuple[Callable[[], Any], dict[str, Call]]] = {
     AvSyncMonitor: (
         lambda: AvSyncMonitor(point="output"),
         {
-            "__init__": {"policy": None, "point": "output", "on_sample": None, "settle_lag_ns": 0},
+            "__init__": {"policy": None, "point": "output", "on_sample": None, "settle_lag_ns": 0, "ends_told": True},
             "observe": {"presented": SEEN, "now_ns": 0},
             "interrupt": {"epoch": 1},
             "count": {"answer": Drop(UNIT, 0, 0, DropReason.LATE)},

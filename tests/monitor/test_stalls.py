@@ -60,3 +60,63 @@ def test_without_any_picture_a_video_stall_is_unknown() -> None:
     assert stalls.lengths_ns(0) == (None, 0)
     stalls.hear(Heard.CONTENT, 0, 0, seconds(1))
     assert stalls.lengths_ns(seconds(1)) == (None, 0)
+
+
+def standing(stalls: Stalls, from_ns: int, until_ns: int) -> None:
+    for at_ns in range(from_ns, until_ns, ms(20)):
+        stalls.hear(Heard.STOPPED, 0, at_ns, at_ns + ms(20))
+
+
+def test_where_nobody_tells_the_end_a_voice_that_stands_is_unknown() -> None:
+    stalls = Stalls(ends_told=False)
+    stalls.hear(Heard.CONTENT, 0, 0, ms(40))
+    stalls.see(0, ms(40))
+    standing(stalls, ms(40), seconds(9))
+    assert stalls.lengths_ns(seconds(9)) == (0, None)
+    stalls.hear(Heard.IDLE, 0, seconds(9), seconds(10))
+    assert stalls.lengths_ns(seconds(10)) == (0, 0)
+
+
+def test_a_silence_of_more_than_a_second_is_told_when_the_voice_goes_on() -> None:
+    """Also where ends are told: a host that slept sees it in one piece, and nobody looked while it lasted."""
+    for ends_told in (False, True):
+        for lasts, told in ((seconds(3), seconds(3)), (seconds(1), 0)):
+            stalls = Stalls(ends_told=ends_told)
+            stalls.hear(Heard.CONTENT, 0, 0, ms(40))
+            stalls.see(0, ms(40))
+            standing(stalls, ms(40), ms(40) + lasts)
+            for number in range(12):
+                at = ms(40) + lasts + ms(20) * number
+                stalls.hear(Heard.CONTENT, 0, at, at + ms(20))
+                assert stalls.lengths_ns(at + ms(20))[1] == (told if number <= 10 else 0)
+
+
+def test_a_silence_before_a_turn_or_before_an_interrupt_is_not_told_afterwards() -> None:
+    for heard in (Heard.IDLE, None):
+        stalls = Stalls(ends_told=False)
+        stalls.hear(Heard.CONTENT, 0, 0, ms(40))
+        standing(stalls, ms(40), seconds(3))
+        if heard is not None:
+            stalls.hear(heard, 0, seconds(3), seconds(4))
+        stalls.hear(Heard.CONTENT, 0 if heard else 1, seconds(4), ms(4020))
+        assert stalls.lengths_ns(ms(4020))[1] == 0
+        stalls.hear(Heard.CONTENT, 0 if heard else 1, ms(4020), ms(4040))
+        assert stalls.lengths_ns(ms(4040))[1] == 0, "it was another turn's"
+
+
+def test_a_voice_that_nobody_ever_saw_a_picture_of() -> None:
+    stalls = Stalls()
+    assert stalls.unseen_ns(0) is None
+    stalls.hear(Heard.CONTENT, 0, 0, seconds(2))
+    assert stalls.unseen_ns(seconds(1)) is None, "a first picture may be on its way"
+    assert stalls.unseen_ns(ms(1020)) == ms(1020)
+    standing(stalls, seconds(2), seconds(3))
+    assert stalls.unseen_ns(seconds(3)) == seconds(2), "perhaps it was over"
+    stalls.hear(Heard.CONTENT, 0, seconds(3), ms(3020))
+    assert stalls.unseen_ns(ms(3020)) == ms(3020), "it was only chopped"
+    stalls.see(0, ms(40))
+    assert stalls.unseen_ns(seconds(3)) is None
+    stalls = Stalls()
+    stalls.hear(Heard.CONTENT, 0, 0, seconds(2))
+    stalls.hear(Heard.IDLE, 0, seconds(2), seconds(3))
+    assert stalls.unseen_ns(seconds(3)) is None

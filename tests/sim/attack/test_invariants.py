@@ -46,9 +46,8 @@ def with_row(trial: Trial, **values: float) -> Trial:
     return replace(trial, row={**trial.row, **values})
 
 
-def test_a_good_call_breaks_nothing_but_the_alert_at_its_end(good: Trial) -> None:
-    # The viewer's monitor takes the end of the talk for a stall: on the list (known.toml), until it is mended.
-    assert [kind for kind in kinds(breaches(good)) if kind != "false_alert stall_video at viewer"] == []
+def test_a_good_call_breaks_nothing(good: Trial) -> None:
+    assert kinds(breaches(good)) == []
 
 
 def test_a_traceback_is_a_find_and_names_its_place() -> None:
