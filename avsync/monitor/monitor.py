@@ -17,7 +17,7 @@ from avsync.monitor.belief import HOLD_NS, SETTLE_LAG_NS, SyncSample
 from avsync.monitor.sync_report import SyncReport
 from avsync.monitor.watch import UNIT_MAX_NS, Watch
 from avsync.policy import AvSyncPolicy, policy_or_default
-from avsync.types import AUDIO, MAX_PTS_NS, Alert, Answer, Heard, Presented
+from avsync.types import AUDIO, MAX_PTS_NS, Alert, Answer, Basis, Heard, Presented
 
 POINTS = ("output", "viewer")
 _CONTENT = Heard.CONTENT  # looking a member up in its Enum takes 50 ns
@@ -102,6 +102,12 @@ class AvSyncMonitor:
     def on_sender_report(self, now_ns: int) -> None:
         """A sender report came. Told once at the start, it says that they are expected."""
         self._watch.on_sender_report(check_now(now_ns, self._watch.now_ns))
+
+    def rests_on(self, basis: Basis) -> None:
+        """What the PTS rest on from here on, as the receiver of a stream knows (``Ingress.basis``); reports say it."""
+        if not isinstance(basis, Basis):
+            raise UsageError(f"basis must be a Basis, got {basis!r}")
+        self._watch.basis = basis
 
     def poll(self, now_ns: int) -> Alert | None:
         """The next alert, or None; costs next to nothing until the next evaluation (10 per second)."""

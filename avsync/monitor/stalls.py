@@ -16,10 +16,11 @@ from __future__ import annotations
 from typing import Final
 
 from avsync.types import Heard
-from avsync.units import FAR_NS, ms, seconds
+from avsync.units import FAR_NS, ms
 
-FIRST_PICTURE_NS: Final = seconds(1)
-"""So long a voice may speak before the first picture of all: a key frame is on its way."""
+FIRST_PICTURE_NS: Final = ms(800)
+"""So long a voice may speak before the first picture of all, while a key frame is on its way: a stall of a second is
+told, whenever one looks."""
 UNTOLD_NS: Final = ms(1040)
 """A shorter silence that nobody explained passes for a pause: a second, and a slot at each end of it."""
 AFTERWARDS_NS: Final = ms(200)

@@ -24,6 +24,7 @@ from avsync.types import (
     AUDIO,
     Alert,
     Answer,
+    Basis,
     Drop,
     DropReason,
     Heard,
@@ -75,6 +76,7 @@ class Watch:
     ) -> None:
         self.policy = policy
         self.point = point
+        self.basis = Basis.STAMPS
         self._on_samples = on_samples
         self._lag_ns = settle_lag_ns
         self.now_ns = self._settle_at_ns = self._seen_ns = -FAR_NS
@@ -191,6 +193,7 @@ class Watch:
             ignored=self._ignored,
             unbelievable=self._unbelievable + self._belief.overflowed,
             alerts=tuple(sorted(name for name, alarm in self._alarms.items() if alarm.active)),
+            basis=self.basis,
         )
 
     # Samples.

@@ -6,7 +6,7 @@ key frame is asked for. Pictures that overtook each other are put in order first
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from avsync.monitor.watch import Watch
@@ -84,7 +84,10 @@ class Decoder:
 
 
 class EngineReceiver:
-    """RTP in, our engine behind it. ``on_answer`` is a bridge's output or a viewer's."""
+    """RTP in, our engine behind it. ``on_answer`` is a bridge's output or a viewer's.
+
+    ``placed``: whose beliefs rest on the places that are given here.
+    """
 
     def __init__(
         self,
@@ -96,12 +99,15 @@ class EngineReceiver:
         ask_key: Callable[[], None],
         arrivals: ArrivalLog | None = None,
         round_trip_ns: int = 0,
+        placed: Sequence[Watch] = (),
     ) -> None:
         self.host, self.engine, self.monitor = host, engine, monitor
         self.ingress = Ingress(engine.policy)
         self.driver = EngineDriver(host, engine, on_answer)
         self.decoder = Decoder(ask_key, max(GIVE_UP_NS, int(GIVE_UP_ROUND_TRIPS * round_trip_ns)))
         self._arrivals = arrivals
+        self._placed = placed
+        self._say_basis()
         self.late_packets = 0
         self.quarantined = 0
         self.pts_minus_content_ns = 0
@@ -128,12 +134,15 @@ class EngineReceiver:
                 in_order=each is frame and not each.retransmitted, payload=each,
             )  # fmt: skip
             self._push(unit, now)
+        if frame.is_key:
+            self._say_basis()  # the first picture may be what the reports had waited for
 
     def on_report(self, report: SenderReport) -> None:
         if self.host.awake(lambda: self.on_report(report)):
             now = self.host.now_ns()
             self.ingress.on_sender_report(report.kind, report.ntp_ns, report.rtp, now)
             self.monitor.on_sender_report(now)
+            self._say_basis()
 
     def interrupt(self, epoch: int) -> None:
         now = self.host.now_ns()
@@ -144,6 +153,10 @@ class EngineReceiver:
 
     def marker(self) -> None:
         self.ingress.marker(self.host.now_ns())
+
+    def _say_basis(self) -> None:
+        for monitor in self._placed:
+            monitor.basis = self.ingress.basis
 
     def _push(self, unit: MediaUnit | Drop, now: int) -> None:
         if isinstance(unit, Drop):

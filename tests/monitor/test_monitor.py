@@ -13,6 +13,7 @@ from avsync.monitor.monitor import AvSyncMonitor
 from avsync.types import (
     AUDIO,
     VIDEO,
+    Basis,
     Drop,
     DropReason,
     Heard,
@@ -231,6 +232,16 @@ def test_what_stands_after_an_interrupt_is_no_part_of_the_old_turn() -> None:
     watched.see(voice(0, seconds(3), at_ns=seconds(1), epoch=1, what=Heard.STOPPED))
     watched.monitor.report(seconds(5))
     assert max(s.at_ns for s in watched.samples) <= ms(1020)
+
+
+def test_a_report_says_what_the_stamps_rest_on() -> None:
+    watched = Watched()
+    assert watched.monitor.report(0).basis is Basis.STAMPS
+    for basis in (Basis.ARRIVAL, Basis.REPORTS):
+        watched.monitor.rests_on(basis)
+        assert watched.monitor.report(0).basis is basis
+    with pytest.raises(UsageError, match="basis must be"):
+        watched.monitor.rests_on(json.loads('"arrival"'))
 
 
 def test_what_has_not_been_seen_for_two_seconds_is_not_current() -> None:

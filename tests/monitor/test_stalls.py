@@ -108,8 +108,8 @@ def test_a_voice_that_nobody_ever_saw_a_picture_of() -> None:
     stalls = Stalls()
     assert stalls.unseen_ns(0) is None
     stalls.hear(Heard.CONTENT, 0, 0, seconds(2))
-    assert stalls.unseen_ns(seconds(1)) is None, "a first picture may be on its way"
-    assert stalls.unseen_ns(ms(1020)) == ms(1020)
+    assert stalls.unseen_ns(ms(800)) is None, "a first picture may be on its way"
+    assert stalls.unseen_ns(ms(820)) == ms(820)
     standing(stalls, seconds(2), seconds(3))
     assert stalls.unseen_ns(seconds(3)) == seconds(2), "perhaps it was over"
     stalls.hear(Heard.CONTENT, 0, seconds(3), ms(3020))
