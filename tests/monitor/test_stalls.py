@@ -117,6 +117,7 @@ def test_a_voice_that_nobody_ever_saw_a_picture_of() -> None:
     stalls.see(0, ms(40))
     assert stalls.unseen_ns(seconds(3)) is None
     stalls = Stalls()
-    stalls.hear(Heard.CONTENT, 0, 0, seconds(2))
-    stalls.hear(Heard.IDLE, 0, seconds(2), seconds(3))
-    assert stalls.unseen_ns(seconds(3)) is None
+    stalls.hear(Heard.CONTENT, 0, seconds(5), seconds(7))
+    assert stalls.unseen_ns(seconds(7)) == seconds(2), "from its own first sound"
+    stalls.hear(Heard.IDLE, 0, seconds(7), seconds(8))
+    assert stalls.unseen_ns(seconds(8)) is None
