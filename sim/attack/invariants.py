@@ -181,7 +181,8 @@ def silence_ends(trial: Trial) -> Iterator[Breach]:
 def trouble_told(trial: Trial) -> Iterator[Breach]:
     """A stall, or a lag, of more than a second comes with an alert at the point where it is."""
     for one in trial.points:
-        active = alert_spans(one.alerts)
+        # What one says is over the other may still say: a session tells the end when both do.
+        active = alert_spans(one.point.alerts) + alert_spans(one.engine_alerts)
         untold = [
             (start, end) for start, end in stalls(one.samples)
             if not _touches(active, start, end + STALL_TOLD_WITHIN_NS)

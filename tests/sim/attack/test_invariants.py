@@ -274,6 +274,17 @@ def test_a_stall_without_an_alert() -> None:
     assert kinds(inv.trouble_told(stalled(over))) == ["stall_untold at output"]
 
 
+def test_a_stall_that_one_of_two_still_tells() -> None:
+    begun = [Alert("stall_video", True, ms(200), 0, 1)]
+    trial = stalled(begun)
+    answers = trial.points[0].point.answers
+    assert answers is not None
+    answers.alerts[:] = [*begun, Alert("stall_video", False, ms(300), 0, 1)]
+    assert kinds(inv.trouble_told(trial)) == []
+    trial.points[0].point.alerts.clear()
+    assert kinds(inv.trouble_told(trial)) == ["stall_untold at output"]
+
+
 def test_a_lag_without_an_alert() -> None:
     whole = run_trial(made_of(duration_s=14), POLICY)
     assert kinds(inv.trouble_told(whole)) == []
