@@ -94,7 +94,7 @@ class AvSyncMonitor:
         self._watch.interrupt(epoch)
 
     def count(self, answer: Answer) -> None:
-        """Count what an engine decided. Counters only: a wish says nothing about the offset."""
+        """Count what an engine decided. No wish says anything of the offset; ``stall_audio`` says: this is no end."""
         if not isinstance(answer, Answer):
             raise UsageError(f"answer must be one of an engine's, got {answer!r}")
         self._watch.count(answer)

@@ -47,8 +47,12 @@ class Stalls:
         self._voice_ns = [0, 0]  # the same, but for the time the voice stood, and how far it has come
         self._stood_ns = 0  # how long it has stood since it was heard last
         self._over_ns, self._say_until_ns = 0, -FAR_NS  # a stall that is known now that it is over
+        self.no_end = False  # somebody knows that a voice that stands now is none
         self._pts_ns = -1
         self._fresh_until_ns: int | None = None
+        self._seen_until_ns = -FAR_NS  # the same, but for the time the voice stood
+        self._stood_unseen_ns = 0  # how long it has stood since
+        self._unseen_ns, self._say_unseen_until_ns = 0, -FAR_NS  # a stall of pictures that is known now that it is over
 
     def hear(self, what: Heard, epoch: int, at_ns: int, end_ns: int) -> None:
         if end_ns < self._heard_until_ns:
@@ -65,6 +69,7 @@ class Stalls:
             self._voice_ns[1] = end_ns
         elif self._stopped:
             self._stood_ns += end_ns - at_ns
+            self._stood_unseen_ns += end_ns - at_ns
             self._voice_ns[0] += end_ns - at_ns
             if self._fresh_until_ns is not None:
                 self._fresh_until_ns += end_ns - at_ns
@@ -73,12 +78,25 @@ class Stalls:
         elif what is Heard.PASSING:
             self._voice_ns[1] = end_ns
 
-    def see(self, pts_ns: int, until_ns: int) -> None:
+    def see(self, pts_ns: int, until_ns: int, at_ns: int | None = None) -> None:
         """A picture came on screen; the same again is not fresh, and a late one does not take time back."""
         if pts_ns != self._pts_ns:
             self._pts_ns = pts_ns
+            if at_ns is not None and self.in_turn:
+                self._over_at(at_ns)
+            self._seen_until_ns, self._stood_unseen_ns = max(self._seen_until_ns, until_ns), 0
             if self._fresh_until_ns is None or until_ns > self._fresh_until_ns:
                 self._fresh_until_ns = until_ns
+
+    def _over_at(self, at_ns: int) -> None:
+        """Lips are back: a time without them that nobody could look at while it lasted is said now."""
+        lasted_ns = at_ns - max(self._seen_until_ns, self._began_ns)
+        if self._seen_until_ns == -FAR_NS or lasted_ns <= UNTOLD_NS:
+            return
+        if 2 * self._stood_unseen_ns <= lasted_ns:
+            self._unseen_ns, self._say_unseen_until_ns = lasted_ns, at_ns + AFTERWARDS_NS
+        elif self._ends_told:
+            self._over_ns, self._say_until_ns = lasted_ns, at_ns + AFTERWARDS_NS
 
     def lengths_ns(self, now_ns: int) -> tuple[int | None, int | None]:
         """(video, audio) ns, as far as sound was observed.
@@ -91,7 +109,8 @@ class Stalls:
         audio_ns = self._audio_ns(until_ns)
         if self._fresh_until_ns is None:
             return None, audio_ns
-        return max(0, until_ns - max(self._fresh_until_ns, self._voice_ns[0])), audio_ns
+        video_ns = max(0, until_ns - max(self._fresh_until_ns, self._voice_ns[0]))
+        return max(video_ns, self._unseen_ns if until_ns <= self._say_unseen_until_ns else 0), audio_ns
 
     def unseen_ns(self, now_ns: int) -> int | None:
         """For how long a voice was heard, with or without holes, that nobody ever saw a picture of; else None."""
@@ -103,4 +122,4 @@ class Stalls:
     def _audio_ns(self, until_ns: int) -> int | None:
         if not self._stopped:
             return self._over_ns if until_ns <= self._say_until_ns else 0
-        return max(0, until_ns - self._voice_ns[1]) if self._ends_told else None
+        return max(0, until_ns - self._voice_ns[1]) if self._ends_told or self.no_end else None

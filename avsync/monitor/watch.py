@@ -121,7 +121,7 @@ class Watch:
         else:
             self._sources[1] = source
             if what is not _IDLE and pts_ns is not None:
-                self._live.see(pts_ns, at_ns + duration_ns)
+                self._live.see(pts_ns, at_ns + duration_ns, at_ns)
         self._belief.add(presented)
         if now_ns >= self._settle_at_ns:
             self._settle(now_ns)
@@ -146,6 +146,8 @@ class Watch:
                 counts.discarded += 1
             else:
                 counts.dropped += 1
+        elif isinstance(answer, Alert) and answer.name == "stall_audio":
+            self._live.no_end = answer.active  # an engine has pictures that go on without their voice
 
     def on_sender_report(self, now_ns: int) -> None:
         self._sender_report_ns = self.now_ns = now_ns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from avsync.monitor.sync_report import SyncReport
 from avsync.monitor.watch import Watch
 from avsync.policy import AvSyncPolicy
-from avsync.types import Alert
+from avsync.types import Alert, Basis
 from sim.run.host import Host
 from sim.run.output import AnswerCounts
 from sim.truth.beliefs import Beliefs
@@ -34,6 +34,14 @@ class Point:
         self.drift_error_ppm: float | None = None
         self.first_decodable_ns: int | None = None
         self.report: SyncReport | None = None
+        self.by_reports_from: int | None = None
+
+    def rests_on(self, basis: Basis, picture: int | None = None) -> None:
+        """What is believed here rests on that from now on. ``picture`` was placed by it; ``by_reports_from``: the first
+        one that was placed by reports. Those before it keep the place that arrivals gave them."""
+        self.monitor.basis = basis
+        if self.by_reports_from is None and basis is Basis.REPORTS:
+            self.by_reports_from = picture
 
     def probe(self, buffer_ns: int) -> None:
         """Now and then: how much the jitter buffer holds, and what the monitor has to say."""

@@ -21,6 +21,7 @@ from avsync.units import ms
 from sim.packets import IDLE, PictureFrame, SenderReport, SoundPacket
 from sim.run.host import DrivenEngine, EngineDriver, Host
 from sim.run.output import truth_of
+from sim.run.point import Point
 from sim.truth.truth import ArrivalLog
 
 GIVE_UP_NS: Final = ms(500)  # a picture missing for this long is not coming: ask for a key frame
@@ -99,7 +100,7 @@ class EngineReceiver:
         ask_key: Callable[[], None],
         arrivals: ArrivalLog | None = None,
         round_trip_ns: int = 0,
-        placed: Sequence[Watch] = (),
+        placed: Sequence[Point] = (),
     ) -> None:
         self.host, self.engine, self.monitor = host, engine, monitor
         self.ingress = Ingress(engine.policy)
@@ -133,9 +134,9 @@ class EngineReceiver:
                 each.rtp, each.duration_ns, now, size_bytes=each.size_bytes,
                 in_order=each is frame and not each.retransmitted, payload=each,
             )  # fmt: skip
+            if self._placed:
+                self._say_basis(truth_of(each))
             self._push(unit, now)
-        if frame.is_key:
-            self._say_basis()  # the first picture may be what the reports had waited for
 
     def on_report(self, report: SenderReport) -> None:
         if self.host.awake(lambda: self.on_report(report)):
@@ -154,9 +155,9 @@ class EngineReceiver:
     def marker(self) -> None:
         self.ingress.marker(self.host.now_ns())
 
-    def _say_basis(self) -> None:
-        for monitor in self._placed:
-            monitor.basis = self.ingress.basis
+    def _say_basis(self, picture: int | None = None) -> None:
+        for point in self._placed:
+            point.rests_on(self.ingress.basis, picture)
 
     def _push(self, unit: MediaUnit | Drop, now: int) -> None:
         if isinstance(unit, Drop):

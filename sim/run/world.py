@@ -133,6 +133,7 @@ class _World:
         self._output = RtpOutput(
             self._us, sender, point.presented, point.monitor,
             on_request=self._steps.on_request, video_kbps=scenario.source.video.bitrate_kbps, sink=sink,
+            viewer=self._run.at_viewer.monitor,
         )  # fmt: skip
         point.answers = self._output
 
@@ -152,7 +153,7 @@ class _World:
         self._bridge = EngineReceiver(
             self._us, self._engine, run.at_output.monitor, output.obey,
             ask_key=self._steps.key_at_source, arrivals=run.arrivals, round_trip_ns=self._round_trip_ns("to_bridge"),
-            placed=(run.at_output.monitor, run.at_viewer.monitor),
+            placed=(run.at_output, run.at_viewer),
         )  # fmt: skip
         self._driver = self._bridge.driver
         to_bridge = self._leg("to_bridge")

@@ -139,6 +139,20 @@ def test_both_streams_stop_behind_a_service_that_does_not_say_so() -> None:
             assert (told.name, told.value) == ("stall_audio", seconds(3)) and told.at_ns <= ms(5200)
 
 
+def test_an_engine_that_has_pictures_of_what_is_not_said_knows_that_it_is_no_end() -> None:
+    watched = Watched(ends_told=False)
+    watched.see(voice(0, seconds(2), at_ns=0), lips(0, seconds(2), at_ns=0))
+    watched.see(voice(0, seconds(1), at_ns=seconds(2), what=Heard.STOPPED))
+    watched.monitor.count(Alert("stall_video", True, watched.now_ns, 0, ms(500)))
+    watched.see(voice(0, ms(200), at_ns=seconds(3), what=Heard.STOPPED))
+    assert not watched.alerts
+    watched.monitor.count(Alert("stall_audio", True, watched.now_ns, 0, ms(500)))
+    watched.see(voice(0, ms(200), at_ns=ms(3200), what=Heard.STOPPED))
+    assert watched.told("stall_audio") == [True]
+    watched.monitor.count(Alert("stall_audio", False, watched.now_ns, 0, 0))
+    assert watched.monitor.report(watched.now_ns).audio_stall_ns is None
+
+
 def test_a_host_that_slept_in_the_middle_of_a_word_says_so() -> None:
     watched = Watched()
     watched.see(voice(0, seconds(2), at_ns=0), lips(0, seconds(2), at_ns=0))

@@ -121,3 +121,42 @@ def test_a_voice_that_nobody_ever_saw_a_picture_of() -> None:
     assert stalls.unseen_ns(seconds(7)) == seconds(2), "from its own first sound"
     stalls.hear(Heard.IDLE, 0, seconds(7), seconds(8))
     assert stalls.unseen_ns(seconds(8)) is None
+
+
+def unseen(*, stood: int, spoke: int, ends_told: bool = True) -> Stalls:
+    """A second of voice with a picture at its end; it stands, speaks without lips, and lips are back. Nobody looked."""
+    stalls = Stalls(ends_told=ends_told)
+    stalls.hear(Heard.CONTENT, 0, 0, seconds(1))
+    stalls.see(ms(960), seconds(1), ms(960))
+    back_at = seconds(1) + stood + spoke
+    standing(stalls, seconds(1), seconds(1) + stood)
+    if spoke:
+        stalls.hear(Heard.CONTENT, 0, seconds(1) + stood, back_at)
+    stalls.hear(Heard.CONTENT, 0, back_at, back_at + ms(20))
+    stalls.see(seconds(1), back_at + ms(40), back_at)
+    assert stalls.lengths_ns(back_at + ms(20)) == stalls.lengths_ns(back_at + ms(20)), "looking changes nothing"
+    return stalls
+
+
+def test_lips_that_are_back_say_how_long_they_were_gone() -> None:
+    stalls = unseen(stood=0, spoke=seconds(2))
+    assert stalls.lengths_ns(ms(3020)) == (seconds(2), 0)
+    stalls.hear(Heard.CONTENT, 0, ms(3020), ms(3240))
+    stalls.see(ms(1040), ms(3280), ms(3240))
+    assert stalls.lengths_ns(ms(3240)) == (0, 0)
+    assert unseen(stood=0, spoke=seconds(1)).lengths_ns(ms(2020)) == (0, 0)
+
+
+def test_a_time_without_lips_is_the_voices_where_it_stood_for_most_of_it() -> None:
+    assert unseen(stood=ms(900), spoke=ms(300)).lengths_ns(ms(2220)) == (0, ms(1200))
+    assert unseen(stood=ms(300), spoke=ms(900)).lengths_ns(ms(2220)) == (ms(1200), 0)
+    assert unseen(stood=ms(900), spoke=ms(300), ends_told=False).lengths_ns(ms(2220)) == (0, 0)
+
+
+def test_a_stop_that_somebody_knows_to_be_no_end_is_a_stall_at_once() -> None:
+    stalls = Stalls(ends_told=False)
+    stalls.hear(Heard.CONTENT, 0, 0, ms(40))
+    standing(stalls, ms(40), seconds(1))
+    assert stalls.lengths_ns(seconds(1))[1] is None
+    stalls.no_end = True
+    assert stalls.lengths_ns(seconds(1))[1] == ms(960)

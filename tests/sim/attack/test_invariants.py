@@ -247,6 +247,20 @@ def test_inserted_silence_leaves_out_what_passed() -> None:
     assert at.tolist() == [ms(120)] and gap.tolist() == [ms(100)]
 
 
+def test_at_a_bridge_belief_is_judged_from_the_first_picture_that_reports_have_placed() -> None:
+    bridged = run_trial(made_of(topology="provider_bridge"), POLICY)
+    assert bridged.run is not None
+    for one in bridged.points:
+        assert seconds(0.5) < inv.placed_ns(bridged.run.source, one.point) < seconds(3)
+        one.point.beliefs.clear()
+        for at in range(2000, 8000, 20):
+            one.point.beliefs.add(ms(at), ms(300))
+    assert kinds(inv.belief_true(bridged)) == ["belief at output", "belief at viewer"]
+    for one in bridged.points:
+        one.point.by_reports_from = None  # it said "by arrival" all the time
+    assert kinds(inv.belief_true(bridged)) == []
+
+
 # ---- alerts
 
 
