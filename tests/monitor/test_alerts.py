@@ -163,6 +163,15 @@ def test_a_host_that_slept_in_the_middle_of_a_word_says_so() -> None:
     assert [(alert.name, alert.value) for alert in watched.alerts] == [("stall_audio", seconds(3))]
 
 
+def test_a_host_that_slept_while_the_sound_passed_says_that_lips_were_gone() -> None:
+    watched = Watched()
+    watched.see(voice(0, seconds(2), at_ns=0), lips(0, seconds(2), at_ns=0))
+    watched.now_ns = seconds(5)
+    passed = voice(0, seconds(3), at_ns=seconds(2), what=Heard.PASSING)
+    watched.see(passed, voice(seconds(5), seconds(6), at_ns=seconds(5)), lips(seconds(5), seconds(6), at_ns=seconds(5)))
+    assert [(alert.name, alert.value) for alert in watched.alerts] == [("stall_video", seconds(3))]
+
+
 def test_missing_sender_reports_are_told_once_they_are_expected() -> None:
     watched = Watched(point="viewer")
     watched.advance(seconds(20))

@@ -160,3 +160,22 @@ def test_a_stop_that_somebody_knows_to_be_no_end_is_a_stall_at_once() -> None:
     assert stalls.lengths_ns(seconds(1))[1] is None
     stalls.no_end = True
     assert stalls.lengths_ns(seconds(1))[1] == ms(960)
+
+
+def test_between_turns_nobody_misses_lips() -> None:
+    for first in ("voice", "picture"):
+        stalls = unseen(stood=0, spoke=0)
+        stalls.hear(Heard.IDLE, 0, ms(2020), seconds(6))
+        if first == "picture":
+            stalls.see(seconds(2), ms(6040), seconds(6))
+        stalls.hear(Heard.CONTENT, 0, seconds(6), ms(6100))
+        stalls.see(ms(2040), ms(6120), ms(6080))
+        assert stalls.lengths_ns(ms(6100)) == (0, 0)
+
+
+def test_each_time_without_lips_counts_how_long_the_voice_stood_in_it() -> None:
+    stalls = unseen(stood=ms(900), spoke=ms(300))
+    stalls.hear(Heard.CONTENT, 0, ms(2220), ms(3600))
+    stalls.see(ms(1040), ms(2200), ms(2230))  # late; it does not take time back
+    stalls.see(ms(2360), ms(3640), ms(3560))
+    assert stalls.lengths_ns(ms(3600)) == (ms(1320), 0)
