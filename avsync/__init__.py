@@ -12,6 +12,7 @@ from avsync.policy import AvSyncPolicy, Master, Pacing
 from avsync.types import (
     Alert,
     Answer,
+    Basis,
     Degrade,
     Drop,
     DropReason,
@@ -61,6 +62,7 @@ __all__ = [
     "AvSyncMonitor",
     "AvSyncPolicy",
     "AvSynchronizer",
+    "Basis",
     "Degrade",
     "Drop",
     "DropReason",

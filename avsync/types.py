@@ -234,6 +234,17 @@ class ObservedBy(Enum):
     """Nobody looked: the engine's own plan."""
 
 
+class Basis(Enum):
+    """What the places of sound and pictures in the content rest on; a belief about the offset is no better."""
+
+    STAMPS = "stamps"
+    """One clock of ours stamped both."""
+    REPORTS = "reports"
+    """Sender reports of somebody else's clock."""
+    ARRIVAL = "arrival"
+    """When each arrived: without reports a longer way of one of them passes for its content."""
+
+
 class Heard(Enum):
     """What was observed of the output for a while, of sound and pictures alike."""
 

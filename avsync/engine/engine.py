@@ -75,8 +75,9 @@ class Engine:
         self._pending: deque[Answer] = deque()
         self._trim = Trim(policy.trim_slew_ppm)
         self._pictures = Pictures(
-            policy, self._voice.clock, self._pending, self._trim, levers=self.levers, tick_ns=picture_tick_ns
-        )
+            policy, self._voice.clock, self._pending, self._trim,
+            levers=self.levers, tick_ns=picture_tick_ns, tells_stalls=not network,
+        )  # fmt: skip
         # What the pictures' arrivals need; begins at the least, grows from what is seen.
         self._picture_delay = DelayTarget(replace(policy, jitter_start_ns=policy.jitter_min_ns))
         self._lag_ns = 0  # so long after the arrival of their sound pictures came, where that was too late
@@ -347,9 +348,14 @@ class Engine:
         since = self._voice.stall_since_ns
         if since is None:
             self._end_sound_alert(now_ns)
-        elif not self._sound_alert and now_ns - since >= self.policy.stall_alert_after_ns:
+        elif not self._sound_alert and now_ns - since >= self.policy.stall_alert_after_ns and self._voice_alone():
             self._sound_alert = True
             self._pending.append(Alert("stall_audio", True, now_ns, self._voice.epoch, now_ns - since))
+
+    def _voice_alone(self) -> bool:
+        """Whether it is the voice that is missing. Over a network nobody says where a turn ends: where both streams
+        stop at the same content, neither falls behind the other. Pictures that go on without it show a stall."""
+        return not self.network or self._tail_pts_ns[1] - self._voice.content_ns >= self.policy.stall_alert_after_ns
 
     def _end_sound_alert(self, now_ns: int) -> None:
         if self._sound_alert:

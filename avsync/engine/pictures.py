@@ -63,7 +63,9 @@ class Pictures:
         *,
         levers: frozenset[Want],
         tick_ns: int,
+        tells_stalls: bool = True,
     ) -> None:
+        self._tells_stalls = tells_stalls
         self._policy, self._late_video_ns = policy, policy.late_video_ns
         self._clock = clock
         self._half_tick_ns = tick_ns // 2
@@ -349,7 +351,9 @@ class Pictures:
             request = self._catchup.on_late(missing, position, self.epoch, now_ns)
             if request is not None:
                 return request
-        rung = climb(missing, level=self._level, alerted=self._alerted, policy=self._policy)
+        # What comes over a network is not known to be speech: silence after a turn comes in packets, too.
+        alerted = self._alerted or not self._tells_stalls
+        rung = climb(missing, level=self._level, alerted=alerted, policy=self._policy)
         if rung is ALERT:
             self._alerted = True
             return Alert("stall_video", True, now_ns, self.epoch, missing)

@@ -12,9 +12,9 @@ on, or to stand, all that while. Every sample waits
 ``SETTLE_LAG_NS``, because picture and sound are observed by different people and one of them is
 late. A sample depends only on observations at most that late, never on when ``settle`` ran.
 
-A turn runs from its first content in either stream to the last of both, at most 2 s after its
-voice ended, or to the next turn's first content. No sample without a picture of that turn, under
-an idle picture, or where no sound was observed at all: no belief is better than a guess.
+A turn runs from its first content in either stream to the last of both, or to the end of a stop that turns
+out to be the end, at most 2 s after its voice ended, or to the next turn's first content. No sample without a
+picture of that turn, under an idle picture, or where no sound was observed at all: no belief is better than a guess.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Belief:
             self._sound_at_ns, self._sound_end_ns = at_ns, at_ns + duration_ns
             return
         self._marks -= what is _IDLE
-        self._sound_pts_ns, self._silence = None, what
+        self._sound_pts_ns, self._silence = None, what if epoch <= self._epoch else _IDLE
         self._sound_at_ns, self._sound_end_ns = at_ns, at_ns + duration_ns
         if (what is _IDLE or epoch > self._epoch) and self._said_ns is not None:
             self._over = True
@@ -272,10 +272,12 @@ class Belief:
                 return
 
     def _know_tail(self, t: int, horizon_ns: int) -> bool:
-        """After the voice's end a turn lasts while its lips move; may end the turn."""
+        """After the voice's end a turn lasts while its lips move, and while the voice stood; may end the turn."""
         end_ns = self._voice_end_ns + HOLD_NS
         if self._said_ns is None or t > end_ns:
             self._close()
+        elif self._silence is Heard.STOPPED:
+            return True  # it never went on, but nobody knew: lips were right to wait, and belong to it
         elif self._picture_pts_ns is None or t - self._picture_at_ns > self._picture_lasts_ns:
             fresh = self._fresh_ahead(min(horizon_ns, end_ns))
             if fresh is None and horizon_ns < end_ns:

@@ -17,7 +17,7 @@ from avsync.monitor.belief import HOLD_NS, SETTLE_LAG_NS, SyncSample
 from avsync.monitor.sync_report import SyncReport
 from avsync.monitor.watch import UNIT_MAX_NS, Watch
 from avsync.policy import AvSyncPolicy, policy_or_default
-from avsync.types import AUDIO, MAX_PTS_NS, Alert, Answer, Heard, Presented
+from avsync.types import AUDIO, MAX_PTS_NS, Alert, Answer, Basis, Heard, Presented
 
 POINTS = ("output", "viewer")
 _CONTENT = Heard.CONTENT  # looking a member up in its Enum takes 50 ns
@@ -30,6 +30,9 @@ class AvSyncMonitor:
     ``report`` whenever somebody asks. ``on_sample`` gets every ``SyncSample`` once it is settled,
     0.1 to 0.3 s after its moment, in silence up to 10.3 s. Also told: ``count`` (an engine's answers, as counters),
     ``on_sender_report`` (where there are some: the receiver of a stream), and ``interrupt`` of an older epoch.
+
+    ``ends_told`` False: behind somebody else's service nobody says where a turn ends. A voice that stops there is told
+    as a stall once it goes on, after more than a second; before, it may as well be the end.
     """
 
     def __init__(
@@ -39,11 +42,14 @@ class AvSyncMonitor:
         point: str,
         on_sample: Callable[[SyncSample], object] | None = None,
         settle_lag_ns: int = SETTLE_LAG_NS,
+        ends_told: bool = True,
     ) -> None:
         if point not in POINTS:
             raise UsageError(f"point must be one of {POINTS}, got {point!r}")
         if type(settle_lag_ns) is not int or not 0 <= settle_lag_ns <= HOLD_NS:
             raise UsageError(f"settle_lag_ns must be an int from 0 to {HOLD_NS}, got {settle_lag_ns!r}")
+        if type(ends_told) is not bool:
+            raise UsageError(f"ends_told must be True or False, got {ends_told!r}")
         if on_sample is not None and not callable(on_sample):
             raise UsageError(f"on_sample must be a function of a SyncSample, got {on_sample!r}")
         self.policy = policy = policy_or_default(policy)
@@ -54,7 +60,9 @@ class AvSyncMonitor:
                 on_sample(sample)  # type: ignore[misc]
 
         on_samples = None if on_sample is None else tell
-        self._watch = Watch(policy, point=point, on_samples=on_samples, settle_lag_ns=settle_lag_ns)
+        self._watch = Watch(
+            policy, point=point, on_samples=on_samples, settle_lag_ns=settle_lag_ns, ends_told=ends_told
+        )
 
     def observe(self, presented: Presented, now_ns: int) -> None:
         """What a sink did, as soon as it is known; late and out of order by up to ``settle_lag_ns``.
@@ -86,7 +94,7 @@ class AvSyncMonitor:
         self._watch.interrupt(epoch)
 
     def count(self, answer: Answer) -> None:
-        """Count what an engine decided. Counters only: a wish says nothing about the offset."""
+        """Count what an engine decided. No wish says anything of the offset; ``stall_audio`` says: this is no end."""
         if not isinstance(answer, Answer):
             raise UsageError(f"answer must be one of an engine's, got {answer!r}")
         self._watch.count(answer)
@@ -94,6 +102,12 @@ class AvSyncMonitor:
     def on_sender_report(self, now_ns: int) -> None:
         """A sender report came. Told once at the start, it says that they are expected."""
         self._watch.on_sender_report(check_now(now_ns, self._watch.now_ns))
+
+    def rests_on(self, basis: Basis) -> None:
+        """What the PTS rest on from here on, as the receiver of a stream knows (``Ingress.basis``); reports say it."""
+        if not isinstance(basis, Basis):
+            raise UsageError(f"basis must be a Basis, got {basis!r}")
+        self._watch.basis = basis
 
     def poll(self, now_ns: int) -> Alert | None:
         """The next alert, or None; costs next to nothing until the next evaluation (10 per second)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from avsync.types import ObservedBy
+from avsync.types import Basis, ObservedBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,7 @@ class SyncReport:
     minute), the stalls, the sender report's age. All else is since the start.
     ``source``: the least trustworthy of the two streams' observers. ``ignored``: observations of
     an interrupted epoch; ``unbelievable``: of another clock, or more than memory has room for.
+    ``basis``: what the PTS that are observed now rest on.
     """
 
     at_ns: int
@@ -44,3 +45,4 @@ class SyncReport:
     ignored: int
     unbelievable: int
     alerts: tuple[str, ...]
+    basis: Basis = Basis.STAMPS

@@ -24,6 +24,7 @@ from avsync.types import (
     AUDIO,
     Alert,
     Answer,
+    Basis,
     Drop,
     DropReason,
     Heard,
@@ -71,9 +72,11 @@ class Watch:
         point: str,
         on_samples: Callable[[list[SyncSample]], object] | None = None,
         settle_lag_ns: int = SETTLE_LAG_NS,
+        ends_told: bool = True,
     ) -> None:
         self.policy = policy
         self.point = point
+        self.basis = Basis.STAMPS
         self._on_samples = on_samples
         self._lag_ns = settle_lag_ns
         self.now_ns = self._settle_at_ns = self._seen_ns = -FAR_NS
@@ -81,7 +84,7 @@ class Watch:
         self._sources: list[ObservedBy | None] = [None, None]
         self._ignored = self._unbelievable = 0
         self._belief = Belief(lag_ns=settle_lag_ns)
-        self._live = Stalls()
+        self._live = Stalls(ends_told=ends_told)
         # Statistics of samples.
         self._histogram = OffsetHistogram()
         self._trend = Trend()
@@ -118,7 +121,7 @@ class Watch:
         else:
             self._sources[1] = source
             if what is not _IDLE and pts_ns is not None:
-                self._live.see(pts_ns, at_ns + duration_ns)
+                self._live.see(pts_ns, at_ns + duration_ns, at_ns)
         self._belief.add(presented)
         if now_ns >= self._settle_at_ns:
             self._settle(now_ns)
@@ -143,6 +146,8 @@ class Watch:
                 counts.discarded += 1
             else:
                 counts.dropped += 1
+        elif isinstance(answer, Alert) and answer.name == "stall_audio":
+            self._live.no_end = answer.active  # an engine has pictures that go on without their voice
 
     def on_sender_report(self, now_ns: int) -> None:
         self._sender_report_ns = self.now_ns = now_ns
@@ -190,6 +195,7 @@ class Watch:
             ignored=self._ignored,
             unbelievable=self._unbelievable + self._belief.overflowed,
             alerts=tuple(sorted(name for name, alarm in self._alarms.items() if alarm.active)),
+            basis=self.basis,
         )
 
     # Samples.
@@ -240,6 +246,8 @@ class Watch:
         if now_ns >= min(self._settle_at_ns, self._offset_at_ns, self._drift_at_ns):
             self._settle(now_ns)
         video_stall_ns, audio_stall_ns = self._stall_lengths_ns(now_ns)
+        if video_stall_ns is None and now_ns - self._seen_ns <= STALE_NS:
+            video_stall_ns = self._live.unseen_ns(now_ns)  # whether there are pictures at all is not known; it is told
         self._update("stall_video", video_stall_ns, now_ns)
         self._update("stall_audio", audio_stall_ns, now_ns)
         if self._sender_report_ns is not None:

@@ -16,7 +16,7 @@ from avsync.timeline.drift import DriftEstimator
 from avsync.timeline.quarantine import Quarantine
 from avsync.timeline.rtp_wrap import Unwrapper
 from avsync.timeline.sender_report_mapping import RtpNtpMap
-from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
+from avsync.types import AUDIO, VIDEO, Basis, Drop, DropReason, Kind, MediaUnit
 from avsync.units import NS_PER_S, PICTURE_HZ, SOUND_HZ, ms, ns_to_ticks, seconds
 
 ORIGIN_NS: Final = seconds(1)  # pictures may be older than the first sound
@@ -169,6 +169,11 @@ class Ingress:
             return
         if track.reports.add(ntp_ns, rtp, now_ns) is None:
             self._place_by_reports(now_ns)
+
+    @property
+    def basis(self) -> Basis:
+        """What the pictures' places rest on."""
+        return Basis.REPORTS if self.synced else Basis.ARRIVAL
 
     def drift_ppm(self, now_ns: int) -> int | None:
         """How fast the remote sound clock runs against ours (> 0: fast); None before a minute of it."""

@@ -182,7 +182,7 @@ class Playing:
             if trim_ns is not None:
                 driver.trim(trim_ns)
             while (alert := self.monitor.poll(clock.now_ns())) is not None:
-                self._requests.alert(alert)
+                self._requests.alert(alert, by="monitor")
 
     def _give_head_start(self, driver: AsyncioDriver) -> None:
         """Pictures are answered as much earlier as they take to the wire, so that they leave with their sound."""
@@ -214,7 +214,7 @@ class Playing:
             case Request():
                 self._requests.ask(answer)
             case Alert():
-                self._requests.alert(answer)
+                self._requests.alert(answer, by="engine")
 
     def _ask_key_frame(self) -> None:
         now = self._clock.now_ns()

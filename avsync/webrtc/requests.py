@@ -30,6 +30,9 @@ class Requests:
     ) -> None:
         self._name, self._backlog = name, backlog
         self._on_request, self._on_alert = on_request, on_alert
+        self._alerted: dict[
+            str, set[str]
+        ] = {}  # by an alert's name: who said that it began, and not yet that it is over
         self._requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
         self._came = asyncio.Event()
         self._closed = False
@@ -45,7 +48,19 @@ class Requests:
             except Exception:  # a source's callback must not stop the voice
                 logger.exception("%s: on_request raised", self._name)
 
-    def alert(self, alert: Alert) -> None:
+    def alert(self, alert: Alert, *, by: str) -> None:
+        """``by``: who says so. Engine and monitor see the same stall: it begins once, and is over when both say so."""
+        saying = self._alerted.setdefault(alert.name, set())
+        if alert.active:
+            news = not saying or by in saying  # the same again is a summary
+            saying.add(by)
+        else:
+            saying.discard(by)
+            news = not saying
+        if news:
+            self._tell(alert)
+
+    def _tell(self, alert: Alert) -> None:
         logger.info("%s: %s %s", self._name, alert.name, "began" if alert.active else "is over")
         if self._on_alert is not None:
             try:

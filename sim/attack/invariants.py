@@ -16,6 +16,7 @@ from avsync.types import Alert
 from avsync.units import ms, seconds
 from sim.attack.growth import kept_ms, medians, most_delay_ns, unforced_ms
 from sim.attack.trial import LONG_S, Trial, scenario_has_turns
+from sim.run.point import Point
 from sim.scenario.scenario import Scenario
 from sim.scenario.steps import ClockStep, Reports
 from sim.truth.columns import I64, NEVER, Bool
@@ -181,7 +182,8 @@ def silence_ends(trial: Trial) -> Iterator[Breach]:
 def trouble_told(trial: Trial) -> Iterator[Breach]:
     """A stall, or a lag, of more than a second comes with an alert at the point where it is."""
     for one in trial.points:
-        active = alert_spans(one.alerts)
+        # What one says is over the other may still say: a session tells the end when both do.
+        active = alert_spans(one.point.alerts) + alert_spans(one.engine_alerts)
         untold = [
             (start, end) for start, end in stalls(one.samples)
             if not _touches(active, start, end + STALL_TOLD_WITHIN_NS)
@@ -190,7 +192,8 @@ def trouble_told(trial: Trial) -> Iterator[Breach]:
             start, end = max(untold, key=lambda span: span[1] - span[0])
             words = f"no fresh picture for {(end - start) / 1e9:.1f} s from {start / 1e9:.1f} s on, and no alert"
             yield Breach(f"stall_untold at {one.name}", words)
-        untold = [span for span in lags(one.samples) if not _touches(active, *span)]
+        apart = lags(one.samples) if reports_right(trial.scenario) else []  # else nobody can know it, as with beliefs
+        untold = [span for span in apart if not _touches(active, *span)]
         if untold:
             start, end = max(untold, key=lambda span: span[1] - span[0])
             words = f"more than a second apart from {start / 1e9:.1f} to {end / 1e9:.1f} s, and no alert"
@@ -211,15 +214,18 @@ def no_false_alert(trial: Trial) -> Iterator[Breach]:
 def belief_true(trial: Trial) -> Iterator[Breach]:
     """Where reports are right, a monitor that knows is not wrong by more than 25 ms for a second.
 
-    From 5 s after the first observation on, as the guard on ``monitor_known_pct`` has it: reports have come by then.
+    From 5 s after the first observation on, as the guard on ``monitor_known_pct`` has it. At a bridge not before a
+    picture leaves that its reports have placed: on a line that keeps them back it says ``basis: arrival`` until then.
     """
     assert trial.run is not None
     if not reports_right(trial.scenario):
         return
     for one in trial.points:
+        from_ns = (int(one.samples.at_ns[0]) if len(one.samples.at_ns) else 0) + KNOWN_AFTER_NS
+        if trial.scenario.topology == "provider_bridge":
+            from_ns = max(from_ns, placed_ns(trial.run.source, one.point))
         errors = belief_errors(one.point.beliefs.columns(), trial.run.source, one.point.presented)
-        began_ns = int(one.samples.at_ns[0]) if len(one.samples.at_ns) else 0
-        wrong = (errors.error_ns > BELIEF_OFF_NS) & (errors.at_ns >= began_ns + KNOWN_AFTER_NS)
+        wrong = (errors.error_ns > BELIEF_OFF_NS) & (errors.at_ns >= from_ns)
         spans = _runs(errors.at_ns, wrong, gap_ns=ms(200))
         spans = [(start, end) for start, end in spans if end - start >= BELIEF_OFF_FOR_NS]
         if spans:
@@ -343,6 +349,14 @@ def lags(samples: Offsets) -> list[tuple[int, int]]:
     know."""
     measured = samples.state == OffsetState.MEASURED
     return _long(samples, measured & (np.abs(samples.e_ns) > TROUBLE_NS), LAG_LASTS_NS)
+
+
+def placed_ns(source: SourceLog, point: Point) -> int:
+    """When the first picture that reports had placed came on screen at this point; ``NEVER`` without one."""
+    if point.by_reports_from is None:
+        return NEVER
+    shown = point.presented.table(source.table()).first_shown_ns[point.by_reports_from :]
+    return int(shown.min()) if len(shown) else NEVER
 
 
 def alert_spans(alerts: list[Alert]) -> list[tuple[int, int]]:

@@ -53,8 +53,12 @@ class PointTrial:
     @property
     def alerts(self) -> list[Alert]:
         """The monitor's and the engine's own."""
-        own = self.point.answers.alerts if self.point.answers is not None else []
-        return sorted((*self.point.alerts, *own), key=lambda alert: alert.at_ns)
+        return sorted((*self.point.alerts, *self.engine_alerts), key=lambda alert: alert.at_ns)
+
+    @property
+    def engine_alerts(self) -> list[Alert]:
+        """Those of the engine that works here, if one does."""
+        return self.point.answers.alerts if self.point.answers is not None else []
 
     def delays_ns(self, run: Run) -> I64:
         """Leaving minus arrival of each sound that came in and left."""

@@ -77,6 +77,7 @@ class Watched:
         return answer
 
     def finish(self, kind: Kind, epoch: int, now_ns: int) -> None:
+        self._now_ns = now_ns
         self._engine.finish(kind, epoch, now_ns)
 
     def interrupt(self, epoch: int, now_ns: int) -> Interrupted:

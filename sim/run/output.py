@@ -124,8 +124,10 @@ class RtpOutput(AnswerCounts):
         on_request: Callable[[Request], None],
         video_kbps: float,
         sink: Sink,
+        viewer: Watch,
     ) -> None:
         super().__init__(monitor)
+        self._viewer = viewer
         self._host, self._sender, self._presented = host, sender, presented
         self._on_request = on_request
         self._video_kbps = video_kbps
@@ -136,6 +138,11 @@ class RtpOutput(AnswerCounts):
         self._was_idle = False
         self._cutter = Cutter()
         self._now_ns = 0
+
+    def note(self, answer: Answer) -> None:
+        super().note(answer)
+        if isinstance(answer, Alert):
+            self._viewer.count(answer)  # both monitors are ours
 
     def want_key(self) -> None:
         """A viewer asked for a key frame: the next picture is one."""

@@ -6,7 +6,7 @@ key frame is asked for. Pictures that overtook each other are put in order first
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from avsync.monitor.watch import Watch
@@ -21,6 +21,7 @@ from avsync.units import ms
 from sim.packets import IDLE, PictureFrame, SenderReport, SoundPacket
 from sim.run.host import DrivenEngine, EngineDriver, Host
 from sim.run.output import truth_of
+from sim.run.point import Point
 from sim.truth.truth import ArrivalLog
 
 GIVE_UP_NS: Final = ms(500)  # a picture missing for this long is not coming: ask for a key frame
@@ -84,7 +85,10 @@ class Decoder:
 
 
 class EngineReceiver:
-    """RTP in, our engine behind it. ``on_answer`` is a bridge's output or a viewer's."""
+    """RTP in, our engine behind it. ``on_answer`` is a bridge's output or a viewer's.
+
+    ``placed``: whose beliefs rest on the places that are given here.
+    """
 
     def __init__(
         self,
@@ -96,12 +100,15 @@ class EngineReceiver:
         ask_key: Callable[[], None],
         arrivals: ArrivalLog | None = None,
         round_trip_ns: int = 0,
+        placed: Sequence[Point] = (),
     ) -> None:
         self.host, self.engine, self.monitor = host, engine, monitor
         self.ingress = Ingress(engine.policy)
         self.driver = EngineDriver(host, engine, on_answer)
         self.decoder = Decoder(ask_key, max(GIVE_UP_NS, int(GIVE_UP_ROUND_TRIPS * round_trip_ns)))
         self._arrivals = arrivals
+        self._placed = placed
+        self._say_basis()
         self.late_packets = 0
         self.quarantined = 0
         self.pts_minus_content_ns = 0
@@ -127,6 +134,8 @@ class EngineReceiver:
             unit = self.ingress.on_picture(
                 each.rtp, each.duration_ns, now, size_bytes=each.size_bytes, in_order=not waited, payload=each
             )
+            if self._placed:
+                self._say_basis(truth_of(each))
             self._push(unit, now, waited)
 
     def on_report(self, report: SenderReport) -> None:
@@ -134,6 +143,7 @@ class EngineReceiver:
             now = self.host.now_ns()
             self.ingress.on_sender_report(report.kind, report.ntp_ns, report.rtp, now)
             self.monitor.on_sender_report(now)
+            self._say_basis()
 
     def interrupt(self, epoch: int) -> None:
         now = self.host.now_ns()
@@ -144,6 +154,10 @@ class EngineReceiver:
 
     def marker(self) -> None:
         self.ingress.marker(self.host.now_ns())
+
+    def _say_basis(self, picture: int | None = None) -> None:
+        for point in self._placed:
+            point.rests_on(self.ingress.basis, picture)
 
     def _push(self, unit: MediaUnit | Drop, now: int, waited: bool = False) -> None:
         if isinstance(unit, Drop):

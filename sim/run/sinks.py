@@ -17,7 +17,7 @@ from sim.run.host import Host
 from sim.truth.truth import PresentationLog
 
 REFRESH_HZ: Final = 60
-"""A page learns in which refresh a picture came on screen, not when within it."""
+"""Of a screen whose refreshes the viewer's program is not told: it knows a moment to half of one."""
 SOUND_CLOCK_NS: Final = 128 * NS_PER_S // SOUND_HZ
 """An audio clock advances by render quanta of 128 samples: a reading is off by up to this, either way."""
 
@@ -53,12 +53,16 @@ class LatePresentations:
 
 
 class Observer:
-    """Tells a viewer's monitor what a page can see: pictures by refresh, sound by the audio clock."""
+    """Tells a viewer's monitor what can be seen there: pictures by refresh, sound by the audio clock.
 
-    __slots__ = ("_draws", "_host", "_monitor", "_phase", "_picture_lie_ns", "_picture_ns", "_sound_ns")
+    ``names_refresh``: pictures come on screen at refreshes, and the page is told at which. Else the grid of refreshes
+    lies anywhere against the moments at which they come.
+    """
 
-    def __init__(self, monitor: Watch, sink: Sink, seed: int, host: Host) -> None:
-        self._monitor, self._host = monitor, host
+    __slots__ = ("_draws", "_host", "_monitor", "_names", "_phase", "_picture_lie_ns", "_picture_ns", "_sound_ns")
+
+    def __init__(self, monitor: Watch, sink: Sink, seed: int, host: Host, *, names_refresh: bool) -> None:
+        self._monitor, self._host, self._names = monitor, host, names_refresh
         self._draws = substream(seed, "viewer.observe")
         self._phase = self._draws.below(NS_PER_S // REFRESH_HZ)
 
@@ -72,9 +76,9 @@ class Observer:
         if kind is AUDIO:
             at_ns += self._sound_ns + self._draws.between_ns(-SOUND_CLOCK_NS, SOUND_CLOCK_NS)
         else:
-            # The page takes the middle of a refresh for the moment: half of one is the most it is off.
             at_ns += self._picture_ns
-            at_ns = (at_ns * REFRESH_HZ + NS_PER_S // 2) // NS_PER_S * NS_PER_S // REFRESH_HZ
+            if not self._names:  # the middle of a refresh is taken for the moment: half of one is the most it is off
+                at_ns = (at_ns * REFRESH_HZ + NS_PER_S // 2) // NS_PER_S * NS_PER_S // REFRESH_HZ
             at_ns += self._picture_lie_ns
         seen = _new(Presented, (kind, epoch, pts_ns, duration_ns, at_ns, source, what))
         host = self._host

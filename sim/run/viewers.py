@@ -62,7 +62,7 @@ class EngineViewer(EngineReceiver):
         sent_ppm: int,
         round_trip_ns: int,
     ) -> None:
-        observer = Observer(point.monitor, sink, seed, point.host)
+        observer = Observer(point.monitor, sink, seed, point.host, names_refresh=False)
         point.answers = self.output = ViewerOutput(point, _writer(point, sink), observer, ask_key)
         super().__init__(
             point.host, engine, point.monitor, self.output.obey, ask_key=ask_key, round_trip_ns=round_trip_ns
@@ -147,7 +147,7 @@ class ChromiumViewer:
 
     def __init__(self, point: Point, sink: Sink, seed: int, ask_key: Callable[[], None], levers: BrowserLevers) -> None:
         self.point, self._host = point, point.host
-        observer = Observer(point.monitor, sink, seed, point.host)
+        observer = Observer(point.monitor, sink, seed, point.host, names_refresh=True)
         self.browser = BrowserViewer(
             _writer(point, sink), observer, lambda _what, _numbers, _now: ask_key(),
             picture_target_ns=ms(levers.picture_target_ms), sound_target_ns=ms(levers.sound_target_ms),

@@ -111,9 +111,11 @@ class _World:
         self._bridged = scenario.topology == "provider_bridge"
         self._us = Host(env, int(clocks.bridge.ppm) if self._bridged else 0)
         self._client = Host(env, int(clocks.client.ppm))
+        told = not self._bridged  # a provider does not say where its turns end
         self._run = Run(
-            scenario, policy, viewer, seed, Point("output", self._us, policy), Point("viewer", self._client, policy)
-        )
+            scenario, policy, viewer, seed,
+            Point("output", self._us, policy, ends_told=told), Point("viewer", self._client, policy, ends_told=told),
+        )  # fmt: skip
         self._probes = 0
         self._legs: dict[str, RtpLeg] = {}
         self._senders: dict[str, RtpSender] = {}
@@ -131,6 +133,7 @@ class _World:
         self._output = RtpOutput(
             self._us, sender, point.presented, point.monitor,
             on_request=self._steps.on_request, video_kbps=scenario.source.video.bitrate_kbps, sink=sink,
+            viewer=self._run.at_viewer.monitor,
         )  # fmt: skip
         point.answers = self._output
 
@@ -150,6 +153,7 @@ class _World:
         self._bridge = EngineReceiver(
             self._us, self._engine, run.at_output.monitor, output.obey,
             ask_key=self._steps.key_at_source, arrivals=run.arrivals, round_trip_ns=self._round_trip_ns("to_bridge"),
+            placed=(run.at_output, run.at_viewer),
         )  # fmt: skip
         self._driver = self._bridge.driver
         to_bridge = self._leg("to_bridge")

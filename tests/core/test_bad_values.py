@@ -15,6 +15,7 @@ from avsync import (
     AvSynchronizer,
     AvSyncMonitor,
     AvSyncPolicy,
+    Basis,
     Drop,
     DropReason,
     Heard,
@@ -53,11 +54,12 @@ MADE: dict[type, tuple[Callable[[], Any], dict[str, Call]]] = {
     AvSyncMonitor: (
         lambda: AvSyncMonitor(point="output"),
         {
-            "__init__": {"policy": None, "point": "output", "on_sample": None, "settle_lag_ns": 0},
+            "__init__": {"policy": None, "point": "output", "on_sample": None, "settle_lag_ns": 0, "ends_told": True},
             "observe": {"presented": SEEN, "now_ns": 0},
             "interrupt": {"epoch": 1},
             "count": {"answer": Drop(UNIT, 0, 0, DropReason.LATE)},
             "on_sender_report": {"now_ns": 0},
+            "rests_on": {"basis": Basis.ARRIVAL},
             "poll": {"now_ns": 0},
             "report": {"now_ns": 0},
         },

@@ -195,3 +195,37 @@ def test_a_clock_that_was_slow_for_long_is_no_delay_that_a_pause_could_give_back
     speak(player, slow + 9 * S, pts=slow + 6 * S, start=slow + 6 * S, sound=lambda _pts: ahead_ns)
     player.advance_to(slow + 9 * S)
     assert before - shift_ns(player, -1) <= STARTED_WITH_NS + ms(1)
+
+
+def stopping(*, voice_at: int, pictures_at: int) -> Player:
+    """Both streams of a provider, each until it says no more; and then four seconds in which nobody says why."""
+    player = Player(network=True)
+    speak(
+        player, 6 * S,
+        sound=lambda pts: 0 if pts < voice_at else None, pictures=lambda pts: 0 if pts < pictures_at else None,
+    )  # fmt: skip
+    player.advance_to(8 * S)
+    return player
+
+
+def alerts(player: Player) -> list[tuple[str, bool]]:
+    return [(alert.name, alert.active) for alert in player.of(Alert)]
+
+
+def test_over_a_network_both_streams_may_end_without_a_word() -> None:
+    """A talk's end, for all that an engine can know; pictures may go on for as long as a jitter buffer holds."""
+    for pictures_at in (4 * S - ms(200), 4 * S, 4 * S + ms(400)):
+        assert alerts(stopping(voice_at=4 * S, pictures_at=pictures_at)) == []
+
+
+def test_over_a_network_a_voice_that_pictures_leave_behind_has_stalled() -> None:
+    player = stopping(voice_at=4 * S, pictures_at=6 * S)
+    assert alerts(player) == [("stall_audio", True)]
+    (told,) = player.of(Alert)
+    assert 4 * S + ms(500) <= told.at_ns <= 4 * S + ms(800)
+
+
+def test_over_a_network_pictures_that_stop_are_the_monitors_to_tell() -> None:
+    """Only who knows what was sent can tell speech from the silence after a turn, which comes in packets as well."""
+    player = stopping(voice_at=6 * S, pictures_at=4 * S)
+    assert alerts(player) == [] and [step for _, step in player.ladder() if "degrade" in step] != []

@@ -38,10 +38,10 @@ def lips(from_ns: int, to_ns: int, *, at_ns: int, epoch: int = 0) -> Iterator[Pr
 class Watched:
     """A monitor, its samples and its alerts, under a driver that polls ten times a second."""
 
-    def __init__(self, policy: AvSyncPolicy | None = None, *, point: str = "output") -> None:
+    def __init__(self, policy: AvSyncPolicy | None = None, *, point: str = "output", ends_told: bool = True) -> None:
         self.samples: list[SyncSample] = []
         self.alerts: list[Alert] = []
-        self.monitor = AvSyncMonitor(policy, point=point, on_sample=self.samples.append)
+        self.monitor = AvSyncMonitor(policy, point=point, on_sample=self.samples.append, ends_told=ends_told)
         self.now_ns = 0
 
     def see(self, *streams: Iterable[Presented]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from avsync.monitor.alerts import Alarm
 from avsync.types import Alert, Heard
 from avsync.units import ms, seconds
-from tests.monitor.monitor_story import FRAME, SLOT, Watched, lips, voice
+from tests.monitor.monitor_story import FRAME, SLOT, Watched, lips, sound, voice
 
 # -------------------------------------------------------------------------------------- alerts
 
@@ -105,6 +105,71 @@ def test_pauses_and_idle_time_are_no_stall() -> None:
         voice(0, seconds(10), at_ns=seconds(5), what=Heard.IDLE),
     )
     assert not watched.alerts
+
+
+def test_a_first_picture_that_does_not_come_is_told_and_taken_back_when_it_does() -> None:
+    watched = Watched()
+    watched.see(voice(0, ms(6000), at_ns=0), lips(ms(4000), ms(6000), at_ns=ms(4000)))
+    (first,) = [alert for alert in watched.alerts if alert.name == "stall_video"]
+    assert first.active and ms(800) < first.at_ns < seconds(1) and first.value > ms(800)
+    watched.see(voice(seconds(6), seconds(11), at_ns=seconds(6)), lips(seconds(6), seconds(11), at_ns=seconds(6)))
+    assert watched.told("stall_video") == [True, False]
+
+
+def test_a_voice_that_nobody_observes_any_more_is_not_said_to_lack_pictures() -> None:
+    watched = Watched()
+    watched.see(voice(0, ms(820), at_ns=0))  # at 0.9 s it would be told
+    watched.now_ns = seconds(4)
+    watched.poll()
+    assert not watched.alerts
+
+
+def test_both_streams_stop_behind_a_service_that_does_not_say_so() -> None:
+    """The end of a talk, for all that anybody can know. When it goes on after three seconds, it was an outage."""
+    for goes_on in (False, True):
+        watched = Watched(ends_told=False)
+        silence = voice(0, seconds(3), at_ns=seconds(2), what=Heard.STOPPED)
+        watched.see(voice(0, seconds(2), at_ns=0), lips(0, seconds(2), at_ns=0), silence)
+        assert not watched.alerts
+        assert watched.monitor.report(watched.now_ns).audio_stall_ns is None
+        if goes_on:
+            rest = seconds(2), seconds(3)
+            watched.see(voice(*rest, at_ns=seconds(5)), lips(*rest, at_ns=seconds(5)))
+            (told,) = watched.alerts
+            assert (told.name, told.value) == ("stall_audio", seconds(3)) and told.at_ns <= ms(5200)
+
+
+def test_an_engine_that_has_pictures_of_what_is_not_said_knows_that_it_is_no_end() -> None:
+    watched = Watched(ends_told=False)
+    watched.see(voice(0, seconds(2), at_ns=0), lips(0, seconds(2), at_ns=0))
+    watched.see(voice(0, seconds(1), at_ns=seconds(2), what=Heard.STOPPED))
+    watched.monitor.count(Alert("stall_video", True, watched.now_ns, 0, ms(500)))
+    watched.see(voice(0, ms(200), at_ns=seconds(3), what=Heard.STOPPED))
+    assert not watched.alerts
+    watched.monitor.count(Alert("stall_audio", True, watched.now_ns, 0, ms(500)))
+    watched.see(voice(0, ms(200), at_ns=ms(3200), what=Heard.STOPPED))
+    assert watched.told("stall_audio") == [True]
+    watched.monitor.count(Alert("stall_audio", False, watched.now_ns, 0, 0))
+    assert watched.monitor.report(watched.now_ns).audio_stall_ns is None
+
+
+def test_a_host_that_slept_in_the_middle_of_a_word_says_so() -> None:
+    watched = Watched()
+    watched.see(voice(0, seconds(2), at_ns=0), lips(0, seconds(2), at_ns=0))
+    watched.now_ns = seconds(5)
+    asleep = sound(seconds(2), None, what=Heard.STOPPED, duration_ns=seconds(3))
+    rest = seconds(2), seconds(3)
+    watched.see([asleep], voice(*rest, at_ns=seconds(5)), lips(*rest, at_ns=seconds(5)))
+    assert [(alert.name, alert.value) for alert in watched.alerts] == [("stall_audio", seconds(3))]
+
+
+def test_a_host_that_slept_while_the_sound_passed_says_that_lips_were_gone() -> None:
+    watched = Watched()
+    watched.see(voice(0, seconds(2), at_ns=0), lips(0, seconds(2), at_ns=0))
+    watched.now_ns = seconds(5)
+    passed = voice(0, seconds(3), at_ns=seconds(2), what=Heard.PASSING)
+    watched.see(passed, voice(seconds(5), seconds(6), at_ns=seconds(5)), lips(seconds(5), seconds(6), at_ns=seconds(5)))
+    assert [(alert.name, alert.value) for alert in watched.alerts] == [("stall_video", seconds(3))]
 
 
 def test_missing_sender_reports_are_told_once_they_are_expected() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -12,6 +13,7 @@ from avsync.monitor.monitor import AvSyncMonitor
 from avsync.types import (
     AUDIO,
     VIDEO,
+    Basis,
     Drop,
     DropReason,
     Heard,
@@ -213,6 +215,35 @@ def test_no_picture_is_no_offset() -> None:
     assert report.samples == 0 and report.offset_ns is None and report.video_stall_ns is None
 
 
+def test_a_voice_that_stands_and_never_goes_on_is_known_as_long_as_it_may() -> None:
+    """Lips wait with it. The source says only after three seconds that this had been the end: two of them count."""
+    watched = Watched()
+    watched.see(voice(0, seconds(1), at_ns=0), lips(0, seconds(1), at_ns=ms(30)))
+    watched.see(voice(0, seconds(3), at_ns=seconds(1), what=Heard.STOPPED))
+    watched.see(voice(0, seconds(1), at_ns=seconds(4), what=Heard.IDLE))
+    watched.monitor.report(seconds(5))
+    assert [s.at_ns for s in watched.samples] == list(range(ms(40), seconds(3) + 1, SLOT))
+    assert set(watched.offsets_ms(ms(1100))) == {0.0}
+
+
+def test_what_stands_after_an_interrupt_is_no_part_of_the_old_turn() -> None:
+    watched = Watched()
+    watched.see(voice(0, seconds(1), at_ns=0), lips(0, seconds(1), at_ns=0))
+    watched.see(voice(0, seconds(3), at_ns=seconds(1), epoch=1, what=Heard.STOPPED))
+    watched.monitor.report(seconds(5))
+    assert max(s.at_ns for s in watched.samples) <= ms(1020)
+
+
+def test_a_report_says_what_the_stamps_rest_on() -> None:
+    watched = Watched()
+    assert watched.monitor.report(0).basis is Basis.STAMPS
+    for basis in (Basis.ARRIVAL, Basis.REPORTS):
+        watched.monitor.rests_on(basis)
+        assert watched.monitor.report(0).basis is basis
+    with pytest.raises(UsageError, match="basis must be"):
+        watched.monitor.rests_on(json.loads('"arrival"'))
+
+
 def test_what_has_not_been_seen_for_two_seconds_is_not_current() -> None:
     watched = Watched()
     watched.see(voice(0, seconds(3), at_ns=0), lips(0, seconds(3), at_ns=ms(30)))
@@ -247,6 +278,7 @@ def test_time_going_backwards_and_bad_numbers_are_refused() -> None:
         lambda: monitor.interrupt(1.0),  # type: ignore[arg-type]
         lambda: AvSyncMonitor(point="glass"),
         lambda: AvSyncMonitor(point="output", settle_lag_ns=0.1),  # type: ignore[arg-type]
+        lambda: AvSyncMonitor(point="output", ends_told=json.loads("1")),
     ):
         with pytest.raises(UsageError):
             call()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from avsync.policy import AvSyncPolicy
 from avsync.timeline.ingress import AGREE_NS, FAR_OFF_NS, ORIGIN_NS, Ingress
-from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
+from avsync.types import AUDIO, VIDEO, Basis, Drop, DropReason, Kind, MediaUnit
 from avsync.units import ms, ns_to_ticks, seconds
 from tests.engine.engine_driver import FRAME, SLOT
 
@@ -83,7 +83,7 @@ def test_reports_place_the_pictures_within_a_millisecond() -> None:
     call = Call()
     call.delay[VIDEO] = ms(180)  # the pictures travel longer: by arrival they would be 130 ms off
     call.run(0, 10 * S)
-    assert call.ingress.synced
+    assert call.ingress.synced and call.ingress.basis is Basis.REPORTS
     assert abs(call.off(100)) <= ms(1)
 
 
@@ -91,7 +91,7 @@ def test_without_reports_the_fastest_of_each_are_taken_to_have_travelled_as_long
     """Reports absent for ever: arrivals, and it says that it is not synced."""
     call = Call()
     call.run(0, 10 * S, reports=None)
-    assert not call.ingress.synced
+    assert not call.ingress.synced and call.ingress.basis is Basis.ARRIVAL
     assert abs(call.off(200)) <= ms(1)
 
 

@@ -14,7 +14,7 @@ from aiortc.mediastreams import MediaStreamError
 from avsync.errors import UsageError
 from avsync.policy import AvSyncPolicy
 from avsync.types import VIDEO, Alert, Request, Want
-from avsync.units import ms
+from avsync.units import ms, seconds
 from avsync.webrtc import AvSyncSession, Turn
 from avsync.webrtc.encode import H264, OPUS, VP8
 from avsync.webrtc.tracks import HELD_PACKETS
@@ -518,6 +518,43 @@ def test_an_alert_callback_that_raises_does_not_stop_the_voice() -> None:
             await say(session.begin_turn(), 2, 1)
             await asyncio.sleep(2)
             assert watching.said(2) == list(range(50))
+
+    run(story)
+
+
+def test_a_stall_is_told_once_though_engine_and_monitor_both_see_it() -> None:
+    """It lasts two seconds; the monitor waits another five before it says that it is over."""
+
+    async def story(loop: StoryLoop) -> None:
+        told: list[tuple[str, bool, int]] = []
+
+        def on_alert(alert: Alert) -> None:
+            told.append((alert.name, alert.active, loop.now_ns))
+
+        async with AvSyncSession(on_alert=on_alert) as session:
+            Watching(session)
+            turn = session.begin_turn()
+            await say(turn, 1, 3, end=False)
+            await asyncio.sleep(3 + 2)
+            await say(turn, 1, 8, first=75)
+            await asyncio.sleep(10)
+        (began, over) = told
+        assert began[:2] == ("stall_audio", True) and over[:2] == ("stall_audio", False)
+        assert seconds(5) < over[2] - began[2] < seconds(8)
+
+    run(story)
+
+
+def test_a_long_stall_is_summed_up_by_whoever_says_it() -> None:
+    async def story(loop: StoryLoop) -> None:
+        alerts: list[Alert] = []
+        async with AvSyncSession(on_alert=alerts.append) as session:
+            Watching(session)
+            turn = session.begin_turn()
+            for slot in range(75 * 50):  # a voice without any picture
+                await turn.write_audio(slots(1, slot % 900))
+                await asyncio.sleep(0.02)
+        assert [(alert.name, alert.active) for alert in alerts] == [("stall_video", True)] * 2
 
     run(story)
 

@@ -6,7 +6,7 @@ import pytest
 
 from avsync.policy import AvSyncPolicy
 from avsync.timeline.ingress import Ingress
-from avsync.types import AUDIO, VIDEO, MediaUnit
+from avsync.types import AUDIO, VIDEO, Basis, MediaUnit
 from avsync.units import ms, seconds
 from sim.judge.row import measure
 from sim.run.world import simulate
@@ -92,3 +92,13 @@ def test_a_way_that_grows_looks_like_a_slow_clock_and_the_error_says_by_how_much
     steps = [{"at_s": at, "do": "impair", "delay_ms": 0.5} for at in range(1, 80)]
     error = measure(run(small(80, steps=steps)))["drift_error_ppm"]
     assert error == pytest.approx(500, abs=50)
+
+
+def test_what_the_beliefs_of_a_call_rest_on_is_said_at_both_points() -> None:
+    provider = {"topology": "provider_bridge"}
+    without = {**provider, "network": {"to_bridge": {"sender_reports": "none"}}}
+    for told, basis in (({}, Basis.STAMPS), (provider, Basis.REPORTS), (without, Basis.ARRIVAL)):
+        for viewer in ("browser", "avsync"):
+            call = run(small(6, **told), viewer=viewer)
+            reports = [point.report for point in (call.at_output, call.at_viewer)]
+            assert [report.basis for report in reports if report is not None] == [basis, basis]
