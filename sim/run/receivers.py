@@ -18,7 +18,7 @@ from avsync.types import (
     MediaUnit,
 )
 from avsync.units import ms
-from sim.packets import IDLE, PictureFrame, SenderReport, SoundPacket
+from sim.packets import IDLE, OldTurnOver, PictureFrame, SenderReport, SoundPacket
 from sim.run.host import DrivenEngine, EngineDriver, Host
 from sim.run.output import truth_of
 from sim.truth.truth import ArrivalLog
@@ -96,9 +96,11 @@ class EngineReceiver:
         ask_key: Callable[[], None],
         arrivals: ArrivalLog | None = None,
         round_trip_ns: int = 0,
+        acknowledges: bool = False,
     ) -> None:
         self.host, self.engine, self.monitor = host, engine, monitor
-        self.ingress = Ingress(engine.policy)
+        self.ingress = Ingress(engine.policy, acknowledges=acknowledges)
+        self._round_trip_ns = round_trip_ns
         self.driver = EngineDriver(host, engine, on_answer)
         self.decoder = Decoder(ask_key, max(GIVE_UP_NS, int(GIVE_UP_ROUND_TRIPS * round_trip_ns)))
         self._arrivals = arrivals
@@ -116,6 +118,7 @@ class EngineReceiver:
             rtp, duration_ns, now, size_bytes=size_bytes, pause=pause, seq16=seq, payload=packet
         )
         self._push(unit, now)
+        self._take_held(now)
 
     def on_picture(self, frame: PictureFrame) -> None:
         host = self.host
@@ -128,26 +131,41 @@ class EngineReceiver:
                 in_order=each is frame and not each.retransmitted, payload=each,
             )  # fmt: skip
             self._push(unit, now)
+        self._take_held(now)
 
     def on_report(self, report: SenderReport) -> None:
         if self.host.awake(lambda: self.on_report(report)):
             now = self.host.now_ns()
             self.ingress.on_sender_report(report.kind, report.ntp_ns, report.rtp, now)
             self.monitor.on_sender_report(now)
+            self._take_held(now)
 
     def interrupt(self, epoch: int) -> None:
         now = self.host.now_ns()
-        self.ingress.interrupt(epoch, now)
+        self.ingress.interrupt(epoch, now, round_trip_ns=self._round_trip_ns)
+        self._take_held(now)
         self.engine.interrupt(epoch, now)
         self.monitor.interrupt(epoch)
         self.driver.pump()
 
-    def marker(self) -> None:
-        self.ingress.marker(self.host.now_ns())
+    def acknowledged(self, end: OldTurnOver) -> None:
+        """The provider's word that the old turn is over."""
+        if self.host.awake(lambda: self.acknowledged(end)):
+            now = self.host.now_ns()
+            self.ingress.acknowledged(
+                end.epoch, now, last_sound_rtp32=end.sound_rtp, last_picture_rtp32=end.picture_rtp
+            )
+            self._take_held(now)
 
-    def _push(self, unit: MediaUnit | Drop, now: int) -> None:
+    def _take_held(self, now: int) -> None:
+        while (unit := self.ingress.poll()) is not None:
+            self._push(unit, now)
+
+    def _push(self, unit: MediaUnit | Drop | None, now: int) -> None:
+        if unit is None:
+            return
         if isinstance(unit, Drop):
-            self.quarantined += 1
+            self.quarantined += 1  # of pictures that are decoded: no other depends on it
             return
         if self._arrivals is not None:
             ref = truth_of(unit.payload)

@@ -150,6 +150,7 @@ class _World:
         self._bridge = EngineReceiver(
             self._us, self._engine, run.at_output.monitor, output.obey,
             ask_key=self._steps.key_at_source, arrivals=run.arrivals, round_trip_ns=self._round_trip_ns("to_bridge"),
+            acknowledges=scenario.source.acknowledges,
         )  # fmt: skip
         self._driver = self._bridge.driver
         to_bridge = self._leg("to_bridge")
