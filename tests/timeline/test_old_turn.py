@@ -184,6 +184,8 @@ def test_packets_that_overtake_each_other_at_the_gap_stay_on_their_sides() -> No
     call = Provider(turns, [1900], jitter=jitter, picture_late=100).run()
     assert all(at < ms(1900) for _, at in old_sound(call)) and call.missed() == 0
     assert next(at for name, at in call.passed[VIDEO] if name == "reply") == ms(2040)
+    last_late = Provider(turns, [1900], jitter=[95 * (n == 99) for n in range(250)]).run()
+    assert all(at < ms(1900) for _, at in old_sound(last_late)) and last_late.missed() == 0
 
 
 def test_pictures_without_sound_are_shown_again_some_time_after_the_interrupt() -> None:
