@@ -60,22 +60,28 @@ class Decoder:
         while self._waiting:
             number = min(self._waiting)
             waiting, since_ns = self._waiting[number]
-            if self._next is not None and number != self._next and not waiting.is_key:
-                if not self.broken and now_ns - since_ns < self._give_up_ns:
-                    break  # perhaps it is only overtaken, or being sent again
-                self.broken = True
-            del self._waiting[number]
-            self._next = number + 1
             if waiting.is_key:
                 self.broken = False
+            elif self.broken or (self._next is not None and number != self._next):
+                # Perhaps what it needs is only overtaken, or being sent again: a picture, or the key frame asked for.
+                given_up = now_ns - since_ns >= self._give_up_ns
+                self.broken = self.broken or given_up
+                if self.broken:
+                    self._ask(now_ns)
+                if not given_up and not (self.broken and self._key_waits()):
+                    break
+            del self._waiting[number]
+            self._next = number + 1
             if self.broken:
                 self.undecodable += 1
-                self._ask(now_ns)
                 continue
             if self.first_decodable_ns is None:
                 self.first_decodable_ns = now_ns
             ready.append(waiting)
         return ready
+
+    def _key_waits(self) -> bool:
+        return any(frame.is_key for frame, _ in self._waiting.values())
 
     def _ask(self, now_ns: int) -> None:
         if now_ns - self._asked_ns >= KEY_AGAIN_NS:
