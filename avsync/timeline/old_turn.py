@@ -31,6 +31,9 @@ ACKNOWLEDGED_LIMIT_NS: Final = seconds(5)
 JITTER_NS: Final = ms(150)
 """The newest packet may have been on its way for this much longer than the fastest: preset g1050-H reaches 150."""
 
+QUEUED_NS: Final = seconds(8)
+"""So much may wait in the network at an interrupt: mobile networks hold seconds."""
+
 UNPLACED_NS: Final = ms(1500)
 """Without sender reports nobody knows by how much pictures come after their sound; a model may take so long."""
 
@@ -62,6 +65,7 @@ class OldTurn:
         self._newest: tuple[int, int, int, int] | None = None  # sequence number, PTS, PTS of its end, when it came
         self._began_ns = 0
         self._sent_pts_ns = -FAR_NS  # what the provider had sent when the interrupt came, at the least
+        self._fastest_ns = FAR_NS  # arrival minus PTS of the sound that took least, in the whole call
         self._one_way_ns = 0
         self._silent_ns = 0
         self._guessed = False  # nothing had come when the interrupt did: what had been sent is learned from what comes
@@ -75,7 +79,7 @@ class OldTurn:
         self._pictures_from_ns = -FAR_NS
         self._ended_ns = -FAR_NS
         self._picture_pts_ns: int | None = None  # the newest of the old turn's, where only their order tells
-        self._jumped = False
+        self._jumped = self._back = False
 
     def start(
         self, now_ns: int, round_trip_ns: int = 0, *, fastest_ns: int | None = None, picture_pts_ns: int | None = None
@@ -118,6 +122,7 @@ class OldTurn:
         newest = self._newest
         if newest is not None and seq < newest[0] - RESTARTED:
             newest = None
+        first = newest is None
         gap_ns = missing_ns = 0
         newer = newest is None or seq > newest[0]
         if newer:
@@ -125,13 +130,14 @@ class OldTurn:
                 missing_ns = (seq - newest[0] - 1) * duration_ns
                 gap_ns = pts_ns - newest[2] - missing_ns
             self._newest = seq, pts_ns, pts_ns + duration_ns, now_ns
+        self._fastest_ns = min(self._fastest_ns, now_ns - pts_ns)
         if not self.on:
             return NEW if now_ns - self._ended_ns > OVERTAKEN_NS else self._of_ended(seq, rtp, pts_ns, duration_ns)
         by_this_ns = pts_ns - (now_ns - self._began_ns)
         catches_up = self._guessed and by_this_ns > self._sent_pts_ns
         self._sent_pts_ns = max(self._sent_pts_ns, by_this_ns)
         if self._acknowledges or not newer:
-            if pts_ns >= self._sent_pts_ns + self._limit_ns:
+            if pts_ns >= self._limit_pts_ns():
                 return self._begins("limit", seq, pts_ns, 0, now_ns)
             return HELD if self._acknowledges else OLD
         candidate = self._candidate
@@ -139,13 +145,16 @@ class OldTurn:
         # missing may be the turn's beginning.
         if gap_ns <= -TURN_GAP_NS or (gap_ns >= TURN_GAP_NS and self._is_reply(pts_ns - missing_ns)):
             candidate = seq, pts_ns, gap_ns, missing_ns
-        if candidate is not None and catches_up:  # a line that hung lets go: wait until it is known what was sent when
+        elif first and self._is_reply(pts_ns - JITTER_NS):
+            candidate = seq, pts_ns, TURN_GAP_NS, JITTER_NS  # nothing was said when somebody interrupted
+        # Where a line that hung lets go, wait until it is known what was sent when.
+        if candidate is not None and catches_up:
             self._candidate = candidate
             return HELD
         self._candidate = None
         if candidate is not None and (candidate[0] == seq or self._is_reply(candidate[1] - candidate[3])):
             return self._begins("gap", *candidate[:3], now_ns)
-        if pts_ns >= self._sent_pts_ns + self._limit_ns:
+        if pts_ns >= self._limit_pts_ns():
             return self._begins("limit", seq, pts_ns, 0, now_ns)
         self._silent_ns = self._silent_ns + max(duration_ns, 0) if silent else 0
         if self._silent_ns >= QUARANTINE_SILENCE_NS:
@@ -163,7 +172,8 @@ class OldTurn:
         if self.on:
             if self._newest is None:
                 self._sent_pts_ns = max(self._sent_pts_ns, pts_ns - (now_ns - self._began_ns))
-            if pts_ns < self._sent_pts_ns + self._limit_ns:
+            before_ns = -FAR_NS if self._picture_pts_ns is None else self._picture_pts_ns
+            if pts_ns < max(self._limit_pts_ns(), before_ns + self._limit_ns):
                 return HELD
             self._first_seq = -FAR_NS if self._newest is None else self._newest[0] + 1
             self._gap_ns = 0
@@ -176,11 +186,13 @@ class OldTurn:
             return NEW if rtp > self._last_rtp[1] else OLD
         if placed is None:
             return HELD
-        if placed and self._gap_ns >= 0:
-            return NEW if pts_ns >= self._pictures_from_ns else OLD
         from_ns = self._pictures_from_ns
+        if self._back:
+            return NEW if self._jumps(pts_ns, duration_ns) or (self._gap_ns < 0 and pts_ns >= from_ns) else OLD
+        if placed:
+            return NEW if pts_ns >= from_ns else OLD
         if self._jumps(pts_ns, duration_ns):
-            return NEW if self._gap_ns < 0 or pts_ns >= from_ns else OLD
+            return NEW if pts_ns >= from_ns else OLD
         return NEW if pts_ns >= from_ns + (0 if placed else UNPLACED_NS) else OLD
 
     def _jumps(self, pts_ns: int, duration_ns: int) -> bool:
@@ -189,7 +201,7 @@ class OldTurn:
         if before_ns is not None:
             ahead_ns = pts_ns - before_ns - duration_ns
             wanted_ns = max(abs(self._gap_ns) // 2, TURN_GAP_NS)
-            self._jumped = self._jumped or (ahead_ns >= wanted_ns if self._gap_ns >= 0 else ahead_ns <= -wanted_ns)
+            self._jumped = self._jumped or (ahead_ns <= -wanted_ns if self._back else ahead_ns >= wanted_ns)
         self._picture_pts_ns = pts_ns if before_ns is None else max(before_ns, pts_ns)
         return self._jumped
 
@@ -205,6 +217,11 @@ class OldTurn:
             return NEW
         return OLD
 
+    def _limit_pts_ns(self) -> int:
+        """From here on it must be the reply. A queue on the way may hold seconds of the old turn (``QUEUED_NS``)."""
+        queued_ns = self._began_ns - self._fastest_ns - self._sent_pts_ns
+        return self._sent_pts_ns + min(max(queued_ns, 0), QUEUED_NS) + self._limit_ns
+
     def _is_reply(self, pts_ns: int) -> bool:
         """Can it have been sent after the interrupt? What arrived then had been on its way."""
         return pts_ns >= self._sent_pts_ns + self._one_way_ns
@@ -215,7 +232,9 @@ class OldTurn:
         Where stamps went back (``gap_ns`` < 0), what lies between is both turns'.
         """
         self._first_seq, self._first_pts_ns, self._gap_ns = seq, pts_ns, gap_ns
-        self._pictures_from_ns = pts_ns - (gap_ns // 2 if gap_ns >= 0 else gap_ns)
+        self._pictures_from_ns = from_ns = pts_ns - (gap_ns // 2 if gap_ns >= 0 else gap_ns)
+        # A loop's pictures may be labelled far ahead of their sound: then their stamps go back, too.
+        self._back = gap_ns < 0 or (self._picture_pts_ns is not None and self._picture_pts_ns >= from_ns)
         self._end(by, now_ns)
         return NEW
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from avsync.policy import AvSyncPolicy
 from avsync.timeline.ingress import HELD_PICTURES, Ingress
-from avsync.timeline.old_turn import NEW, OLD, OldTurn
+from avsync.timeline.old_turn import HELD, NEW, OLD, OldTurn
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
 from avsync.units import ms, ns_to_ticks, seconds
 from tests.engine.engine_driver import FRAME, SLOT
@@ -154,6 +154,23 @@ def test_a_provider_that_never_pauses_is_believed_some_time_after_what_it_had_se
     held = Provider([("old", 0, 9000)], [2000], hold=(1500, 4700)).run()
     again = [at for _, at in old_sound(held) if at > ms(2000)]
     assert ms(4400) <= again[0] <= ms(4500), "a line that hangs takes nothing from it"
+
+
+def test_a_queue_that_holds_seconds_of_the_old_turn_does_not_make_it_the_reply() -> None:
+    """The way became 5 s longer, packet by packet, before somebody interrupted."""
+    jitter = [min(n * 10, 5000) for n in range(1000)]
+    call = Provider([("old", 0, 11_000), ("reply", 11_400, 16_000)], [10_900], jitter=jitter).run()
+    assert all(at < ms(7300) for _, at in old_sound(call)) and call.missed() == 0
+
+
+def test_pictures_that_are_labelled_far_ahead_are_the_old_turns_until_their_stamps_go_back() -> None:
+    old_turn = OldTurn(acknowledges=False)
+    old_turn.sound(0, 0, 0, SLOT, 0, False)
+    old_turn.start(ms(10), picture_pts_ns=seconds(6))
+    assert old_turn.picture(0, ms(6040), FRAME, ms(20), placed=True) == HELD, "no limit is reached"
+    assert old_turn.sound(1, 9600, ms(400), SLOT, ms(400), False) == NEW
+    told = [old_turn.picture(0, at, FRAME, ms(410), placed=True) for at in (ms(6040), ms(6080), ms(400), ms(440))]
+    assert told == [OLD, OLD, NEW, NEW]
 
 
 def test_a_line_that_hung_before_anything_came_tells_two_replies_apart() -> None:
@@ -311,3 +328,16 @@ def test_whatever_the_line_does_no_old_sound_passes_and_none_of_the_reply_is_los
     assert all(at < ms(3000) for _, at in old_sound(call))
     assert all(at < ms(3000) for name, at in call.passed[VIDEO] if name == "old")
     assert call.missed() == 0
+
+
+@pytest.mark.parametrize(("begins", "heard"), [(720, True), (480, False)])
+def test_a_turn_that_begins_after_an_interrupt_of_nothing_is_no_old_turn(begins: int, heard: bool) -> None:
+    """Nothing had come. What may have been under way is the old turn, also where it jitters."""
+    call = Provider([("old", begins, begins + 700), ("reply", begins + 900, 5000)], [500], jitter=[73, 0, 30]).run()
+    assert call.missed() == 0 and len(old_sound(call)) == (35 if heard else 0)
+    slow = Provider([("old", 480, 1200), ("reply", 1400, 5000)], [500], jitter=[73]).run()
+    assert slow.missed() == 0 and old_sound(slow) == []
+    slow = Provider([("old", 480, 1200), ("reply", 1400, 5000)], [500], jitter=[73], hold=(500, 720)).run()
+    assert slow.missed() == 0 and old_sound(slow) == [], "all of them: nobody knows that the way takes less"
+    hung = Provider([("old", 300, 900), ("reply", 1000, 5000)], [500], hold=(300, 1800)).run()
+    assert hung.missed() == 0 and old_sound(hung) == []
