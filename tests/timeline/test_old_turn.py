@@ -341,3 +341,26 @@ def test_a_turn_that_begins_after_an_interrupt_of_nothing_is_no_old_turn(begins:
     assert slow.missed() == 0 and old_sound(slow) == [], "all of them: nobody knows that the way takes less"
     hung = Provider([("old", 300, 900), ("reply", 1000, 5000)], [500], hold=(300, 1800)).run()
     assert hung.missed() == 0 and old_sound(hung) == []
+
+
+def test_stamps_that_overlap_a_little_leave_the_overlap_to_the_old_turn() -> None:
+    """Units of 60 ms, and a reply that begins inside the last one: no picture shows that stamps went back."""
+    old_turn = OldTurn(acknowledges=False)
+    old_turn.sound(0, 0, 0, ms(60), 0, False)
+    old_turn.start(ms(10), picture_pts_ns=0)
+    assert old_turn.sound(1, 0, ms(15), ms(60), ms(30), False) == NEW
+    told = [old_turn.picture(0, at, FRAME, ms(40), placed=True) for at in (ms(40), ms(55), ms(80), ms(120))]
+    assert told == [OLD, OLD, NEW, NEW]
+
+
+def test_a_provider_that_once_ran_far_ahead_is_not_waited_for_so_long() -> None:
+    old_turn = OldTurn(acknowledges=False)
+    old_turn.sound(0, 0, seconds(20), SLOT, 0, False)  # a backlog, at the call's beginning
+    for n in range(1, 1600):
+        now = seconds(20) + n * SLOT
+        if n == 50:
+            old_turn.start(now)
+        verdict = old_turn.sound(n, 0, now, SLOT, now, False)
+        if n >= 50 and verdict == NEW:
+            break
+    assert seconds(10) <= now - seconds(21) <= seconds(11), "8 s that may wait on the way, and the limit"
