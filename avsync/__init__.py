@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from avsync.monitor.sync_report import SyncReport
     from avsync.timeline.clock import AvSyncClock, Seam
     from avsync.timeline.epoch import EpochGate
+    from avsync.timeline.ingress import Ingress
 
 # Imported when they are first asked for (PEP 562): the command line answers a wrong file without an engine.
 _LATER = {
@@ -47,6 +48,7 @@ _LATER = {
     "AvSyncMonitor": "avsync.monitor.monitor",
     "AvSynchronizer": "avsync.engine.synchronizer",
     "EpochGate": "avsync.timeline.epoch",
+    "Ingress": "avsync.timeline.ingress",
     "Interrupted": "avsync.engine.engine",
     "PlayoutClock": "avsync.engine.playout",
     "Seam": "avsync.timeline.clock",
@@ -68,6 +70,7 @@ __all__ = [
     "DropReason",
     "EpochGate",
     "Heard",
+    "Ingress",
     "InputError",
     "InsertSilence",
     "Interrupted",

@@ -57,3 +57,11 @@ class SenderReport(NamedTuple):
     kind: Kind
     ntp_ns: int
     rtp: int
+
+
+class OldTurnOver(NamedTuple):
+    """A provider's message, beside its RTP: the turn that ``epoch``'s interrupt ended is sent; its last stamps."""
+
+    epoch: int
+    sound_rtp: int
+    picture_rtp: int

@@ -102,6 +102,8 @@ class Engine:
             return
         if epoch < self.min_epoch or self._closed:
             self._drop(unit, DropReason.CLOSED if self._closed else DropReason.STALE_EPOCH)
+            if what is VIDEO and not self._closed:
+                self._pictures.stale(unit, now_ns)
             return
         kind = 0 if what is AUDIO else 1
         tail = self._tail_pts_ns[kind]
@@ -154,6 +156,8 @@ class Engine:
         stale = self._voice.interrupt(epoch) + self._pictures.interrupt(epoch) + self._unanswered(epoch)
         for unit in stale:
             self._drop(unit, DropReason.STALE_EPOCH)
+            if unit.kind is VIDEO:
+                self._pictures.stale(unit, now_ns)
         if self.policy.epochs:
             self.min_epoch = epoch
             self._newest_epoch = max(self._newest_epoch, epoch)
@@ -324,6 +328,8 @@ class Engine:
             self._tail_pts_ns[kind] = -1
             for old in self._voice.rebase() if kind == 0 else self._pictures.rebase():
                 self._drop(old, DropReason.DISCONTINUITY)
+                if old.kind is VIDEO:
+                    self._pictures.lost(old)
         confirmed = suspects[:]
         suspects.clear()
         for each in confirmed:

@@ -21,6 +21,8 @@ class KeyframeRequest:
     def __init__(self, levers: frozenset[Want]) -> None:
         self._may_ask = Want.KEYFRAME in levers
         self._asked_ns: int | None = None
+        self._asked_epoch = -1
+        self._key_pts_ns = -1
         self.needed = False
         """Nothing but a key frame can be shown."""
 
@@ -30,9 +32,11 @@ class KeyframeRequest:
             return None
         self.needed = True
         asked = self._asked_ns
-        if not self._may_ask or (asked is not None and now_ns - asked < KEYFRAME_AGAIN_NS):
+        # A key frame of the turn before, if it came, is of no use to this one.
+        lately = asked is not None and now_ns - asked < KEYFRAME_AGAIN_NS and unit.epoch <= self._asked_epoch
+        if not self._may_ask or lately:
             return None
-        self._asked_ns = now_ns
+        self._asked_ns, self._asked_epoch = now_ns, unit.epoch
         return Request(Want.KEYFRAME, 0, now_ns, unit.epoch, Reason.DEPENDENCY)
 
     def admits(self, unit: MediaUnit) -> bool:
@@ -40,4 +44,14 @@ class KeyframeRequest:
         if self.needed and not unit.is_key:
             return False
         self.needed = False
+        if unit.is_key:
+            self._key_pts_ns = unit.pts_ns
         return True
+
+    def before_key(self, unit: MediaUnit) -> bool:
+        """Has a key frame after it been admitted? Then nothing that is still to come needs it."""
+        return unit.pts_ns < self._key_pts_ns
+
+    def rebase(self) -> None:
+        """The timeline began again: no PTS of before can be held against one of now."""
+        self._key_pts_ns = -1

@@ -94,6 +94,7 @@ class Pictures:
         self._alerted = False
         self._keyframe = KeyframeRequest(levers)
         self._lost_before_next = False
+        self._undecodable_since_ns: int | None = None
 
     # ---- in
 
@@ -121,6 +122,8 @@ class Pictures:
             insort(ordered, entry, key=lambda item: item[0])
             self.queue = deque(ordered)
         self._lost_before_next = False
+        if self._keyframe.needed and not unit.is_key and not self._key_waits(-1):
+            self._breaks(unit, now_ns)  # it will not be shown: ask now, not when it would be due
         if len(self.queue) > self._policy.video_queue_units:
             _, _, oldest, _ = self.queue.popleft()
             self._pending.append(self._drop(oldest, now_ns, DropReason.QUEUE_FULL))
@@ -131,6 +134,18 @@ class Pictures:
         if not unit.droppable:
             self._lost_before_next = True
 
+    def stale(self, unit: MediaUnit, now_ns: int) -> None:
+        """``unit`` was said before an interrupt, and is dropped: what comes after it may need it, turn or no turn."""
+        if unit.droppable or self._keyframe.before_key(unit):
+            return
+        self._keyframe.needed = True
+        if not self._key_waits(unit.pts_ns):
+            self._breaks(unit, now_ns)
+
+    def _key_waits(self, after_ns: int) -> bool:
+        """Is a key frame in the queue whose PTS is above this?"""
+        return any(unit.is_key and pts_ns > after_ns for pts_ns, _, unit, _ in self.queue)
+
     def interrupt(self, epoch: int) -> list[MediaUnit]:
         """Forget every picture before ``epoch``, the one on screen included."""
         if self._policy.epochs:
@@ -138,7 +153,7 @@ class Pictures:
         stale = [entry[2] for entry in self.queue if entry[2].epoch < epoch]
         self.queue = deque(entry for entry in self.queue if entry[2].epoch >= epoch)
         self._shown = None
-        self._keyframe.needed = self._lost_before_next = False
+        self._undecodable_since_ns = None
         self._catchup.reset()
         if self._open_loop is not None:
             self._open_loop.flush()
@@ -161,6 +176,7 @@ class Pictures:
     def rebase(self) -> list[MediaUnit]:
         """The timeline began again further back: what is queued belongs to the old one."""
         self.shown_pts_ns = -1
+        self._keyframe.rebase()
         return self.close()
 
     def start_turn(self, epoch: int, now_ns: int) -> None:
@@ -240,7 +256,7 @@ class Pictures:
                 if unit.epoch > self.epoch:
                     break  # the next turn's pictures wait for its voice
                 queue.popleft()
-                return Drop(unit, now_ns, unit.epoch, DropReason.LATE_NEWER)
+                return self._drop(unit, now_ns, DropReason.LATE_NEWER)
             late = position - pts
             if late < -early:
                 break
@@ -260,7 +276,9 @@ class Pictures:
     def _decide(self, unit: MediaUnit, late: int, position: int, now_ns: int) -> Answer:
         self._note_lateness(late, now_ns)  # also of one that cannot be shown: it came as late as those before it
         if not self._keyframe.admits(unit):
+            self._tell_undecodable(now_ns)
             return self._drop(unit, now_ns, DropReason.DEPENDENCY)
+        self._undecodable_since_ns = None
         queue = self.queue
         newer_due = bool(queue) and queue[0][0] <= position and queue[0][2].epoch == self.epoch
         if newer_due and not unit.droppable:
@@ -285,6 +303,15 @@ class Pictures:
         if stamp < self._last_stamp_ns + STAMP_STEP_NS:
             return self._drop(unit, now_ns, DropReason.STAMP_ORDER)
         return self._show(unit, stamp, Reason.LATE if decision is SHOW_LATE else _DUE, now_ns)
+
+    def _tell_undecodable(self, now_ns: int) -> None:
+        """Pictures come, and none can be shown. Nothing is missing, so the ladder below does not see it."""
+        since_ns = self._undecodable_since_ns
+        if since_ns is None:
+            self._undecodable_since_ns = now_ns
+        elif not self._alerted and now_ns - since_ns >= self._policy.stall_alert_after_ns:
+            self._alerted = True
+            self._pending.append(Alert("stall_video", True, now_ns, self.epoch, now_ns - since_ns))
 
     def _note_lateness(self, late: int, now_ns: int) -> None:
         """Every picture of a while came late by at least ``low``, or some of them again and again: no stall, no heap,

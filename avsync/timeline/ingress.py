@@ -9,10 +9,12 @@ persist before it is believed, because sender clocks step and reports lie.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Final
 
 from avsync.policy import AvSyncPolicy, Pacing
 from avsync.timeline.drift import DriftEstimator
+from avsync.timeline.old_turn import HELD, NEW, OLD, OldTurn
 from avsync.timeline.quarantine import Quarantine
 from avsync.timeline.rtp_wrap import Unwrapper
 from avsync.timeline.sender_report_mapping import RtpNtpMap
@@ -26,6 +28,8 @@ AGREE_NS: Final = ms(50)
 FAR_OFF_NS: Final = ms(500)
 FIRST_ARRIVALS_NS: Final = seconds(5)  # so long arrivals alone may still step the pictures: a first key frame is late
 DEADBAND_NS: Final = ms(1)
+HELD_PICTURES: Final = 30  # before a reply's first sound come few of its pictures: what they jitter
+HELD_SOUNDS: Final = 500  # ten seconds: twice as long as an acknowledgement is waited for
 _new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 OUTAGE_NS: Final = seconds(60)  # nothing comes later; more is a clock that runs slow, or a source that fell behind
 
@@ -81,24 +85,44 @@ class _Track:
 
 
 class Ingress:
-    """``on_sound`` / ``on_picture`` per received unit -> a ``MediaUnit`` (or a ``Drop``); reports as they come."""
+    """``on_sound`` / ``on_picture`` per received unit -> a ``MediaUnit`` for the engine; reports as they come.
 
-    def __init__(self, policy: AvSyncPolicy, *, sound_hz: int = SOUND_HZ, picture_hz: int = PICTURE_HZ) -> None:
+    After an ``interrupt`` what may still be the old turn is answered by a ``Drop``, or held back (None): ``poll`` then
+    says what became of it. A dropped unit carries the epoch that was interrupted. Pictures that others depend on are
+    pushed to the engine all the same: it answers them as stale, and knows that what needs them cannot be shown.
+
+    ``acknowledges``: the provider says where an interrupted turn ends, and the host passes it on (``acknowledged``).
+    Then nothing of the old turn is let through and nothing of the reply is lost, whatever lies between them. Without
+    it the old turn ends at a gap of 40 ms in RTP time, where packets are numbered (``seq16``).
+    """
+
+    def __init__(
+        self,
+        policy: AvSyncPolicy,
+        *,
+        sound_hz: int = SOUND_HZ,
+        picture_hz: int = PICTURE_HZ,
+        acknowledges: bool = False,
+    ) -> None:
         self._policy = policy
         self._sound = _Track(sound_hz)
         self._picture = _Track(picture_hz)
         # What the baselines' receivers do: each stream from its own first packet, reports unread.
         self._rebased = policy.pacing is not Pacing.CONTENT_CLOCK
         self._quarantine = Quarantine()
+        self._old_turn = OldTurn(acknowledges=acknowledges)
+        self._interrupted = False  # has it ever been? Until then every unit passes
+        self._numbered: bool | None = None  # is the sound? None: none has come yet
+        self._held: deque[tuple[int, MediaUnit]] = deque()  # with their stamps
+        self._decided: deque[MediaUnit | Drop] = deque()
         self._drift = DriftEstimator()
-        self._epoch = 0
+        self._epoch = self._old_epoch = 0
         self._seq = 0
         self._started_ns: int | None = None
         self._joined_ns = 0  # when the later of both streams began
         self._target_ns: int | None = None  # where the pictures' shift should be
         self._slewed_at_ns = 0
         self._far: list[int] = []
-        self._newest_sound = (-1, 0, 0)  # sequence number, where its content ends, when it came
         self.synced = False
         """True once sender reports, not arrivals, place the pictures."""
 
@@ -114,7 +138,7 @@ class Ingress:
         pause: bool = False,
         seq16: int | None = None,
         payload: Any = None,
-    ) -> MediaUnit | Drop:
+    ) -> MediaUnit | Drop | None:
         """``seq16``: the packet's sequence number. With it a provider's pause is told from a line that hangs."""
         track = self._sound
         rtp = track.rtp.unwrap(rtp32)
@@ -130,8 +154,12 @@ class Ingress:
         self._seq += 1
         values = (AUDIO, self._seq, self._epoch, pts, duration_ns, size_bytes, True, True, pause, payload)
         unit = _new(MediaUnit, values)
-        gap_ns = None if seq16 is None else self._gap_ns(seq16, pts, duration_ns, now_ns)
-        return self._admitted(unit, now_ns, pause, gap_ns) if self._quarantine.on else unit
+        self._numbered = seq16 is not None
+        if seq16 is None:
+            silent_too = self._quarantine.on and self._quarantine.on_sound(now_ns, pause, duration_ns)
+            return self._dropped(unit, now_ns) if silent_too else unit
+        verdict = self._old_turn.sound(seq16, rtp, pts, duration_ns, now_ns, pause)
+        return self._judged(unit, rtp, verdict, now_ns) if self._interrupted else unit
 
     def on_picture(
         self,
@@ -144,7 +172,8 @@ class Ingress:
         droppable: bool = True,
         in_order: bool = True,
         payload: Any = None,
-    ) -> MediaUnit | Drop:
+    ) -> MediaUnit | Drop | None:
+        """``in_order``: neither sent again nor overtaken, so that its arrival says how long the way is."""
         track = self._picture
         rtp = track.rtp.unwrap(rtp32)
         if track.first is None:
@@ -159,10 +188,15 @@ class Ingress:
         pts = media + track.shift_ns
         values = (VIDEO, self._seq, self._epoch, pts, duration_ns, size_bytes, is_key, droppable, False, payload)
         unit = _new(MediaUnit, values)
-        return self._admitted(unit, now_ns, False, None) if self._quarantine.on else unit
+        if not self._interrupted:
+            return unit
+        if self._numbered is False:
+            return self._dropped(unit, now_ns) if self._quarantine.holds(now_ns) else unit
+        verdict = self._old_turn.picture(rtp, pts, duration_ns, now_ns, placed=self._placed(now_ns))
+        return self._judged(unit, rtp, verdict, now_ns)
 
     def on_sender_report(self, kind: Kind, ntp_ns: int, rtp32: int, now_ns: int) -> None:
-        """An SR: kept also before the first RTP; judged against the ones before it."""
+        """An SR: kept also before the first RTP; judged against the ones before it. Then ``poll``."""
         track = self._sound if kind is AUDIO else self._picture
         rtp = track.rtp.peek(rtp32) if track.rtp.started else track.rtp.unwrap(rtp32)
         if self._rebased:
@@ -181,35 +215,90 @@ class Ingress:
 
     # ---- turns
 
-    def interrupt(self, epoch: int, now_ns: int) -> None:
-        """What the provider still sends of the old turn is kept out until it falls silent, a
-        marker comes, or the quarantine gives up."""
-        self._epoch = epoch
-        last_seq, end_ns, came_ns = self._newest_sound
-        self._quarantine.start(now_ns, None if last_seq < 0 else end_ns + now_ns - came_ns)
+    def interrupt(self, epoch: int, now_ns: int, *, round_trip_ns: int = 0) -> None:
+        """What the provider still sends of the old turn is kept out until it is known where that ends.
+
+        ``round_trip_ns`` to the provider, where it is known: it tells what cannot be the reply to this interrupt yet.
+        """
+        self._interrupted = True
+        self._old_epoch, self._epoch = self._epoch, epoch
+        self._quarantine.start(now_ns)
+        picture = self._picture
+        newest_ns = None if picture.first is None else picture.media_ns(picture.last) + picture.shift_ns
+        fastest_ns = self._sound.lowest_ns()
+        self._old_turn.start(
+            now_ns, round_trip_ns, picture_pts_ns=newest_ns,
+            fastest_ns=None if fastest_ns is None else fastest_ns - self._sound.shift_ns,
+        )  # fmt: skip
+        while self._held:  # what came before this interrupt is no reply to it
+            self._decided.append(self._dropped(self._held.popleft()[1], now_ns))
+
+    def acknowledged(self, epoch: int, now_ns: int, *, last_sound_rtp32: int, last_picture_rtp32: int) -> None:
+        """The provider says that it has sent the last of the turn that ``epoch``'s interrupt ended: these two stamps.
+
+        The stamps of what it sent last of all before the reply, be it of that turn or earlier; where it has sent
+        nothing yet, one before its first. Of no effect for another interrupt than the last one. Then ``poll``.
+        """
+        if epoch != self._epoch or not self._interrupted:
+            return
+        sound, picture = (
+            track.rtp.peek(rtp32) if track.rtp.started else track.rtp.unwrap(rtp32)
+            for track, rtp32 in ((self._sound, last_sound_rtp32), (self._picture, last_picture_rtp32))
+        )
+        self._old_turn.acknowledged(sound, picture, now_ns)
+        self._quarantine.marker(now_ns)
+        self._settle(now_ns)
 
     def marker(self, now_ns: int) -> None:
-        """The provider says that what follows is the new turn."""
+        """The provider says that what comes from now on is the new turn. Better, where it can: ``acknowledged``."""
         self._quarantine.marker(now_ns)
+        self._old_turn.marker(now_ns)
+        while self._held:
+            self._decided.append(self._dropped(self._held.popleft()[1], now_ns))
 
-    def _gap_ns(self, seq16: int, pts_ns: int, duration_ns: int, now_ns: int) -> int:
-        """RTP time between the newest packet and this one for which none was sent; -1 where this one is older."""
-        last_seq, end_ns, _ = self._newest_sound
-        ahead = (seq16 - last_seq) & 0xFFFF
-        if last_seq >= 0 and not 0 < ahead < 0x8000:
-            return -1
-        self._newest_sound = seq16, pts_ns + duration_ns, now_ns
-        return -1 if last_seq < 0 else pts_ns - end_ns - (ahead - 1) * duration_ns
+    def poll(self) -> MediaUnit | Drop | None:
+        """What was held back and is decided now, in the order in which it came; None: no more."""
+        return self._decided.popleft() if self._decided else None
 
-    def _admitted(self, unit: MediaUnit, now_ns: int, silent: bool, gap_ns: int | None) -> MediaUnit | Drop:
-        quarantine = self._quarantine
-        if quarantine.on and (
-            quarantine.on_sound(now_ns, silent, unit.duration_ns, gap_ns=gap_ns, media_ns=unit.pts_ns)
-            if unit.kind is AUDIO
-            else quarantine.holds(now_ns)
-        ):
-            return Drop(unit, now_ns, unit.epoch, DropReason.QUARANTINE)
-        return unit
+    def _judged(self, unit: MediaUnit, rtp: int, verdict: int, now_ns: int) -> MediaUnit | Drop | None:
+        if verdict == HELD:
+            self._hold(unit, rtp, now_ns)
+            return None
+        if verdict == NEW and self._held and not self._old_turn.on:
+            self._settle(now_ns)
+        return self._dropped(unit, now_ns) if verdict == OLD else unit
+
+    def _hold(self, unit: MediaUnit, rtp: int, now_ns: int) -> None:
+        held = self._held
+        held.append((rtp, unit))
+        most = HELD_SOUNDS if unit.kind is AUDIO else HELD_PICTURES
+        same = [entry for entry in held if entry[1].kind is unit.kind]
+        if len(same) > most:
+            held.remove(same[0])
+            self._decided.append(self._dropped(same[0][1], now_ns))
+
+    def _settle(self, now_ns: int) -> None:
+        """It is known where the old turn ends: what was held belongs to one of the two."""
+        old_turn, picture, placed = self._old_turn, self._picture, self._placed(now_ns)
+        held, self._held = self._held, deque()
+        for rtp, unit in held:
+            if unit.kind is AUDIO:
+                verdict = old_turn.held_sound(rtp, unit.pts_ns)
+            else:
+                unit = unit._replace(pts_ns=picture.media_ns(rtp) + picture.shift_ns)  # it may be known better by now
+                verdict = old_turn.picture(rtp, unit.pts_ns, unit.duration_ns, now_ns, placed=placed)
+            if verdict == HELD:
+                self._held.append((rtp, unit))
+            else:
+                self._decided.append(unit if verdict == NEW else self._dropped(unit, now_ns))
+
+    def _placed(self, now_ns: int) -> bool | None:
+        """Do reports place the pictures? None: not yet, and the call is so young that they may."""
+        return True if self.synced else None if now_ns - self._joined_ns < FIRST_ARRIVALS_NS else False
+
+    def _dropped(self, unit: MediaUnit, now_ns: int) -> Drop:
+        old = unit._replace(epoch=self._old_epoch)
+        return Drop(old, now_ns, old.epoch, DropReason.QUARANTINE)
 
     # ---- placing the pictures
 
@@ -243,7 +332,10 @@ class Ingress:
         else:
             self._far.clear()
             self._target_ns = target
-        self.synced = True
+        if not self.synced:
+            self.synced = True
+            if self._held and not self._old_turn.on:
+                self._settle(now_ns)
 
     def _persists(self, target: int) -> bool:
         """A placement far from the present one needs several reports that agree on it."""

@@ -12,9 +12,6 @@ from avsync.units import ms
 QUARANTINE_SILENCE_NS = ms(120)
 """Six missing 20 ms packets: longer than jitter makes, shorter than a pause between turns."""
 
-TURN_GAP_NS = ms(40)
-"""So much RTP time in which no packet was sent, two packets' worth: the provider paused. Jitter makes none of it."""
-
 QUARANTINE_LIMIT_NS = ms(1500)
 """Providers go on with the old turn for 0.3 to 1 s after an interrupt; then it must be the new one."""
 
@@ -26,10 +23,7 @@ class Quarantine:
     ``limit_ns`` after ``start``. Silence is either nothing sounding (a unit of sound sounds for
     its duration from its arrival), or that much media marked silent, however fast it came.
 
-    Where sequence numbers are known (``gap_ns`` is told), a gap of ``TURN_GAP_NS`` in RTP time beyond what missing
-    packets account for ends it, and nothing coming does not: a line that hangs is no pause of the provider's. The
-    limit is then counted in RTP time too, as what was sent before it may come long after it; only after twice as
-    long without any sound is it over.
+    For packets without sequence numbers; where they have some, ``avsync.timeline.old_turn`` knows more.
 
     For each unit of sound call ``on_sound`` and drop the unit while it answers True; ask
     ``holds`` about pictures. The first loud unit after a long enough silence passes: it is the
@@ -48,42 +42,21 @@ class Quarantine:
         self._limit_at_ns = 0
         self._quiet_from_ns = 0
         self._silent_media_ns = 0
-        self._numbered = False
-        self._limit_media_ns = 0
 
-    def start(self, now_ns: int, media_ns: int | None = None) -> None:
-        """An interrupt. A second one during the first begins again: its old turn is newer.
-
-        ``media_ns``: where the provider is in RTP time by now, where its packets are numbered.
-        """
+    def start(self, now_ns: int) -> None:
+        """An interrupt. A second one during the first begins again: its old turn is newer."""
         self._last_now_ns = check_now(now_ns, self._last_now_ns)
         self.on = True
         self._limit_at_ns = now_ns + self.limit_ns
         self._quiet_from_ns = now_ns
         self._silent_media_ns = 0
-        self._numbered = media_ns is not None
-        self._limit_media_ns = (media_ns or 0) + self.limit_ns
 
-    def on_sound(
-        self, now_ns: int, silent: bool, duration_ns: int, *, gap_ns: int | None = None, media_ns: int = 0
-    ) -> bool:
-        """Sound arrived (``silent``: marked as a pause, or without signal). True: drop it.
-
-        ``gap_ns``: RTP time between the end of the newest packet before and this one, less that of the packets that are
-        missing between them; < 0 where this one is older. None: nobody knows. ``media_ns``: RTP time of this one.
-        """
+    def on_sound(self, now_ns: int, silent: bool, duration_ns: int) -> bool:
+        """Sound arrived (``silent``: marked as a pause, or without signal). True: drop it."""
         if not self.on or not self.holds(now_ns):
             return False
         if type(duration_ns) is not int:
             raise UsageError(f"duration_ns must be an int, got {type(duration_ns).__name__}")
-        if gap_ns is not None:
-            self._limit_at_ns = max(self._limit_at_ns, now_ns + self.limit_ns)
-            if gap_ns >= TURN_GAP_NS:
-                self._end("silence")
-                return False
-            if media_ns >= self._limit_media_ns:
-                self._end("limit")
-                return False
         if not silent:
             self._silent_media_ns = 0
             self._quiet_from_ns = max(self._quiet_from_ns, now_ns + duration_ns)
@@ -104,10 +77,8 @@ class Quarantine:
         if not self.on:
             return False
         self._last_now_ns = check_now(now_ns, self._last_now_ns)
-        if now_ns >= self._limit_at_ns + (self.limit_ns if self._numbered else 0):
+        if now_ns >= self._limit_at_ns:
             self._end("limit")
-        elif self._numbered:
-            return True
         elif now_ns >= self._quiet_from_ns + self.silence_ns:
             self._end("silence")
         return self.on
@@ -116,8 +87,6 @@ class Quarantine:
         """When it ends if nothing more arrives; None when it is over."""
         if not self.on:
             return None
-        if self._numbered:
-            return self._limit_at_ns + self.limit_ns
         return min(self._limit_at_ns, self._quiet_from_ns + self.silence_ns)
 
     def _end(self, by: str) -> None:

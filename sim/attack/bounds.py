@@ -86,7 +86,7 @@ BOUNDS: dict[str, Range | Choice] = {
     "step.in_step": Range(0, 1, 0.1, "an interrupt inside another step: from its start to its end"),
     "step.soon_s": Range(0.05, 1.2, 0.05, "the ladder of late pictures: 120 ms (a repeat) to 1 s (the idle picture)"),
     "interrupt.again_s": Range(0.05, 2, 0.05, "'no, wait': before the reply began and while it speaks"),
-    "interrupt.pushes_on_ms": Range(20, 1000, 20, "scenarios/barge_in.yaml has 300"),
+    "interrupt.pushes_on_ms": Range(20, 2000, 20, "barge_in.yaml has 300, bridge_barge_in_hung.yaml 1700"),
     "interrupt.reply_after_ms": Range(0, 2000, 20, "from a canned answer to a slow model; issue 11 names < 120 ms"),
     "interrupt.talk_s": Range(0.3, 8, 0.1, "as the turns of the plan"),
     "hold.for_ms": Range(20, 3000, 20, "issue 11: a line that hangs for 200 ms or more; an outage of 3 s"),

@@ -18,7 +18,7 @@ STEPS = (
 LEVERS = ("can_skip", "can_fps", "can_keyframe", "obeys_after_ms")
 """What a source can be asked; they stand under ``source.video``."""
 SOURCE_KEYS = (
-    *("turns.first_at_s", "turns.talk_s", "turns.gap_s", "loop", "backlog_s"),
+    *("turns.first_at_s", "turns.talk_s", "turns.gap_s", "loop", "backlog_s", "acknowledges"),
     *("audio.rate_hz", "audio.unit_ms", "audio.bitrate_kbps", "audio.speed", "audio.ahead_s", "audio.jitter_ms"),
     *("audio.lead_ms", "audio.blocks", "audio.real_rate_ppm"),
     *("video.fps", "video.variable_fps", "video.bitrate_kbps", "video.key_every_s", "video.encoded", "video.speed"),
@@ -38,7 +38,7 @@ def features(data: Mapping[str, Any]) -> frozenset[str]:
     source = data.get("source", {})
     for part in ("turns", "audio", "video"):
         found |= {key if key in LEVERS else f"{part}.{key}" for key in source.get(part, {})}
-    found |= {key for key in ("loop", "backlog_s") if key in source}
+    found |= {key for key in ("loop", "backlog_s", "acknowledges") if key in source}
     for leg, said in data.get("network", {}).items():
         found |= {f"{leg}.{key}" for key in said}
     found |= {f"clocks.{host}" for host in data.get("clocks", {})}

@@ -140,6 +140,8 @@ def _scenario(draw: Draw, topology: Topology | None, viewer: Viewer | None) -> D
     }
     if who == "browser":
         parts["browser"] = draw(_browser(likely_pct))
+    if bridged and draw(st.booleans()):  # as likely as not: it goes with everything that an interrupt falls into
+        parts["source"]["acknowledges"] = True
     return _not_in_vain(data | {name: part for name, part in parts.items() if part})
 
 

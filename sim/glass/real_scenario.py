@@ -177,7 +177,7 @@ class RealScenario:
 
     # ---- what steps ask of an origin
 
-    def interrupt(self) -> None:
+    def interrupt(self, pushes_on_ns: int) -> None:
         """The listener broke in: the stream is interrupted, and the generator goes on writing to the old turn."""
         called_ns = self.time.now_ns()
         index = len(self.done.interruptions)

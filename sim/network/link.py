@@ -237,6 +237,11 @@ class Link:
 
     # ---------------------------------------------------------------------------------- changes
 
+    @property
+    def delay_ns(self) -> int:
+        """What a packet of sound takes without jitter, queues and a recorded network's own delay."""
+        return self._audio.spec.delay_ns
+
     def set(self, **changes: Any) -> int:
         """Replace fields of the spec in force, for everything; a token for ``restore``."""
         return self._add_layer(_Layer(None, changes, 0))

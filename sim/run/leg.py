@@ -7,7 +7,8 @@ packets over a ``Link``; lost packets of a picture are asked for again (NACK), l
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 from avsync.types import AUDIO, VIDEO, Kind
 from avsync.units import NS_PER_S, ms, ns_to_ticks, seconds
@@ -20,6 +21,8 @@ from sim.virtual_time import VirtualTime
 
 REPORT_EVERY_NS: Final = seconds(1)
 REPORT_BYTES: Final = 80
+MESSAGE_BYTES: Final = 120
+MESSAGE_AGAIN_NS: Final = ms(200)  # TCP's shortest wait on most systems (RFC 6298 has a second, SCTP too)
 HEADER_BYTES: Final = 40  # IP, UDP, RTP, SRTP tag
 RESEND_TIMES: Final = 3
 RESEND_WAIT_NS: Final = ms(10)  # libwebrtc's NACK module sends its list every 20 ms: 10 on average
@@ -74,6 +77,15 @@ class RtpLeg:
         now = self._env.now
         for at in self.link.send(REPORT_BYTES, now, report.kind):
             self._env.after(at - now + later_ns, self._on_report, report)
+
+    def message(self, deliver: Callable[[Any], None], message: Any) -> None:
+        """A data channel's: it comes, but for what is lost it is sent again."""
+        env = self._env
+        arrivals = self.link.send(MESSAGE_BYTES, env.now, AUDIO)
+        if arrivals:
+            env.after(arrivals[0] - env.now, deliver, message)
+        else:
+            env.after(MESSAGE_AGAIN_NS, lambda _nothing: self.message(deliver, message))
 
     def _ask_again(self, frame: PictureFrame, lost: int, last_ns: int, rtt_ns: int, tries: int) -> None:
         """The receiver misses packets: its NACK reaches us an RTT after they were sent."""
@@ -184,6 +196,11 @@ class RtpSender:
     def _ticks(self, kind: int, at_ns: int, hz: int) -> int:
         ppm = self._label_ppm[kind]
         return ns_to_ticks(at_ns + at_ns * ppm // 1_000_000 if ppm else at_ns, hz)
+
+    def last_rtp(self, kind: Kind) -> int:
+        """The stamp that was sent last; before the first, one before it."""
+        index = 0 if kind is AUDIO else 1
+        return (self._base[index] + self._last_ticks[index]) & 0xFFFF_FFFF
 
     def _reports(self, _nothing: None) -> None:
         host = self._host

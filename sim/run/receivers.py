@@ -18,7 +18,7 @@ from avsync.types import (
     MediaUnit,
 )
 from avsync.units import ms
-from sim.packets import IDLE, PictureFrame, SenderReport, SoundPacket
+from sim.packets import IDLE, OldTurnOver, PictureFrame, SenderReport, SoundPacket
 from sim.run.host import DrivenEngine, EngineDriver, Host
 from sim.run.output import truth_of
 from sim.run.point import Point
@@ -61,22 +61,28 @@ class Decoder:
         while self._waiting:
             number = min(self._waiting)
             waiting, since_ns = self._waiting[number]
-            if self._next is not None and number != self._next and not waiting.is_key:
-                if not self.broken and now_ns - since_ns < self._give_up_ns:
-                    break  # perhaps it is only overtaken, or being sent again
-                self.broken = True
-            del self._waiting[number]
-            self._next = number + 1
             if waiting.is_key:
                 self.broken = False
+            elif self.broken or (self._next is not None and number != self._next):
+                # Perhaps what it needs is only overtaken, or being sent again: a picture, or the key frame asked for.
+                given_up = now_ns - since_ns >= self._give_up_ns
+                self.broken = self.broken or given_up
+                if self.broken:
+                    self._ask(now_ns)
+                if not given_up and not (self.broken and self._key_waits()):
+                    break
+            del self._waiting[number]
+            self._next = number + 1
             if self.broken:
                 self.undecodable += 1
-                self._ask(now_ns)
                 continue
             if self.first_decodable_ns is None:
                 self.first_decodable_ns = now_ns
             ready.append(waiting)
         return ready
+
+    def _key_waits(self) -> bool:
+        return any(frame.is_key for frame, _ in self._waiting.values())
 
     def _ask(self, now_ns: int) -> None:
         if now_ns - self._asked_ns >= KEY_AGAIN_NS:
@@ -101,9 +107,11 @@ class EngineReceiver:
         arrivals: ArrivalLog | None = None,
         round_trip_ns: int = 0,
         placed: Sequence[Point] = (),
+        acknowledges: bool = False,
     ) -> None:
         self.host, self.engine, self.monitor = host, engine, monitor
-        self.ingress = Ingress(engine.policy)
+        self.ingress = Ingress(engine.policy, acknowledges=acknowledges)
+        self._round_trip_ns = round_trip_ns
         self.driver = EngineDriver(host, engine, on_answer)
         self.decoder = Decoder(ask_key, max(GIVE_UP_NS, int(GIVE_UP_ROUND_TRIPS * round_trip_ns)))
         self._arrivals = arrivals
@@ -123,6 +131,7 @@ class EngineReceiver:
             rtp, duration_ns, now, size_bytes=size_bytes, pause=pause, seq16=seq, payload=packet
         )
         self._push(unit, now)
+        self._take_held(now)
 
     def on_picture(self, frame: PictureFrame) -> None:
         host = self.host
@@ -137,6 +146,7 @@ class EngineReceiver:
             if self._placed:
                 self._say_basis(truth_of(each))
             self._push(unit, now, waited)
+        self._take_held(now)
 
     def on_report(self, report: SenderReport) -> None:
         if self.host.awake(lambda: self.on_report(report)):
@@ -144,24 +154,38 @@ class EngineReceiver:
             self.ingress.on_sender_report(report.kind, report.ntp_ns, report.rtp, now)
             self.monitor.on_sender_report(now)
             self._say_basis()
+            self._take_held(now)
 
     def interrupt(self, epoch: int) -> None:
         now = self.host.now_ns()
-        self.ingress.interrupt(epoch, now)
+        self.ingress.interrupt(epoch, now, round_trip_ns=self._round_trip_ns)
+        self._take_held(now)
         self.engine.interrupt(epoch, now)
         self.monitor.interrupt(epoch)
         self.driver.pump()
 
-    def marker(self) -> None:
-        self.ingress.marker(self.host.now_ns())
+    def acknowledged(self, end: OldTurnOver) -> None:
+        """The provider's word that the old turn is over."""
+        if self.host.awake(lambda: self.acknowledged(end)):
+            now = self.host.now_ns()
+            self.ingress.acknowledged(
+                end.epoch, now, last_sound_rtp32=end.sound_rtp, last_picture_rtp32=end.picture_rtp
+            )
+            self._take_held(now)
 
     def _say_basis(self, picture: int | None = None) -> None:
         for point in self._placed:
             point.rests_on(self.ingress.basis, picture)
 
-    def _push(self, unit: MediaUnit | Drop, now: int, waited: bool = False) -> None:
+    def _take_held(self, now: int) -> None:
+        while (unit := self.ingress.poll()) is not None:
+            self._push(unit, now)
+
+    def _push(self, unit: MediaUnit | Drop | None, now: int, waited: bool = False) -> None:
+        if unit is None:
+            return
         if isinstance(unit, Drop):
-            self.quarantined += 1
+            self.quarantined += 1  # of pictures that are decoded: no other depends on it
             return
         if self._arrivals is not None:
             ref = truth_of(unit.payload)

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from avsync.monitor.watch import Watch
 from avsync.timeline.clock import AvSyncClock
-from avsync.types import AUDIO, Kind, MediaUnit
+from avsync.types import AUDIO, VIDEO, Kind, MediaUnit
 from avsync.units import Rate, ms
 from sim.network.link import Link, LinkSpec
+from sim.packets import OldTurnOver
 from sim.run.host import DrivenEngine, EngineDriver, Host
 from sim.run.leg import RtpLeg, RtpSender
 from sim.run.output import RtpOutput
@@ -55,7 +56,9 @@ class Origin(Protocol):
     @property
     def hand_over(self) -> HandOver: ...
 
-    def interrupt(self) -> None: ...
+    def interrupt(self, pushes_on_ns: int) -> None:
+        """``pushes_on_ns``: so long the old turn is still handed over, if no new one begins before."""
+        ...
 
     def content_of(self, pts_ns: int) -> int:
         """A PTS of the present turn in the generator's own content."""
@@ -100,7 +103,7 @@ class LocalSender:
         if self._epochs:
             self.engine.finish(kind, self._epoch_of[index], self.host.now_ns())
 
-    def interrupt(self) -> None:
+    def interrupt(self, pushes_on_ns: int) -> None:
         epoch = self.clock.interrupt()
         self._interrupted = True
         self.engine.interrupt(epoch, self.host.now_ns())
@@ -185,27 +188,47 @@ class Provider:
         )  # fmt: skip
         self.hand_over = HandOver(env, scenario, seed, self.push)
         self.bridge = bridge
+        self._acknowledges = scenario.source.acknowledges
         self._epoch = 0
+        self._turn = 0
+        self._over = -1  # nothing of the turns up to this one is sent any more
+        self._owes: int | None = None  # the interrupt whose old turn goes on
 
     @property
     def violations(self) -> int:
         return 0  # what the provider does with its stamps is its own affair
 
     def on_turn(self, index: int) -> None:
-        """Nothing tells the bridge where a turn begins."""
+        """Nothing tells the bridge where a turn begins; an old one that was still sent is over."""
+        if self._owes is not None:
+            self._acknowledge(self._owes)
+        self._turn = index
 
     def on_done(self, kind: Kind, index: int) -> None:
         """Nor where it ends."""
 
-    def interrupt(self) -> None:
+    def interrupt(self, pushes_on_ns: int) -> None:
         self._epoch += 1
         self.bridge.interrupt(self._epoch)
+        if self._acknowledges:
+            self._owes = self._epoch
+            self.host.env.after(pushes_on_ns, self._acknowledge, self._epoch)
+
+    def _acknowledge(self, epoch: int) -> None:
+        if epoch != self._owes:
+            return  # told when the next turn began, or somebody interrupted again
+        self._owes = None
+        self._over = self._turn
+        end = OldTurnOver(epoch, self.sender.last_rtp(AUDIO), self.sender.last_rtp(VIDEO))
+        self.leg.message(self.bridge.acknowledged, end)
 
     def content_of(self, pts_ns: int) -> int:
         """The bridge's timeline in the provider's content: what it heard last tells how they lie."""
         return pts_ns - self.bridge.pts_minus_content_ns
 
     def push(self, made: Made) -> None:
+        if made.turn <= self._over:
+            return
         stamp = self.host.local_ns(made.turn_ns) + made.since_ns  # by count, in the provider's own time
         if made.kind is AUDIO:
             self.sender.sound(

@@ -75,7 +75,7 @@ class StepRunner:
 
     def _interrupt(self, step: Interrupt) -> None:
         self._speaker.interrupt(ms(step.pushes_on_ms))
-        self._origin.interrupt()
+        self._origin.interrupt(ms(step.pushes_on_ms))
         begins = self._env.now + ms(step.reply_after_ms)
         ends = self._planned_end_ns if step.talk_s is None else begins + seconds(step.talk_s)
         self._replies = reply = self._replies + 1

@@ -150,13 +150,14 @@ class _World:
             )
             self._driver = self._origin.driver
             return
+        to_bridge = self._leg("to_bridge")
         self._bridge = EngineReceiver(
             self._us, self._engine, run.at_output.monitor, output.obey,
             ask_key=self._steps.key_at_source, arrivals=run.arrivals, round_trip_ns=self._round_trip_ns("to_bridge"),
             placed=(run.at_output, run.at_viewer),
+            acknowledges=scenario.source.acknowledges,
         )  # fmt: skip
         self._driver = self._bridge.driver
-        to_bridge = self._leg("to_bridge")
         to_bridge.to(self._bridge)
         self._origin = Provider(self._env, scenario, self._seed, to_bridge, self._bridge)
         self._senders["to_bridge"] = self._origin.sender
@@ -210,7 +211,7 @@ class _World:
 
     def _round_trip_ns(self, leg: str) -> int:
         """What a receiver measures as its round trip, without jitter and queues."""
-        return 2 * ms(getattr(self._scenario.network, leg).delay_ms or 0)
+        return 2 * self._legs[leg].link.delay_ns
 
     def _leg(self, name: str) -> RtpLeg:
         spoken = getattr(self._scenario.network, name)

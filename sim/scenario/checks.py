@@ -130,6 +130,9 @@ def _bridge(scenario: Scenario) -> Iterator[Problem]:
     remedy = "add 'topology: provider_bridge'"
     if scenario.network.to_bridge != LegSpec():
         yield Problem(("network", "to_bridge"), "there is no bridge in topology local_encode", remedy, on_key=True)
+    if scenario.source.acknowledges:
+        rule = "there is no provider in topology local_encode that could acknowledge anything"
+        yield Problem(("source", "acknowledges"), rule, remedy, on_key=True)
     if scenario.clocks.bridge.ppm:
         yield Problem(("clocks", "bridge"), "there is no bridge in topology local_encode", remedy, on_key=True)
     for index, step in enumerate(scenario.steps):
@@ -263,7 +266,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Scenario], Iterator[Problem]]], .
     (("duration_s", "source"), _turns),
     (("duration_s",), _steps),
     (("steps",), _overlaps),
-    (("topology",), _bridge),
+    (("topology", "source"), _bridge),
     (("topology",), _counted_once),
     (("steps", "duration_s", "source"), _interrupts),
     (("steps",), _needs_interrupt),

@@ -87,7 +87,7 @@ KEYS: dict[str, str] = {
     "source.loop": "{audio_s: 5, video_s: 5.04}", "source.loop.audio_s": "5, video_s: 5.04",
     "source.loop.video_s": "5.04, audio_s: 5", "source.clip": "talk.mp4", "source.payload": "{}",
     "source.payload.voice": "de", "source.payload.speaker": "7", "source.payload.scorer": "heuristic",
-    "source.backlog_s": "2",
+    "source.backlog_s": "2", "source.acknowledges": "true",
     "clocks": "{client: {ppm: 40}}", "clocks.provider": "{ppm: 80}", "clocks.provider.ppm": "80",
     "clocks.provider.audio_label_ppm": "200", "clocks.provider.video_label_ppm": "200", "clocks.bridge": "{ppm: -20}",
     "clocks.bridge.ppm": "-20", "clocks.client": "{ppm: 40}", "clocks.client.ppm": "40",
@@ -143,7 +143,7 @@ def of_key(name: str) -> str:
     text = f"{key}: {KEYS[name]}"
     for parent in reversed(parents):
         text = f"{parent}: {{{text}}}"
-    bridged = name.startswith(("network.to_bridge", "clocks.bridge"))
+    bridged = name.startswith(("network.to_bridge", "clocks.bridge", "source.acknowledges"))
     return f"topology: provider_bridge\n{text}" if bridged else text
 
 

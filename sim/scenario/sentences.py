@@ -90,6 +90,7 @@ def _source(source: MediaSource) -> list[str]:
         f"speaks as {source.payload.voice}, with a rendered mouth" if source.payload else "",
         "can be asked to skip" if video.can_skip else "",
         "can be asked for fewer frames" if video.can_fps else "",
+        "says when an interrupted turn has been sent" if source.acknowledges else "",
     ]
     return ["The generator: " + ", ".join(filter(None, said)) + "."]
 

@@ -223,3 +223,6 @@ class MediaSource(SpecPart):
     """Give the content real sound and pictures, and let a scorer judge them at the viewer; {}: with all defaults."""
     backlog_s: Seconds = 0.0
     """This much media is handed over at once when a viewer joins."""
+    acknowledges: Flag = False
+    """After an interrupt the provider says when the old turn's last packet has been sent; false: nothing but a pause in
+    its packets shows it. Needs topology: provider_bridge."""

@@ -7,7 +7,7 @@ import pytest
 from avsync.engine.key_frame_request import KEYFRAME_AGAIN_NS
 from avsync.engine.late_ladder import Decision, decide
 from avsync.policy import AvSyncPolicy
-from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit, Present, Reason, Repeat, Request, Want
+from avsync.types import AUDIO, VIDEO, Alert, Drop, DropReason, Kind, MediaUnit, Present, Reason, Repeat, Request, Want
 from avsync.units import ms, seconds
 from tests.engine.engine_driver import FRAME, SLOT, Player, speak
 
@@ -273,6 +273,146 @@ def test_a_coded_picture_overtaken_by_the_one_after_it_breaks_the_chain() -> Non
     player.push(frame(4))
     player.advance_to(S)
     assert [(d.unit.seq, d.reason) for d in player.of(Drop)] == [(2, DropReason.LATE), (4, DropReason.DEPENDENCY)]
+
+
+BARGE_IN = S - ms(10)  # one picture waits
+
+
+def interrupted_coded(
+    reply_key: int | None, *, pushed_on: int = 0, levers: frozenset[Want] = frozenset({Want.KEYFRAME})
+) -> Player:
+    """Coded pictures, one key frame at the start, an interrupt just before 1 s, a reply of which ``reply_key`` is one.
+
+    ``pushed_on`` of the old turn come after the interrupt. The reply's sound and pictures follow without a gap.
+    """
+    player = Player(levers=levers)
+    for n in range(150):
+        if n == 25:
+            player.advance_to(BARGE_IN)
+            player.interrupt(1)
+        player.advance_to(n * FRAME)
+        epoch = int(n >= 25)
+        player.burst([(AUDIO, n * FRAME), (AUDIO, n * FRAME + SLOT)], epoch=epoch)
+        player.push(frame(n, key=n in (0, reply_key))._replace(epoch=int(n >= 25 + pushed_on)))
+    player.advance_to(player.now + 2 * S)
+    return player
+
+
+@pytest.mark.parametrize("pushed_on", [0, 4])
+def test_after_an_interrupt_no_picture_is_shown_whose_reference_was_dropped_with_the_old_turn(pushed_on: int) -> None:
+    player = interrupted_coded(40, pushed_on=pushed_on)
+    assert decodable(player) and player.drops()["stale_epoch"] >= max(pushed_on, 1)
+    assert [p.unit.seq for p in player.presents(VIDEO) if p.epoch == 1] == list(range(40, 150))
+    asked = [request.at_ns for request in player.of(Request)]
+    assert asked[0] == BARGE_IN, "at once: what waited was dropped with the turn"
+    assert asked[1] == S + pushed_on * FRAME, "and again when the reply turns out to begin without a key frame"
+    assert all(later - sooner >= KEYFRAME_AGAIN_NS for sooner, later in zip(asked[1:], asked[2:], strict=False))
+
+
+def test_a_reply_that_begins_with_a_key_frame_is_shown_from_it_on() -> None:
+    player = interrupted_coded(25)
+    assert [p.unit.seq for p in player.presents(VIDEO) if p.epoch == 1] == list(range(25, 150))
+    assert len(player.of(Request)) == 1, "what it needs is not known before"
+
+
+def test_what_comes_late_of_the_old_turn_breaks_nothing_behind_a_key_frame_of_the_reply() -> None:
+    player = Player(levers={Want.KEYFRAME})
+    player.burst([(AUDIO, n * SLOT) for n in range(150)], epoch=1)
+    player.interrupt(1)
+    player.push(frame(10, key=True)._replace(epoch=1))
+    player.push(frame(9))  # of the old turn: overtaken
+    player.push(frame(11)._replace(epoch=1))
+    player.advance_to(DELAY + 11 * FRAME)
+    player.push(frame(8))
+    player.push(frame(12)._replace(epoch=1))
+    player.push(frame(7, raw=True))
+    player.advance_to(2 * S)
+    assert [p.unit.seq for p in player.presents(VIDEO)] == [10, 11, 12] and player.of(Request) == []
+    raw = Player(levers={Want.KEYFRAME})
+    raw.burst([(AUDIO, n * SLOT) for n in range(50)], epoch=1)
+    raw.interrupt(1)
+    raw.push(frame(9, raw=True))
+    raw.push(frame(10)._replace(epoch=1))
+    raw.advance_to(S)
+    assert [p.unit.seq for p in raw.presents(VIDEO)] == [10], "nothing depends on a raw one"
+
+
+def test_what_comes_late_of_the_old_turn_breaks_what_waits_before_a_key_frame_and_what_follows_none() -> None:
+    player = Player(levers={Want.KEYFRAME})
+    player.burst([(AUDIO, n * SLOT) for n in range(100)], epoch=1)
+    player.interrupt(1)
+    player.push(frame(10)._replace(epoch=1))
+    player.push(frame(12, key=True)._replace(epoch=1))
+    player.push(frame(9))
+    player.push(frame(13)._replace(epoch=1))
+    player.advance_to(DELAY + 14 * FRAME)
+    assert [p.unit.seq for p in player.presents(VIDEO)] == [12, 13] and player.drops()["dependency"] == 1
+    player.interrupt(2)
+    player.burst([(AUDIO, n * SLOT) for n in range(100, 200)], epoch=2)
+    player.push(frame(52)._replace(epoch=2))  # nobody knows yet that one is missing before it
+    player.advance_to(player.now + DELAY + 2 * FRAME)
+    player.push(frame(51)._replace(epoch=1))
+    player.push(frame(53)._replace(epoch=2))
+    player.advance_to(player.now + S)
+    assert [p.unit.seq for p in player.presents(VIDEO)] == [12, 13, 52]
+
+
+def test_each_turn_has_its_own_half_second_before_it_is_told_that_nothing_can_be_shown() -> None:
+    player = Player(levers=())
+    for n in range(50):
+        player.advance_to(n * FRAME)
+        if n in (10, 20, 30):
+            player.push(frame(n - 1)._replace(epoch=n // 10 - 1, pts_ns=n * FRAME - 1))
+            player.interrupt(n // 10)
+        player.burst([(AUDIO, n * FRAME), (AUDIO, n * FRAME + SLOT)], epoch=min(n // 10, 3))
+        if n < 40:
+            player.push(frame(n, key=n == 0)._replace(epoch=n // 10))
+    assert player.drops()["dependency"] > 20 and [a for a in player.of(Alert) if a.name == "stall_video"] == []
+
+
+def test_a_timeline_that_begins_again_does_not_count_a_key_frame_of_the_one_before() -> None:
+    player = Player(levers={Want.KEYFRAME})
+    far = 5000  # frames: 200 s, more than the engine follows back without a new timeline
+    for first, until in ((far, far + 25), (0, 25)):
+        for n in range(first, until):
+            player.advance_to(player.now + FRAME)
+            player.burst([(AUDIO, n * FRAME), (AUDIO, n * FRAME + SLOT)])
+            player.push(frame(n, key=n == far))
+        player.advance_to(player.now + (S if first else 0))
+    assert player.presents(VIDEO)[-1].unit.seq < 25, "the new timeline is played"
+    player.interrupt(1)
+    player.burst([(AUDIO, n * SLOT) for n in range(50, 100)], epoch=1)
+    player.push(frame(25)._replace(epoch=1))
+    player.advance_to(player.now + 2 * S)
+    assert player.drops()["stale_epoch"] > 0
+    assert [p for p in player.presents(VIDEO) if p.epoch == 1] == [], "what it needs was dropped"
+
+
+@pytest.mark.parametrize("levers", [frozenset(), frozenset({Want.KEYFRAME})])
+def test_pictures_that_come_and_cannot_be_shown_are_told_after_half_a_second(levers: frozenset[Want]) -> None:
+    """Nobody gives a key frame, asked or not, and no picture is missing: the source sends every one."""
+    player = interrupted_coded(100, levers=levers)
+    alerts = [
+        (at, answer.active)
+        for at, answer in player.answers
+        if isinstance(answer, Alert) and answer.name == "stall_video"
+    ]
+    assert [active for _, active in alerts] == [True, False]
+    begun, ended = (at for at, _ in alerts)
+    assert S + player.engine.policy.stall_alert_after_ns <= begun <= S + ms(700)
+    assert ended == next(p.at_ns for p in player.presents(VIDEO) if p.unit.seq == 100)
+
+
+def test_a_key_frame_that_comes_soon_is_no_stall() -> None:
+    player = interrupted_coded(36)
+    assert [alert for alert in player.of(Alert) if alert.name == "stall_video"] == []
+    twice = Player(levers={Want.KEYFRAME})
+    twice.burst([(AUDIO, n * SLOT) for n in range(100)])
+    for n in range(40):
+        unit = frame(n, key=n in (0, 15, 35))
+        twice.push(unit._replace(pts_ns=-5) if n in (10, 30) else unit, pump=False)
+    twice.advance_to(39 * FRAME)
+    assert twice.drops()["dependency"] == 8 and twice.of(Alert) == [], "twice 200 ms is not once 1 s"
 
 
 def test_pictures_out_of_order_are_put_in_order() -> None:

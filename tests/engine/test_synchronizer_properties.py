@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avsync.policy import AvSyncPolicy, Master, Pacing
-from avsync.types import AUDIO, MAX_PTS_NS, VIDEO, Drop, Kind, MediaUnit, Present, Repeat
+from avsync.types import AUDIO, MAX_PTS_NS, VIDEO, Drop, Kind, MediaUnit, Present, Repeat, Request, Want
 from avsync.units import ms, seconds
 from tests.engine.engine_driver import Player
 
@@ -228,28 +228,55 @@ def test_one_stamp_anywhere_never_derails_the_rest(kind: Kind, at: int, far: int
 
 
 @given(
-    st.lists(st.integers(0, 60), min_size=20, max_size=200),
-    st.integers(2, 30),
-    st.lists(st.booleans(), min_size=20, max_size=200),
+    late=st.lists(st.sampled_from([0, 0, 0, 1, 3, 8, 20, 45]), min_size=20, max_size=150),
+    group=st.integers(2, 60),
+    droppable=st.lists(st.booleans(), min_size=1, max_size=20),
+    interrupts=st.sets(st.integers(3, 149), min_size=1, max_size=4),
+    levers=st.sampled_from([(), (Want.KEYFRAME,)]),
 )
 def test_coded_pictures_are_never_shown_without_what_they_depend_on(
-    late: list[int], group: int, droppable: list[bool]
+    late: list[int], group: int, droppable: list[bool], interrupts: set[int], levers: tuple[Want, ...]
 ) -> None:
-    player = Player(levers=())
+    """The sound is on time. Pictures come in their order, each ``late`` frames or when the one before came; whoever
+    makes them gives a key frame every ``group``, whatever is interrupted. Nothing is told apart by luck: each example
+    has a picture that others need, and that an interrupt cuts off, in the queue or on its way."""
+    first = min(interrupts)
+    late += [0] * max(0, first + 10 - len(late))
+    player = Player(levers=levers)
+    at = 0
+    arrivals: list[tuple[int, int, MediaUnit | None]] = []
+    epoch = 0
     for n, later in enumerate(late):
-        if later < 30:  # those that are not on time come with the next one that is
-            player.advance_to(player.now + ms(40))
-        player.burst([(AUDIO, n * ms(40)), (AUDIO, n * ms(40) + ms(20))])
+        if n in interrupts:
+            epoch += 1
+            arrivals.append((n * ms(40) - ms(10), -1, None))
+        at = max(at, n + later)
         key = n % group == 0
-        raw = droppable[n % len(droppable)] and not key
-        player.push(MediaUnit(VIDEO, n, 0, n * ms(40), ms(40), 100, key, raw), pump=later < 30)
-    player.advance_to(player.now + seconds(30))
+        raw = droppable[n % len(droppable)] and not key and n != first - 1  # which waits, or is still to come
+        arrivals.append((at * ms(40), n, MediaUnit(VIDEO, n, epoch, n * ms(40), ms(40), 100, key, raw)))
+    epoch = spoken = 0
+    for at, _, unit in sorted(arrivals, key=lambda one: one[:2]):
+        for n in range(spoken, min(at // ms(40) + 1, len(late))):  # the voice is always on time
+            player.advance_to(n * ms(40))
+            whose = sum(1 for each in interrupts if each <= n)
+            player.burst([(AUDIO, n * ms(40)), (AUDIO, n * ms(40) + ms(20))], epoch=whose)
+            spoken = n + 1
+        player.advance_to(max(player.now, at))
+        if unit is None:
+            epoch += 1
+            player.interrupt(epoch)
+        else:
+            player.push(unit)
+    player.advance_to(player.now + seconds(3))
     player.close()
-    fate = {answer.unit.seq: type(answer) for answer in player.of(Present) if answer.unit.kind is VIDEO}
-    whole = False
+    needed = whole = False
+    shown = {id(present.unit) for present in player.presents(VIDEO)}
     for unit in (unit for unit in player.pushed if unit.kind is VIDEO):
         whole = whole or unit.is_key
-        shown = unit.seq in fate
-        assert whole or not shown
-        if not shown and not unit.droppable:
-            whole = False
+        if id(unit) in shown:
+            assert whole
+        elif not unit.droppable:
+            whole, needed = False, True
+    assert needed, "an example without a picture that others needed shows nothing"
+    asked = [request for request in player.of(Request) if request.want is Want.KEYFRAME]
+    assert bool(asked) == bool(levers)

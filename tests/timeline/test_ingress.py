@@ -38,6 +38,7 @@ class Call:
             unit = self.ingress.on_sound(self.rtp(kind, content), SLOT, self.now, pause=pause)
         else:
             unit = self.ingress.on_picture(self.rtp(kind, content), FRAME, self.now)
+        assert unit is not None, "nothing is held back of a provider that does not number its packets"
         if isinstance(unit, Drop):
             self.quarantined.append(unit)
         else:

@@ -131,34 +131,3 @@ def test_whatever_a_provider_sends_quarantine_ends_within_the_limit_and_stays_en
             assert not held
         ended = ended or not held
         assert ended or now_ms < 1500
-
-
-def numbered(hold: Quarantine, at_ms: int, *, gap_ms: int = 0, media_ms: int = 0) -> bool:
-    return hold.on_sound(ms(at_ms), False, ms(20), gap_ns=ms(gap_ms), media_ns=ms(media_ms))
-
-
-def test_a_line_that_hangs_is_no_pause_where_packets_are_numbered() -> None:
-    hold = Quarantine()
-    hold.start(ms(10), ms(10))
-    assert hold.holds(ms(900)) and numbered(hold, 1000), (
-        "a second without a packet: those of the old turn were on the way"
-    )
-    assert all(numbered(hold, 1000 + n) for n in range(20)), "and come all at once"
-    assert numbered(hold, 1021, gap_ms=39)
-    assert not numbered(hold, 1022, gap_ms=40) and hold.ended_by == "silence"
-
-
-def test_where_packets_are_numbered_the_limit_is_counted_in_what_was_sent() -> None:
-    hold = Quarantine()
-    hold.start(0, ms(5000))  # a host that slept: 3 s of the old turn are still to come
-    held = [numbered(hold, 2000 + n, media_ms=2000 + 20 * n) for n in range(240)]
-    assert held == [True] * 225 + [False] * 15 and hold.ended_by == "limit"
-    hold.start(ms(3000), ms(3000))
-    assert hold.holds(ms(5999)) and not hold.holds(ms(6000)), "no sound at all: it ends some time"
-    assert hold.next_wakeup_ns() is None
-
-
-def test_a_packet_older_than_the_newest_says_nothing_of_a_pause() -> None:
-    hold = Quarantine()
-    hold.start(0, 0)
-    assert hold.on_sound(ms(10), False, ms(20), gap_ns=-1)

@@ -276,6 +276,20 @@ def test_what_depends_on_a_picture_that_never_came_waits_for_a_key_frame() -> No
     assert eye.take(30, 1200, key=True) == [30] and eye.take(31, 1240) == [31]
 
 
+@pytest.mark.parametrize("start", ["the call", "a picture that never came"])
+def test_a_key_frame_that_is_sent_again_is_not_given_up_for_what_overtook_it(start: str) -> None:
+    """It is large, so one of its packets is lost more easily; what needs it comes first."""
+    eye = Eye()
+    first = 2
+    if start != "the call":
+        eye = begun()
+        assert [eye.take(number, 40 * number) for number in range(3, 20)] == [[]] * 17
+        first = 20
+    assert [eye.take(number, 40 * number) for number in range(first + 1, first + 5)] == [[]] * 4
+    assert eye.take(first, 40 * (first + 5), key=True) == list(range(first, first + 5))
+    assert eye.decoder.undecodable == (0 if start == "the call" else 17)
+
+
 def test_a_key_frame_needs_nothing_of_what_is_missing() -> None:
     eye = begun()
     assert eye.take(5, 40, key=True) == [5] and eye.take(6, 80) == [6]

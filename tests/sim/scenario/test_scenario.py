@@ -46,6 +46,7 @@ source:
     join_decodable: false}
   loop: {audio_s: 5, video_s: 5.04}
   backlog_s: 2
+  acknowledges: true
 clocks: {provider: {ppm: 80, audio_label_ppm: 200}, bridge: {ppm: -20}, client: {ppm: 20}}
 network:
   to_bridge: {preset: measured-5g-stall, rtp_start: {audio_rtp: 4294967000, seq: 65500}}

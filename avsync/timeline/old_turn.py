@@ -1,0 +1,244 @@
+"""The old turn: which of a provider's packets were said before an interrupt, where its sound is numbered.
+
+Nothing in a packet says to which turn it belongs, and after an interrupt the old turn is still on its way: for as long
+as the provider goes on with it, and as long as the line hangs. Three things tell where it ends:
+
+- a provider that acknowledges names its last packets (``acknowledged``). Until then everything is held;
+- else a gap of ``TURN_GAP_NS`` in RTP time beyond what missing packets account for: the provider paused. Neither
+  jitter, nor loss, nor a line that hangs makes one. Stamps that go back as far are as good;
+- else ``LIMIT_NS`` of RTP time after the interrupt, or a pause that the provider marks.
+
+Where it ends holds from then on too: an old packet that was overtaken by new ones stays old.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from avsync.timeline.quarantine import QUARANTINE_SILENCE_NS
+from avsync.timeline.rtp_wrap import Unwrapper
+from avsync.units import FAR_NS, ms, seconds
+
+TURN_GAP_NS: Final = ms(40)
+"""So much RTP time in which no packet was sent, two packets' worth: the provider paused."""
+
+LIMIT_NS: Final = ms(2500)
+"""Providers go on with the old turn for 0.3 to 1 s after an interrupt, some for 2; then it must be the new one."""
+
+ACKNOWLEDGED_LIMIT_NS: Final = seconds(5)
+"""The word of a provider that gives one comes over another channel, and may take longer; then it was lost."""
+
+JITTER_NS: Final = ms(150)
+"""The newest packet may have been on its way for this much longer than the fastest: preset g1050-H reaches 150."""
+
+QUEUED_NS: Final = seconds(8)
+"""So much may wait in the network at an interrupt: mobile networks hold seconds."""
+
+UNPLACED_NS: Final = ms(1500)
+"""Without sender reports nobody knows by how much pictures come after their sound; a model may take so long."""
+
+OVERTAKEN_NS: Final = seconds(5)
+"""So long after the reply began nothing of the old turn comes any more."""
+
+RESTARTED: Final = 3000
+"""A packet this much older than the newest (a minute) was not overtaken: its source began again."""
+
+OLD: Final = -1
+HELD: Final = 0
+NEW: Final = 1
+
+
+class OldTurn:
+    """Tell it every packet of sound and every picture: ``OLD``, ``NEW``, or ``HELD`` until more is known.
+
+    ``on``: from an interrupt until it is known where the old turn ends. ``ended_by``: "acknowledged", "gap", "silence"
+    or "limit", for the record. Stamps (``rtp``) and sequence numbers are unwrapped or 16 bits as named; PTS lie on one
+    timeline for both streams.
+    """
+
+    def __init__(self, *, acknowledges: bool) -> None:
+        self.on = False
+        self.ended_by = ""
+        self._acknowledges = acknowledges
+        self._limit_ns = ACKNOWLEDGED_LIMIT_NS if acknowledges else LIMIT_NS
+        self._seqs = Unwrapper(16)
+        self._newest: tuple[int, int, int, int] | None = None  # sequence number, PTS, PTS of its end, when it came
+        self._began_ns = 0
+        self._sent_pts_ns = -FAR_NS  # what the provider had sent when the interrupt came, at the least
+        self._fastest_ns = FAR_NS  # arrival minus PTS of the sound that took least, in the whole call
+        self._one_way_ns = 0
+        self._silent_ns = 0
+        self._guessed = False  # nothing had come when the interrupt did: what had been sent is learned from what comes
+        self._candidate: tuple[int, int, int, int] | None = (
+            None  # perhaps the reply's first: as told to ``_begins``, what is missing
+        )
+        # Where the reply begins, once that is known.
+        self._first_seq = -FAR_NS
+        self._first_pts_ns = self._gap_ns = 0
+        self._last_rtp: tuple[int, int] | None = None  # the old turn's last, of sound and pictures
+        self._pictures_from_ns = -FAR_NS
+        self._ended_ns = -FAR_NS
+        self._picture_pts_ns: int | None = None  # the newest of the old turn's, where only their order tells
+        self._jumped = self._back = False
+
+    def start(
+        self, now_ns: int, round_trip_ns: int = 0, *, fastest_ns: int | None = None, picture_pts_ns: int | None = None
+    ) -> None:
+        """An interrupt. A second one begins again: its old turn is newer, and the reply to the first belongs to it.
+
+        ``fastest_ns``: arrival minus PTS of the sound that took least. ``picture_pts_ns``: of the newest picture.
+        """
+        self.on = True
+        self._picture_pts_ns = picture_pts_ns
+        self._jumped = False
+        self._began_ns = now_ns
+        self._one_way_ns = round_trip_ns // 2
+        self._silent_ns = 0
+        self._last_rtp = None
+        self._sent_pts_ns = -FAR_NS
+        self._candidate = None
+        self._guessed = self._newest is None
+        if self._newest is not None:
+            _, pts_ns, _, came_ns = self._newest
+            late_ns = 0 if fastest_ns is None else came_ns - pts_ns - fastest_ns
+            self._sent_pts_ns = pts_ns + now_ns - came_ns + min(max(late_ns, 0), JITTER_NS)
+
+    def acknowledged(self, sound_rtp: int, picture_rtp: int, now_ns: int) -> None:
+        """The provider's word: these were the last stamps of the old turn."""
+        if self.on:
+            self._last_rtp = sound_rtp, picture_rtp
+            self._end("acknowledged", now_ns)
+
+    def marker(self, now_ns: int) -> None:
+        """What has come is the old turn's, and what follows is the new one's."""
+        if self.on:
+            self._first_seq = -FAR_NS if self._newest is None else self._newest[0] + 1
+            self._gap_ns = 0
+            self._end("marker", now_ns)
+
+    def sound(self, seq16: int, rtp: int, pts_ns: int, duration_ns: int, now_ns: int, silent: bool) -> int:
+        """``silent``: marked as a pause, or without signal."""
+        seq = self._seqs.unwrap(seq16)
+        newest = self._newest
+        if newest is not None and seq < newest[0] - RESTARTED:
+            newest = None
+        first = newest is None
+        gap_ns = missing_ns = 0
+        newer = newest is None or seq > newest[0]
+        if newer:
+            if newest is not None:
+                missing_ns = (seq - newest[0] - 1) * duration_ns
+                gap_ns = pts_ns - newest[2] - missing_ns
+            self._newest = seq, pts_ns, pts_ns + duration_ns, now_ns
+        self._fastest_ns = min(self._fastest_ns, now_ns - pts_ns)
+        if not self.on:
+            return NEW if now_ns - self._ended_ns > OVERTAKEN_NS else self._of_ended(seq, rtp, pts_ns, duration_ns)
+        by_this_ns = pts_ns - (now_ns - self._began_ns)
+        catches_up = self._guessed and by_this_ns > self._sent_pts_ns
+        self._sent_pts_ns = max(self._sent_pts_ns, by_this_ns)
+        if self._acknowledges or not newer:
+            if pts_ns >= self._limit_pts_ns():
+                return self._begins("limit", seq, pts_ns, 0, now_ns)
+            return HELD if self._acknowledges else OLD
+        candidate = self._candidate
+        # A gap before what was under way when the interrupt came is one between turns that are both over. What is
+        # missing may be the turn's beginning.
+        if gap_ns <= -TURN_GAP_NS or (gap_ns >= TURN_GAP_NS and self._is_reply(pts_ns - missing_ns)):
+            candidate = seq, pts_ns, gap_ns, missing_ns
+        elif first and self._is_reply(pts_ns - JITTER_NS):
+            candidate = seq, pts_ns, TURN_GAP_NS, JITTER_NS  # nothing was said when somebody interrupted
+        # Where a line that hung lets go, wait until it is known what was sent when.
+        if candidate is not None and catches_up:
+            self._candidate = candidate
+            return HELD
+        self._candidate = None
+        if candidate is not None and (candidate[0] == seq or self._is_reply(candidate[1] - candidate[3])):
+            return self._begins("gap", *candidate[:3], now_ns)
+        if pts_ns >= self._limit_pts_ns():
+            return self._begins("limit", seq, pts_ns, 0, now_ns)
+        self._silent_ns = self._silent_ns + max(duration_ns, 0) if silent else 0
+        if self._silent_ns >= QUARANTINE_SILENCE_NS:
+            return self._begins("silence", seq, pts_ns, 0, now_ns)
+        return OLD
+
+    def held_sound(self, rtp: int, pts_ns: int) -> int:
+        """Of a packet that was held, once it is known where the old turn ends."""
+        if self._last_rtp is not None:
+            return NEW if rtp > self._last_rtp[0] else OLD
+        return NEW if self._gap_ns and pts_ns >= self._first_pts_ns else OLD
+
+    def picture(self, rtp: int, pts_ns: int, duration_ns: int, now_ns: int, *, placed: bool | None) -> int:
+        """``placed``: by sender reports, so that its PTS can be held against the sound's; None: they may still come."""
+        if self.on:
+            if self._newest is None:
+                self._sent_pts_ns = max(self._sent_pts_ns, pts_ns - (now_ns - self._began_ns))
+            before_ns = -FAR_NS if self._picture_pts_ns is None else self._picture_pts_ns
+            if pts_ns < max(self._limit_pts_ns(), before_ns + self._limit_ns):
+                return HELD
+            self._first_seq = -FAR_NS if self._newest is None else self._newest[0] + 1
+            self._gap_ns = 0
+            self._pictures_from_ns = pts_ns
+            self._end("limit", now_ns)
+            return NEW
+        if now_ns - self._ended_ns > OVERTAKEN_NS:
+            return NEW
+        if self._last_rtp is not None:
+            return NEW if rtp > self._last_rtp[1] else OLD
+        if placed is None:
+            return HELD
+        from_ns = self._pictures_from_ns
+        if self._back:
+            return NEW if self._jumps(pts_ns, duration_ns) or (self._gap_ns < 0 and pts_ns >= from_ns) else OLD
+        if placed:
+            return NEW if pts_ns >= from_ns else OLD
+        if self._jumps(pts_ns, duration_ns):
+            return NEW if pts_ns >= from_ns else OLD
+        return NEW if pts_ns >= from_ns + (0 if placed else UNPLACED_NS) else OLD
+
+    def _jumps(self, pts_ns: int, duration_ns: int) -> bool:
+        """Has the gap in the sound been seen in the pictures, too? Before, they are the old turn's, however late."""
+        before_ns = self._picture_pts_ns
+        if before_ns is not None:
+            ahead_ns = pts_ns - before_ns - duration_ns
+            wanted_ns = max(abs(self._gap_ns) // 2, TURN_GAP_NS)
+            self._jumped = self._jumped or (ahead_ns <= -wanted_ns if self._back else ahead_ns >= wanted_ns)
+        self._picture_pts_ns = pts_ns if before_ns is None else max(before_ns, pts_ns)
+        return self._jumped
+
+    def _of_ended(self, seq: int, rtp: int, pts_ns: int, duration_ns: int) -> int:
+        """A packet that comes when it is known where the reply begins; perhaps it was overtaken."""
+        if self._last_rtp is not None:
+            return NEW if rtp > self._last_rtp[0] else OLD
+        if seq >= self._first_seq:
+            return NEW
+        off_ns = self._first_pts_ns - pts_ns - (self._first_seq - seq) * duration_ns
+        if self._gap_ns and -TURN_GAP_NS < off_ns < TURN_GAP_NS:  # it is on the reply's side of the gap
+            self._pictures_from_ns = min(self._pictures_from_ns, pts_ns - self._gap_ns // 2)
+            return NEW
+        return OLD
+
+    def _limit_pts_ns(self) -> int:
+        """From here on it must be the reply. A queue on the way may hold seconds of the old turn (``QUEUED_NS``)."""
+        queued_ns = self._began_ns - self._fastest_ns - self._sent_pts_ns
+        return self._sent_pts_ns + min(max(queued_ns, 0), QUEUED_NS) + self._limit_ns
+
+    def _is_reply(self, pts_ns: int) -> bool:
+        """Can it have been sent after the interrupt? What arrived then had been on its way."""
+        return pts_ns >= self._sent_pts_ns + self._one_way_ns
+
+    def _begins(self, by: str, seq: int, pts_ns: int, gap_ns: int, now_ns: int) -> int:
+        """The reply begins with this packet of sound; its pictures from the middle of the gap on.
+
+        Where stamps went back (``gap_ns`` < 0), what lies between is both turns'.
+        """
+        self._first_seq, self._first_pts_ns, self._gap_ns = seq, pts_ns, gap_ns
+        self._pictures_from_ns = from_ns = pts_ns - (gap_ns // 2 if gap_ns >= 0 else gap_ns)
+        # A loop's pictures may be labelled far ahead of their sound: then their stamps go back, too.
+        self._back = gap_ns < 0 or (self._picture_pts_ns is not None and self._picture_pts_ns >= from_ns)
+        self._end(by, now_ns)
+        return NEW
+
+    def _end(self, by: str, now_ns: int) -> None:
+        self.on = False
+        self.ended_by = by
+        self._ended_ns = now_ns

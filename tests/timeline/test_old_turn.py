@@ -1,0 +1,366 @@
+"""The old turn: after an interrupt nothing of it passes and nothing of the reply is lost, as far as packets tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avsync.policy import AvSyncPolicy
+from avsync.timeline.ingress import HELD_PICTURES, Ingress
+from avsync.timeline.old_turn import HELD, NEW, OLD, OldTurn
+from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
+from avsync.units import ms, ns_to_ticks, seconds
+from tests.engine.engine_driver import FRAME, SLOT
+
+DELAY = ms(60)
+NTP = seconds(3_900_000_000)
+Media = tuple[str, int]  # the turn it was said in, and when
+
+
+@dataclass
+class Provider:
+    """Says turns, numbered and stamped by its own clock; an interrupt reaches it at once.
+
+    ``turns``: name, start and end (ms). ``interrupts`` (ms): the n-th is the engine's epoch n. ``jitter`` (ms): of each
+    packet in turn, over and over; ``hold``: from when to when (ms) the line lets nothing through; ``lost``: sounds, by
+    their number. ``acknowledged``: when (ms) it says, of which epoch, what it has sent last.
+    """
+
+    turns: list[tuple[str, int, int]]
+    interrupts: list[int]
+    jitter: list[int] = field(default_factory=lambda: [0])
+    hold: tuple[int, int] = (0, 0)
+    lost: frozenset[int] = frozenset()
+    acknowledged: list[tuple[int, int]] = field(default_factory=list)
+    reports_from: int | None = 0  # ms; None: there are none
+    picture_late: int = 0
+    idle: tuple[int, int] = (0, 0)  # pictures without sound, from when to when (ms)
+    passed: dict[Kind, list[Media]] = field(default_factory=lambda: {AUDIO: [], VIDEO: []})
+    arrived: dict[Kind, list[Media]] = field(default_factory=lambda: {AUDIO: [], VIDEO: []})
+    dropped: list[Drop] = field(default_factory=list)
+
+    def run(self) -> Provider:
+        self.ingress = ingress = Ingress(AvSyncPolicy(), acknowledges=bool(self.acknowledged))
+        number = 0
+        epoch = 0
+        for now, _, what, value in sorted(self._events(), key=lambda one: one[:2]):
+            unit: MediaUnit | Drop | None = None
+            match what:
+                case "sound":
+                    number, media = value
+                    self.arrived[AUDIO].append(media)
+                    rtp, seq = self._rtp(AUDIO, media[1]), (65_530 + number) & 0xFFFF
+                    unit = ingress.on_sound(rtp, SLOT, now, seq16=seq, payload=media)
+                case "picture":
+                    self.arrived[VIDEO].append(value)
+                    unit = ingress.on_picture(self._rtp(VIDEO, value[1]), FRAME, now, payload=value)
+                case "report":
+                    for kind in (AUDIO, VIDEO):
+                        ingress.on_sender_report(kind, NTP + value, self._rtp(kind, value), now)
+                case "interrupt":
+                    epoch += 1
+                    ingress.interrupt(epoch, now, round_trip_ns=2 * DELAY)
+                case "acknowledged":
+                    of, sound, picture = value
+                    ingress.acknowledged(of, now, last_sound_rtp32=sound, last_picture_rtp32=picture)
+            while unit is not None:
+                self._take(unit, epoch)
+                unit = None
+            while (held := ingress.poll()) is not None:
+                self._take(held, epoch)
+        return self
+
+    def _take(self, unit: MediaUnit | Drop, epoch: int) -> None:
+        if isinstance(unit, Drop):
+            assert unit.reason is DropReason.QUARANTINE and unit.unit.epoch < epoch
+            self.dropped.append(unit)
+        else:
+            assert unit.epoch == epoch
+            self.passed[unit.kind].append(unit.payload)
+
+    def _events(self) -> list[tuple[int, int, str, object]]:
+        events: list[tuple[int, int, str, object]] = []
+        sounds = pictures = 0
+        last = {AUDIO: -1, VIDEO: -1}
+        ends = []
+        for name, start, end in self.turns:
+            for at in range(ms(start), ms(end), SLOT):
+                if sounds not in self.lost:
+                    events.append((self._arrival(at, sounds), 1, "sound", (sounds, (name, at))))
+                sounds += 1
+                last[AUDIO] = at
+            for at in range(ms(start), ms(end), FRAME):
+                came = self._arrival(at + ms(self.picture_late), pictures + 7)
+                events.append((came, 2, "picture", (name, at)))
+                pictures += 1
+                last[VIDEO] = at
+            ends.append((ms(end), dict(last)))
+        if self.reports_from is not None:
+            reports = range(ms(self.reports_from), ends[-1][0], ms(500))
+            events += [(self._arrival(at, 0), 3, "report", at) for at in reports]
+        events += [(at + DELAY, 2, "picture", ("idle", at)) for at in range(ms(self.idle[0]), ms(self.idle[1]), FRAME)]
+        events += [(ms(at), 0, "interrupt", None) for at in self.interrupts]
+        for at, of in self.acknowledged:
+            before = [stamps for end, stamps in ends if end <= ms(at)]
+            sent = before[-1] if before else {AUDIO: -1, VIDEO: -1}
+            stamps = tuple(self._rtp(kind, sent[kind]) for kind in (AUDIO, VIDEO))
+            events.append((self._arrival(ms(at), 3), 4, "acknowledged", (of, *stamps)))
+        return events
+
+    def _arrival(self, sent: int, number: int) -> int:
+        came = sent + DELAY + ms(self.jitter[number % len(self.jitter)])
+        start, end = self.hold
+        return ms(end) + (came - ms(start)) // 1_000_000 if ms(start) <= came <= ms(end) else came
+
+    def _rtp(self, kind: Kind, at: int) -> int:
+        return (4_294_960_000 + ns_to_ticks(at, 48_000 if kind is AUDIO else 90_000)) & 0xFFFF_FFFF
+
+    def between(self) -> list[Media]:
+        """What passed of turns that were interrupted before a reply was heard."""
+        first, last = self.turns[0][0], self.turns[-1][0]
+        return [media for passed in self.passed.values() for media in passed if media[0] not in (first, last)]
+
+    def missed(self) -> int:
+        """Sound of the reply that came and did not pass."""
+        reply = self.turns[-1][0]
+        came = [media for media in self.arrived[AUDIO] if media[0] == reply]
+        return len(came) - sum(1 for media in self.passed[AUDIO] if media[0] == reply)
+
+
+def old_sound(provider: Provider) -> list[Media]:
+    return [media for media in provider.passed[AUDIO] if media[0] == "old"]
+
+
+@pytest.mark.parametrize("gap", [40, 60, 119, 400])
+@pytest.mark.parametrize("hold", [(0, 0), (1800, 2600), (1950, 4900)])
+def test_a_gap_in_rtp_time_parts_the_turns_however_the_line_hangs(gap: int, hold: tuple[int, int]) -> None:
+    call = Provider([("old", 0, 2300), ("reply", 2300 + gap, 6000)], [2000], hold=hold).run()
+    assert max(at for _, at in old_sound(call)) < ms(2000)
+    assert call.missed() == 0 and call.ingress._old_turn.ended_by == "gap"
+    shown = [at for name, at in call.passed[VIDEO] if name == "reply"]
+    assert shown[0] == ms(2300 + gap) and len(shown) == len(range(2300 + gap, 6000, 40)), "and so do its pictures"
+
+
+def test_a_provider_that_never_pauses_is_believed_some_time_after_what_it_had_sent() -> None:
+    call = Provider([("old", 0, 9000)], [2000]).run()
+    again = [at for _, at in old_sound(call) if at > ms(2000)]
+    assert ms(4400) <= again[0] <= ms(4500) and call.ingress._old_turn.ended_by == "limit"
+    overtaking = Provider([("old", 0, 9000)], [2000], jitter=[45, 0]).run()
+    again = [at for _, at in old_sound(overtaking) if at > ms(2000)]
+    assert min(again) == again[0] and ms(4400) <= again[0] <= ms(4500)
+    held = Provider([("old", 0, 9000)], [2000], hold=(1500, 4700)).run()
+    again = [at for _, at in old_sound(held) if at > ms(2000)]
+    assert ms(4400) <= again[0] <= ms(4500), "a line that hangs takes nothing from it"
+
+
+def test_a_queue_that_holds_seconds_of_the_old_turn_does_not_make_it_the_reply() -> None:
+    """The way became 5 s longer, packet by packet, before somebody interrupted."""
+    jitter = [min(n * 10, 5000) for n in range(1000)]
+    call = Provider([("old", 0, 11_000), ("reply", 11_400, 16_000)], [10_900], jitter=jitter).run()
+    assert all(at < ms(7300) for _, at in old_sound(call)) and call.missed() == 0
+
+
+def test_pictures_that_are_labelled_far_ahead_are_the_old_turns_until_their_stamps_go_back() -> None:
+    old_turn = OldTurn(acknowledges=False)
+    old_turn.sound(0, 0, 0, SLOT, 0, False)
+    old_turn.start(ms(10), picture_pts_ns=seconds(6))
+    assert old_turn.picture(0, ms(6040), FRAME, ms(20), placed=True) == HELD, "no limit is reached"
+    assert old_turn.sound(1, 9600, ms(400), SLOT, ms(400), False) == NEW
+    told = [old_turn.picture(0, at, FRAME, ms(410), placed=True) for at in (ms(6040), ms(6080), ms(400), ms(440))]
+    assert told == [OLD, OLD, NEW, NEW]
+
+
+def test_a_line_that_hung_before_anything_came_tells_two_replies_apart() -> None:
+    """Interrupted twice before a packet came: what lets go at once holds both gaps, and only the second is the one."""
+    turns = [("old", 0, 400), ("unheard", 500, 800), ("reply", 900, 4000)]
+    call = Provider(turns, [350, 780], hold=(0, 1400)).run()
+    assert call.between() == [] and old_sound(call) == [] and call.missed() == 0
+
+
+@pytest.mark.parametrize("jitter", [[0], [45, 0, 20, 70, 5]])
+def test_a_reply_that_was_interrupted_as_it_began_is_the_old_turn_too(jitter: list[int]) -> None:
+    turns = [("old", 0, 2000), ("unheard", 2060, 2300), ("reply", 2400, 5000)]
+    call = Provider(turns, [2000, 2080], jitter=jitter).run()
+    assert call.between() == [] and call.missed() == 0
+
+
+def test_a_newest_packet_that_was_slow_does_not_make_the_old_turn_end_sooner() -> None:
+    turns = [("old", 0, 2000), ("unheard", 2060, 2300), ("reply", 2400, 5000)]
+    call = Provider(turns, [2000, 2080], jitter=[0] * 90 + [70] * 200).run()
+    assert call.between() == [] and call.missed() == 0
+
+
+def test_packets_that_overtake_each_other_at_the_gap_stay_on_their_sides() -> None:
+    turns = [("old", 0, 2000), ("reply", 2040, 5000)]
+    jitter = [0] * 250
+    jitter[99] = 95  # the old turn's last
+    jitter[100:103] = [90, 90, 90]  # the reply's first three
+    call = Provider(turns, [1900], jitter=jitter, picture_late=100).run()
+    assert all(at < ms(1900) for _, at in old_sound(call)) and call.missed() == 0
+    assert next(at for name, at in call.passed[VIDEO] if name == "reply") == ms(2040)
+    last_late = Provider(turns, [1900], jitter=[95 * (n == 99) for n in range(250)]).run()
+    assert all(at < ms(1900) for _, at in old_sound(last_late)) and last_late.missed() == 0
+
+
+def test_pictures_without_sound_are_shown_again_some_time_after_the_interrupt() -> None:
+    """A provider shows its avatar idle between turns, and says nothing: no gap ever comes."""
+    for word in ([], [(7990, 9)]):
+        call = Provider([("old", 0, 2000), ("reply", 9000, 9500)], [1900], idle=(2000, 8900), acknowledged=word).run()
+        shown = [at for name, at in call.passed[VIDEO] if name == "idle"]
+        assert shown[0] // ms(100) == (68 if word else 43) and shown[-1] > ms(8800)
+
+
+def test_a_pause_that_the_provider_marks_ends_it_too() -> None:
+    ingress = Ingress(AvSyncPolicy())
+    ingress.on_sound(0, SLOT, 0, seq16=0)
+    ingress.interrupt(1, ms(10))
+    marked = [(n, n not in (3, 4)) for n in range(1, 15)]  # two loud ones among them
+    passed = [
+        n for n, pause in marked
+        if isinstance(ingress.on_sound(n * 960, SLOT, n * SLOT, seq16=n, pause=pause), MediaUnit)
+    ]  # fmt: skip
+    assert passed == [10, 11, 12, 13, 14], "the sixth in a row: 120 ms"
+
+
+def test_long_after_the_reply_began_where_it_began_means_nothing() -> None:
+    """A clock step of the provider's places its pictures 800 ms earlier."""
+    old_turn = OldTurn(acknowledges=False)
+    old_turn.sound(0, 0, 0, SLOT, 0, False)
+    old_turn.start(ms(10))
+    assert old_turn.sound(1, 9600, ms(200), SLOT, ms(200), False) == NEW
+    assert old_turn.picture(0, ms(20), FRAME, ms(300), placed=True) == OLD
+    assert old_turn.picture(0, ms(20), FRAME, seconds(6), placed=True) == NEW
+
+
+def test_an_acknowledgement_parts_turns_without_any_gap_also_where_it_comes_late_or_early() -> None:
+    turns = [("old", 0, 2300), ("reply", 2300, 5000)]
+    for jitter in ([0], [0, 0, 0, 80], [80, 60, 70, 0, 20]):  # the fourth is the message's
+        call = Provider(turns, [2000], jitter=jitter, acknowledged=[(2300, 1)]).run()
+        assert max(at for _, at in old_sound(call)) < ms(2000) and call.missed() == 0
+        assert next(at for name, at in call.passed[VIDEO] if name == "reply") == ms(2300)
+        assert call.ingress._old_turn.ended_by == "acknowledged"
+
+
+def test_the_word_on_another_interrupt_ends_nothing() -> None:
+    turns = [("old", 0, 2500), ("reply", 2500, 5000)]
+    call = Provider(turns, [2000, 2200], acknowledged=[(2300, 1), (2500, 2)]).run()
+    assert max(at for _, at in old_sound(call)) < ms(2000) and call.missed() == 0
+    before = Ingress(AvSyncPolicy(), acknowledges=True)
+    before.acknowledged(0, 0, last_sound_rtp32=5, last_picture_rtp32=5)
+    assert isinstance(before.on_sound(3, SLOT, 0, seq16=0), MediaUnit), "nobody was interrupted"
+
+
+def test_a_word_that_never_comes_is_not_waited_for_for_ever() -> None:
+    call = Provider([("old", 0, 12_000)], [2000], acknowledged=[(11_990, 9)]).run()
+    again = [at for _, at in old_sound(call) if at > ms(2000)]
+    assert ms(6900) <= again[0] <= ms(7000)
+    late = Provider([("old", 0, 12_000)], [2000], jitter=[45, 0], acknowledged=[(11_990, 9)], picture_late=9000).run()
+    again = [at for _, at in old_sound(late) if at > ms(2000)]
+    assert ms(6900) <= again[0] <= ms(7000) and min(again) == again[0], "without any picture"
+    assert sum(drop.unit.kind is VIDEO for drop in call.dropped) > 100 and len(call.ingress._held) <= HELD_PICTURES
+
+
+def test_without_reports_pictures_of_the_old_turn_are_told_by_their_own_gap() -> None:
+    """They come 300 ms after their sound, and nothing says so: by arrival they look like the reply's."""
+    turns = [("old", 0, 7000), ("reply", 7300, 9000)]
+    call = Provider(turns, [6800], reports_from=None, picture_late=300).run()
+    assert [at for name, at in call.passed[VIDEO] if name == "old" and at >= ms(6500)] == []
+    assert next(at for name, at in call.passed[VIDEO] if name == "reply") == ms(7300)
+
+
+def test_pictures_wait_for_the_first_report_while_the_call_is_young() -> None:
+    turns = [("old", 0, 900), ("reply", 940, 4000)]  # a gap that pictures of 40 ms do not show
+    call = Provider(turns, [700], reports_from=1400, picture_late=200).run()
+    assert next(at for name, at in call.passed[VIDEO] if name == "reply") == ms(940)
+    assert [at for name, at in call.passed[VIDEO] if name == "old" and at > ms(500)] == []
+
+
+def test_a_source_that_begins_again_at_other_numbers_is_not_the_old_turn() -> None:
+    ingress = Ingress(AvSyncPolicy())
+    ingress.on_sound(0, SLOT, 0, seq16=40_000)
+    ingress.interrupt(1, ms(10))
+    assert isinstance(ingress.on_sound(9_600, SLOT, ms(200), seq16=40_001), MediaUnit)
+    for n in range(5):  # a new connection
+        at = seconds(60) + n * SLOT
+        assert isinstance(ingress.on_sound(ns_to_ticks(at, 48_000), SLOT, at, seq16=20_000 + n), MediaUnit)
+    ingress.interrupt(2, seconds(61))
+    assert isinstance(ingress.on_sound(ns_to_ticks(seconds(62), 48_000), SLOT, seconds(62), seq16=20_005), MediaUnit)
+
+
+def test_stamps_that_go_back_are_as_good_as_a_gap() -> None:
+    """A provider that ran 2 s ahead is interrupted, and its reply is stamped by the wall clock."""
+    ingress = Ingress(AvSyncPolicy())
+    for n in range(200):
+        ingress.on_sound(n * 960, SLOT, n * ms(10), seq16=n)
+    ingress.interrupt(1, seconds(2))
+    assert isinstance(ingress.on_sound(200 * 960, SLOT, ms(2010), seq16=200), Drop)
+    reply = [ingress.on_sound((120 + n) * 960, SLOT, ms(2400) + n * SLOT, seq16=201 + n) for n in range(20)]
+    assert all(isinstance(unit, MediaUnit) for unit in reply)
+
+
+@given(
+    pushes=st.integers(0, 100).map(lambda n: n * SLOT // ms(1)),
+    gap=st.integers(40, 1500),
+    jitter=st.lists(st.integers(0, 100), min_size=1, max_size=23),
+    hold=st.tuples(st.integers(-1200, 800), st.integers(0, 2000)),
+    lost=st.frozensets(st.integers(90, 260), max_size=20),
+    again=st.none() | st.integers(0, 1000),
+    acknowledges=st.booleans(),
+)
+def test_whatever_the_line_does_no_old_sound_passes_and_none_of_the_reply_is_lost(
+    pushes: int, gap: int, jitter: list[int], hold: tuple[int, int], lost: frozenset[int], again: int | None,
+    acknowledges: bool,
+) -> None:  # fmt: skip
+    """``again``: a second interrupt, so many ms after the first, and before its reply has begun. Packets are ``lost``,
+    and others overtake each other by up to 100 ms. With a word of the provider's the gap may be any."""
+    gap = gap - 40 if acknowledges else gap
+    interrupts = [3000] if again is None else [3000, 3000 + min(again, pushes + gap - 1)]
+    end = interrupts[-1] + pushes
+    end -= end % 20
+    call = Provider(
+        [("old", 0, end), ("reply", end + gap, end + gap + 2000)], interrupts, jitter=jitter,
+        hold=(3000 + hold[0], 3000 + hold[0] + hold[1]), lost=lost,
+        acknowledged=[(end, len(interrupts))] if acknowledges else [],
+    ).run()  # fmt: skip
+    assert all(at < ms(3000) for _, at in old_sound(call))
+    assert all(at < ms(3000) for name, at in call.passed[VIDEO] if name == "old")
+    assert call.missed() == 0
+
+
+@pytest.mark.parametrize(("begins", "heard"), [(720, True), (480, False)])
+def test_a_turn_that_begins_after_an_interrupt_of_nothing_is_no_old_turn(begins: int, heard: bool) -> None:
+    """Nothing had come. What may have been under way is the old turn, also where it jitters."""
+    call = Provider([("old", begins, begins + 700), ("reply", begins + 900, 5000)], [500], jitter=[73, 0, 30]).run()
+    assert call.missed() == 0 and len(old_sound(call)) == (35 if heard else 0)
+    slow = Provider([("old", 480, 1200), ("reply", 1400, 5000)], [500], jitter=[73]).run()
+    assert slow.missed() == 0 and old_sound(slow) == []
+    slow = Provider([("old", 480, 1200), ("reply", 1400, 5000)], [500], jitter=[73], hold=(500, 720)).run()
+    assert slow.missed() == 0 and old_sound(slow) == [], "all of them: nobody knows that the way takes less"
+    hung = Provider([("old", 300, 900), ("reply", 1000, 5000)], [500], hold=(300, 1800)).run()
+    assert hung.missed() == 0 and old_sound(hung) == []
+
+
+def test_stamps_that_overlap_a_little_leave_the_overlap_to_the_old_turn() -> None:
+    """Units of 60 ms, and a reply that begins inside the last one: no picture shows that stamps went back."""
+    old_turn = OldTurn(acknowledges=False)
+    old_turn.sound(0, 0, 0, ms(60), 0, False)
+    old_turn.start(ms(10), picture_pts_ns=0)
+    assert old_turn.sound(1, 0, ms(15), ms(60), ms(30), False) == NEW
+    told = [old_turn.picture(0, at, FRAME, ms(40), placed=True) for at in (ms(40), ms(55), ms(80), ms(120))]
+    assert told == [OLD, OLD, NEW, NEW]
+
+
+def test_a_provider_that_once_ran_far_ahead_is_not_waited_for_so_long() -> None:
+    old_turn = OldTurn(acknowledges=False)
+    old_turn.sound(0, 0, seconds(20), SLOT, 0, False)  # a backlog, at the call's beginning
+    for n in range(1, 1600):
+        now = seconds(20) + n * SLOT
+        if n == 50:
+            old_turn.start(now)
+        verdict = old_turn.sound(n, 0, now, SLOT, now, False)
+        if n >= 50 and verdict == NEW:
+            break
+    assert seconds(10) <= now - seconds(21) <= seconds(11), "8 s that may wait on the way, and the limit"
