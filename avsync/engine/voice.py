@@ -312,6 +312,8 @@ class Voice:
         shorten = min(excess, gap // 2) // width * width
         self.content_ns += shorten
         self._slack_ns -= shorten
+        if self._steady_slack_ns is not None and self._steady_slack_ns > self._slack_ns:
+            self._steady_slack_ns = self._slack_ns  # else the voice would be slowed until it is back
         return shorten
 
     def _play(self, unit: MediaUnit, slot: int, reason: Reason) -> Present:

@@ -166,7 +166,8 @@ def test_what_a_hold_made_the_delay_is_given_back_in_the_pauses_that_nobody_mark
     shifts = [present.at_ns - present.unit.pts_ns for present in player.presents(AUDIO)]
     assert max(shifts) - shifts[0] >= ms(480), "the voice stood while nothing came"
     assert shifts[-1] - shifts[0] <= ms(20), "and waits no longer than before"
-    assert max(late_ns(player, since=6 * S)) <= ms(25), "the pictures of a pause go with it"
+    late = sorted(late_ns(player, since=6 * S))
+    assert late[len(late) * 99 // 100] == 0 and late[-1] <= POLICY.late_video_ns, "the pictures go with it"
 
 
 def test_a_delay_that_the_pictures_need_is_kept_over_marked_pauses() -> None:
@@ -175,6 +176,13 @@ def test_a_delay_that_the_pictures_need_is_kept_over_marked_pauses() -> None:
     assert max(late_ns(player, since=5 * S)) <= ms(25)
     shifts = [present.at_ns - present.unit.pts_ns for present in player.presents(AUDIO) if present.at_ns > 5 * S]
     assert max(shifts) - min(shifts) <= ms(2), "it is waited for once"
+
+
+def test_what_a_pause_gave_back_is_not_taken_again_by_a_slower_voice() -> None:
+    player = Player(network=True, levers=())
+    talk(player, 60 * S, marked=True)
+    assert shift_ns(player, 0) - shift_ns(player, -1) == STARTED_WITH_NS
+    assert {present.stretch_ppm for present in player.presents(AUDIO)} == {0}
 
 
 def test_a_marked_pause_is_not_cut_because_the_sound_is_sent_ahead() -> None:
