@@ -35,12 +35,14 @@ class DelayTarget:
     memory of about 30 s, and the target is its quantile, within the policy's bounds. It grows at
     once and shrinks by at most ``jitter_shrink_ns_per_s``.
 
-    Relative to what: the minimum over 2 s. Two departures from NetEq, both for sources that are
+    Relative to what: the minimum over 2 s. Three departures from NetEq, both for sources that are
     not a microphone:
 
     - The reference follows a falling minimum no faster than the target may shrink. A source
       faster than real time makes the delay fall and fall; what arrives early is in hand already
       and needs no target.
+    - What was seen in one half second alone is not covered, however few there are so far: a line hangs
+      once, and the delay of that would be kept for half a minute.
     - A whole period that lies far above the reference with little spread of its own is a level
       (a source that stalled and went on, a new route), not jitter: it becomes the reference.
     """
@@ -141,7 +143,7 @@ class DelayTarget:
         histogram += [0] * (bucket + 1 - len(histogram))
         histogram[bucket] += _ONE - sum(histogram)
         self._histogram = histogram
-        wanted = _ONE * self._quantile_pct // 100
+        wanted = max(1, min(_ONE * self._quantile_pct // 100, _ONE - _ONE // n))
         # The upper end of the bucket that holds the quantile.
         goal_ns = BUCKET_NS * next(n for n, reached in enumerate(accumulate(histogram), 1) if reached >= wanted)
         self._learned_ns = goal_ns

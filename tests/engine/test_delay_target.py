@@ -65,11 +65,20 @@ def test_a_clean_path_shrinks_to_the_minimum_no_faster_than_allowed(path: Path) 
     assert path.target.learned_ns() == ms(20)
 
 
-def test_jitter_is_covered_at_once(path: Path) -> None:
+def test_jitter_is_covered_as_soon_as_it_comes_back(path: Path) -> None:
     path.run(0.54)
     assert path.target.target_ns() <= POLICY.jitter_start_ns
     path.run(0.5, lambda n: PATH + (ms(150) if n == 30 else 0))
+    assert path.target.target_ns() <= POLICY.jitter_start_ns, "once is no habit"
+    path.run(0.5, lambda n: PATH + (ms(150) if n == 55 else 0))
     assert path.target.target_ns() == ms(160)  # the upper end of its bucket
+
+
+@pytest.mark.parametrize("at", [1, 4, 9])
+def test_a_line_that_hung_once_in_a_young_call_is_no_jitter(path: Path, at: int) -> None:
+    begin = at * 50
+    path.run(20, lambda n: PATH + max(0, ms(600) - (n - begin) * ms(20)) if n >= begin else PATH)
+    assert path.target.target_ns() == POLICY.jitter_min_ns
 
 
 def test_jitter_that_stays_is_covered(path: Path) -> None:
