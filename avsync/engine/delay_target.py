@@ -23,6 +23,7 @@ SETTLED_SAMPLES: Final = 59
 """The nth half second weighs 1/n (a plain histogram), from here on always 1/59: NetEq's forget factor
 of 0.983, a memory of half a minute."""
 _ONE: Final = 1 << 30
+_ROUNDED: Final = 1 << 10  # more than weights lose by rounding down
 
 SHIFT_NS: Final = ms(100)
 SHIFT_UNITS: Final = 5
@@ -143,7 +144,7 @@ class DelayTarget:
         histogram += [0] * (bucket + 1 - len(histogram))
         histogram[bucket] += _ONE - sum(histogram)
         self._histogram = histogram
-        wanted = max(1, min(_ONE * self._quantile_pct // 100, _ONE - _ONE // n))
+        wanted = max(1, min(_ONE * self._quantile_pct // 100, _ONE - _ONE // n - _ROUNDED))
         # The upper end of the bucket that holds the quantile.
         goal_ns = BUCKET_NS * next(n for n, reached in enumerate(accumulate(histogram), 1) if reached >= wanted)
         self._learned_ns = goal_ns
