@@ -127,6 +127,22 @@ class BrowserViewer:
         """None before anything has arrived."""
         return None if self._sync_ns is None else self._due_ns
 
+    def set_targets_ns(self, sound_ns: int, picture_ns: int) -> None:
+        """The page sets ``jitterBufferTarget`` of its receivers anew."""
+        self._sound.set_target_ns(sound_ns)
+        self._picture.set_target_ns(picture_ns)
+
+    def take_shown(self) -> list[tuple[int, int]]:
+        """(RTP time, when) of the pictures that came on screen since the last call; of too many, the newest."""
+        shown = list(self._picture.shown)
+        self._picture.shown.clear()
+        return shown
+
+    @property
+    def asked_extra_ns(self) -> int:
+        """How much longer the sound is held because of its receiver's target."""
+        return self._sound.asked_extra_ns
+
     @property
     def sound_buffer_ns(self) -> int:
         """How much sound the browser believes to hold."""

@@ -22,6 +22,7 @@ from sim.run.leg import RtpLeg, RtpSender
 from sim.run.link_of import link_of
 from sim.run.output import RtpOutput
 from sim.run.point import Point
+from sim.run.receiver_loop import ReceiverLoop
 from sim.run.receivers import EngineReceiver, drift_error_ppm
 from sim.run.senders import LocalSender, Provider
 from sim.run.sinks import Sink
@@ -63,6 +64,7 @@ class Run:
             point.presented.pack()
             point.beliefs.pack()
             point.buffer_ns.pack()
+            point.receiver_target_ns.pack()
 
 
 def simulate(
@@ -180,7 +182,11 @@ class _World:
                 sent_ppm=self._us.ppm, round_trip_ns=self._round_trip_ns("to_viewer"),
             )  # fmt: skip
         else:
-            self._viewer = ChromiumViewer(run.at_viewer, sink, run.seed, ask_key, self._scenario.browser)
+            self._viewer = viewer = ChromiumViewer(run.at_viewer, sink, run.seed, ask_key, self._scenario.browser)
+            ReceiverLoop(
+                self._us, self._client, viewer.browser, self._senders["to_viewer"], run.policy, self._scenario.browser,
+                back_ns,
+            )  # fmt: skip
         self._legs["to_viewer"].to(self._viewer)
 
     def run(self) -> Run:

@@ -121,6 +121,7 @@ LIMITS: dict[str, str] = {
     "frames_dropped_pct": "2", "frames_repeated_pct": "5", "freeze_longest_ms": "500", "content_heard_pct": "99",
     "late_packets": "5", "silence_inserted_ms": "200", "added_latency_p50_ms": "60", "added_latency_p95_ms": "100",
     "delay_grown_ms": "360", "latency_growth_ms_per_min": "5", "jitter_buffer_p50_ms": "100", "queue_peak_units": "200",
+    "receiver_target_p95_ms": "240",
     "monitor_error_p95_ms": "15", "monitor_known_pct": "95", "drift_error_ppm": "20", "alerts_missed": "0",
     "alerts_false": "0", "scorer_error_p95_ms": "80", "scorer_right_pct": "80", "scorer_answered_pct": "80",
     "scorer_sure_pct": "50", "scorer_sure_right_pct": "95",

@@ -1,0 +1,155 @@
+"""ReceiverTarget: how long both receivers of one viewer should hold what they get (``jitterBufferTarget``).
+
+A browser holds pictures for no longer than most of them need. One that is lost is sent again a round trip
+later: the screen stands, the voice goes on, and lips are late until it is there. Only a longer hold of
+both streams mends that, and only the viewer sees how long it must be: a picture that stood for 150 ms
+beyond its time would have been in time with 150 ms more.
+
+It goes by the time in which lips were late, not by single pictures: the shortest target with which the last
+twenty seconds would have had no more than 3.5 % of it. A single outage is no spread: what was needed fewer than
+four times, or was late by half a second, is left alone. It grows at once, and shrinks by a tenth after
+half a minute without a late picture; where that was too much, it tries again after twice the time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple
+
+from avsync.errors import check_now
+from avsync.policy import AvSyncPolicy
+from avsync.units import FAR_NS, ms, seconds
+
+WINDOW_NS: Final = seconds(20)
+"""What was needed this long ago is needed now."""
+LATE_NS: Final = ms(30)
+"""Lips that are late by less are not late: two refreshes of the screen, and below what can be seen (BT.1359: 45)."""
+ALLOWED_PER_MILLE: Final = 35
+"""Of the window may be later than that. A p95 leaves 50, and the time in which the target moves needs some of it."""
+EVENTS: Final = 4
+"""What is needed less often in the window is no spread: a packet that was lost twice, one outage."""
+OUTAGE_NS: Final = ms(500)
+"""A picture that is later than this is no picture that was sent again: the line stood, for the voice as well."""
+STEP_NS: Final = ms(10)
+"""NetEq decides in steps of 10 ms."""
+QUIET_NS: Final = seconds(30)
+"""So long without a late picture: then it may be less."""
+QUIET_MAX_NS: Final = seconds(240)
+SHRINK_BY: Final = 10
+"""A tenth at a time: where it was too much, lips are late by less than what can be seen."""
+
+
+class Shown(NamedTuple):
+    """A picture that came on screen: its output time, and the page's.
+
+    ``next_ns``: from when on the one after it could be shown: its output time, or when it left if that was later, so
+    that what our own source was late by is not taken for the way's; None: none was sent yet.
+    """
+
+    stamp_ns: int
+    at_ns: int
+    next_ns: int | None
+
+
+class ReceiverReport(NamedTuple):
+    """What one report says of the receivers.
+
+    ``held_ns``: for how long its picture buffer holds by itself. ``asked_ns``: the target in force on both
+    receivers; None: this browser has no such lever.
+    """
+
+    shown: tuple[Shown, ...]
+    held_ns: int | None
+    asked_ns: int | None
+
+
+class ReceiverTarget:
+    """One per viewer. ``take`` each report as it comes; ``target_ns`` is what its page should ask for."""
+
+    def __init__(self, policy: AvSyncPolicy) -> None:
+        self._max_ns = policy.receiver_target_max_ns
+        self.target_ns = 0
+        self.moved_ns: int | None = None
+        """When the target was changed last, or is known to have come into force."""
+        self.supported: bool | None = None
+        """Whether the viewer's browser has the lever; None: it has not said."""
+        self._now_ns = -FAR_NS
+        self._asked_ns = 0  # in force, as the page said last
+        self._last: Shown | None = None
+        self._hold_ns = 0  # at the report before
+        self._way_ns: int | None = None  # of the report before: from output time to the screen, without any hold
+        self._stood: deque[tuple[int, int, int]] = deque()  # at (page), for how long a picture was up, needed hold
+        self._late_at_ns: int | None = None
+        self._quiet_ns = QUIET_NS
+        self._shrunk_ns: int | None = None
+
+    def take(self, report: ReceiverReport, now_ns: int) -> int | None:
+        """The new target; None: it stays."""
+        self._now_ns = check_now(now_ns, self._now_ns)
+        self.supported = report.asked_ns is not None
+        if not self._max_ns or report.asked_ns is None:
+            return None
+        if report.asked_ns != self._asked_ns:
+            self._asked_ns, self.moved_ns = report.asked_ns, now_ns
+        hold_ns = max(report.asked_ns, report.held_ns or 0)
+        self._look(report, hold_ns, now_ns)
+        wanted_ns = self._wanted_ns(max(self.target_ns, hold_ns))
+        if wanted_ns is not None:
+            if self._shrunk_ns is not None and now_ns - self._shrunk_ns < QUIET_NS:
+                self._quiet_ns = min(2 * self._quiet_ns, QUIET_MAX_NS)
+            self._shrunk_ns = None
+            return self._move(wanted_ns, now_ns)
+        since_ns = max(at for at in (self.moved_ns, self._late_at_ns, -FAR_NS) if at is not None)
+        if self.target_ns and now_ns - since_ns >= self._quiet_ns:
+            less_ns = self.target_ns - max(STEP_NS, self.target_ns // SHRINK_BY)
+            self._shrunk_ns = now_ns
+            return self._move(max(0, less_ns // STEP_NS * STEP_NS), now_ns)
+        return None
+
+    def settled(self, now_ns: int, for_ns: int) -> bool:
+        """Whether the target stood still for this long."""
+        return self.moved_ns is None or now_ns - self.moved_ns >= for_ns
+
+    def _move(self, target_ns: int, now_ns: int) -> int:
+        self.target_ns, self.moved_ns = target_ns, now_ns
+        return target_ns
+
+    def _look(self, report: ReceiverReport, hold_ns: int, now_ns: int) -> None:
+        """How long each picture stood, and with which hold its successor would have been there in time."""
+        shown, before_ns, self._hold_ns = report.shown, self._hold_ns, hold_ns
+        if not shown:
+            return
+        # The page goes from one hold to the next evenly (see ``Shown``): what came in between was held for in between.
+        first_ns, span_ns = shown[0].at_ns, max(1, shown[-1].at_ns - shown[0].at_ns)
+        holds = [before_ns + (hold_ns - before_ns) * (each.at_ns - first_ns) // span_ns for each in shown]
+        way_ns = min(each.at_ns - each.stamp_ns - held_ns for each, held_ns in zip(shown, holds, strict=True))
+        quickest_ns = way_ns if self._way_ns is None else min(way_ns, self._way_ns)
+        self._way_ns = way_ns
+        last, stood = self._last, self._stood
+        for each, held_ns in zip(shown, holds, strict=True):
+            if last is not None and last.next_ns is not None:
+                need_ns = each.at_ns - quickest_ns - last.next_ns
+                stood.append((each.at_ns, each.at_ns - last.at_ns, need_ns))
+                if LATE_NS < need_ns - held_ns <= OUTAGE_NS:
+                    self._late_at_ns = now_ns
+            last = each
+        self._last = last
+        while stood and stood[0][0] < shown[-1].at_ns - WINDOW_NS:
+            stood.popleft()
+
+    def _wanted_ns(self, hold_ns: int) -> int | None:
+        """The shortest target above the hold there is that leaves few enough late lips; None: they are few enough."""
+        stood = self._stood
+        late = sorted((need_ns, stood_ns) for _, stood_ns, need_ns in stood if LATE_NS < need_ns - hold_ns <= OUTAGE_NS)
+        if len(late) < EVENTS:
+            return None
+        most_ns = min(late[-EVENTS][0], self._max_ns)  # what was needed once or twice is no spread
+        allowed_ns = (stood[-1][0] - stood[0][0]) * ALLOWED_PER_MILLE // 1_000
+        target_ns = hold_ns
+        while target_ns < most_ns:
+            over_ns = sum(min(stood_ns, max(0, need_ns - target_ns - LATE_NS)) for need_ns, stood_ns in late)
+            if over_ns <= allowed_ns:
+                break
+            target_ns += STEP_NS
+        target_ns = min(-(-target_ns // STEP_NS) * STEP_NS, self._max_ns)
+        return target_ns if target_ns > hold_ns else None
