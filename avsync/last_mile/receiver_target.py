@@ -14,6 +14,7 @@ half a minute without a late picture; where that was too much, it tries again af
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from avsync.errors import check_now
@@ -30,6 +31,8 @@ EVENTS: Final = 4
 """What is needed less often in the window is no spread: a packet that was lost twice, one outage."""
 OUTAGE_NS: Final = ms(500)
 """A picture that is later than this is no picture that was sent again: the line stood, for the voice as well."""
+QUICK_NS: Final = ms(20)
+"""A refresh of the screen: pictures this close to the quickest were not late."""
 STEP_NS: Final = ms(10)
 """NetEq decides in steps of 10 ms."""
 QUIET_NS: Final = seconds(30)
@@ -63,6 +66,14 @@ class ReceiverReport(NamedTuple):
     asked_ns: int | None
 
 
+class _Seen(NamedTuple):
+    """``way_ns``: from output time to the screen, without the hold."""
+
+    shown: Shown
+    hold_ns: int
+    way_ns: int
+
+
 class ReceiverTarget:
     """One per viewer. ``take`` each report as it comes; ``target_ns`` is what its page should ask for."""
 
@@ -77,7 +88,8 @@ class ReceiverTarget:
         self._asked_ns = 0  # in force, as the page said last
         self._last: Shown | None = None
         self._hold_ns = 0  # at the report before
-        self._way_ns: int | None = None  # of the report before: from output time to the screen, without any hold
+        self._usual_ns: int | None = None  # of the report before: the shortest way
+        self._unsure: list[_Seen] = []  # nothing as quick came after these yet
         self._stood: deque[tuple[int, int, int]] = deque()  # at (page), for how long a picture was up, needed hold
         self._late_at_ns: int | None = None
         self._quiet_ns = QUIET_NS
@@ -116,26 +128,42 @@ class ReceiverTarget:
 
     def _look(self, report: ReceiverReport, hold_ns: int, now_ns: int) -> None:
         """How long each picture stood, and with which hold its successor would have been there in time."""
-        shown, before_ns, self._hold_ns = report.shown, self._hold_ns, hold_ns
-        if not shown:
+        placed = self._placed(report.shown, hold_ns)
+        if not placed:
             return
-        # The page goes from one hold to the next evenly (see ``Shown``): what came in between was held for in between.
+        seen = self._unsure + placed
+        # The way without spread: what was usual before, or what is usual after, whichever is longer. So a route that
+        # becomes longer or shorter for good is none; what comes after the last quick picture is judged with the next ones.
+        usual_ns = [each.way_ns for each in seen]
+        for place in range(len(seen) - 2, -1, -1):
+            usual_ns[place] = min(usual_ns[place], usual_ns[place + 1])
+        sure = max(place for place, each in enumerate(seen) if each.way_ns <= usual_ns[-len(placed)] + QUICK_NS)
+        before_ns, last, stood = self._usual_ns, self._last, self._stood
+        for each, after_ns in zip(seen[: sure + 1], usual_ns, strict=False):
+            before_ns = each.way_ns if before_ns is None else min(before_ns, each.way_ns)
+            shown = each.shown
+            if last is not None and last.next_ns is not None:
+                need_ns = shown.at_ns - last.next_ns - max(before_ns, after_ns)
+                stood.append((shown.at_ns, shown.at_ns - last.at_ns, need_ns))
+                if LATE_NS < need_ns - each.hold_ns <= OUTAGE_NS:
+                    self._late_at_ns = now_ns
+            last = shown
+        self._last, self._unsure = last, seen[sure + 1 :]
+        self._usual_ns = min(each.way_ns for each in seen[: sure + 1])
+        while stood and stood[0][0] < seen[sure].shown.at_ns - WINDOW_NS:
+            stood.popleft()
+
+    def _placed(self, shown: Sequence[Shown], hold_ns: int) -> list[_Seen]:
+        """Each with the hold that it had: the page goes from one to the next evenly."""
+        before_ns, self._hold_ns = self._hold_ns, hold_ns
+        if not shown:
+            return []
         first_ns, span_ns = shown[0].at_ns, max(1, shown[-1].at_ns - shown[0].at_ns)
         holds = [before_ns + (hold_ns - before_ns) * (each.at_ns - first_ns) // span_ns for each in shown]
-        way_ns = min(each.at_ns - each.stamp_ns - held_ns for each, held_ns in zip(shown, holds, strict=True))
-        quickest_ns = way_ns if self._way_ns is None else min(way_ns, self._way_ns)
-        self._way_ns = way_ns
-        last, stood = self._last, self._stood
-        for each, held_ns in zip(shown, holds, strict=True):
-            if last is not None and last.next_ns is not None:
-                need_ns = each.at_ns - quickest_ns - last.next_ns
-                stood.append((each.at_ns, each.at_ns - last.at_ns, need_ns))
-                if LATE_NS < need_ns - held_ns <= OUTAGE_NS:
-                    self._late_at_ns = now_ns
-            last = each
-        self._last = last
-        while stood and stood[0][0] < shown[-1].at_ns - WINDOW_NS:
-            stood.popleft()
+        return [
+            _Seen(each, held_ns, each.at_ns - each.stamp_ns - held_ns)
+            for each, held_ns in zip(shown, holds, strict=True)
+        ]
 
     def _wanted_ns(self, hold_ns: int) -> int | None:
         """The shortest target above the hold there is that leaves few enough late lips; None: they are few enough."""

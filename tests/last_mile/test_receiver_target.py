@@ -121,6 +121,14 @@ def test_what_the_source_itself_was_late_by_is_not_the_ways_fault() -> None:
     assert page.run(40).targets == []
 
 
+@pytest.mark.parametrize("longer", [True, False])
+def test_a_way_that_changes_for_good_is_no_spread(longer: bool) -> None:
+    """Wherever within a second it changes: lips are moved by that once, and a hold would not bring them back."""
+    for change in range(250, 275, 3):
+        page = Watching(lambda number, change=change: ms(150) if (number >= change) is longer else 0).run(20)
+        assert page.targets == []
+
+
 def test_after_half_a_minute_of_calm_it_shrinks_by_a_tenth_each_time() -> None:
     page = Watching(lambda number: sent_again(250)(number) if number < 20 * PICTURES else 0).run(20)
     high_ms = page.target_ms
