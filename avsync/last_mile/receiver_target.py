@@ -133,7 +133,7 @@ class ReceiverTarget:
             return
         seen = self._unsure + placed
         # The way without spread: what was usual before, or what is usual after, whichever is longer. So a route that
-        # becomes longer or shorter for good is none; what comes after the last quick picture is judged with the next ones.
+        # becomes longer or shorter for good is none. What comes after the last quick picture is judged with the next.
         usual_ns = [each.way_ns for each in seen]
         for place in range(len(seen) - 2, -1, -1):
             usual_ns[place] = min(usual_ns[place], usual_ns[place + 1])

@@ -109,6 +109,8 @@ class ViewerObserver:
         self.monitor = AvSyncMonitor(policy, point="viewer", on_sample=self._sampled, settle_lag_ns=HOLD_NS)
         self.ignored: Counter[str] = Counter()
         self.last: ViewerReport | None = None
+        self.shown: list[tuple[int, int]] = []
+        """(stamp, page time) of the pictures in the last report that really left, in their order."""
         self._last_ns = 0
         self._sent, self._start_ns, self._origins, self._tell = sent, start_ns, origins, on_sample
         self._clock: deque[int] = deque(maxlen=CLOCK_REPORTS)
@@ -128,6 +130,7 @@ class ViewerObserver:
         if report is None:
             return False
         self.last, self._last_ns = report, now_ns
+        self.shown = []
         offset_ns = self._clock_offset(now_ns - report.page_ns)
         audio_origin, video_origin = self._origins()
         if audio_origin is None or video_origin is None:
@@ -249,6 +252,7 @@ class ViewerObserver:
             if not self._possible(VIDEO, stamp_ns, page_ns, at_ns, self._frame):
                 continue
             self._frame = stamp_ns, page_ns
+            self.shown.append((stamp_ns, page_ns))
             seen.append(Presented(VIDEO, sent.epoch, sent.pts_ns, sent.duration_ns, at_ns, ObservedBy.RVFC, sent.what))
         return seen
 

@@ -5,6 +5,7 @@ One JSON object of at most 16 KB, about once a second::
     {"v": 1, "n": 7, "now": 81234.5, "hidden": false,
      "frames": [[rtp, displayed], ...],     null: this browser cannot tell
      "sounds": [[rtp, played], ...],        the first moment at which each packet was played from
+     "asked": 0,                            jitterBufferTarget of its pictures, null: this browser has none
      "latency": null,                       of the page's AudioContext, if it plays through one
      "audio": {"depth", "target", "minimum", "playout", "lost", "samples", "concealed", "silent"} or null,
      "video": {"depth", "target", "minimum", "playout", "lost", "decoded", "dropped", "freezes", "frozen"} or null}
@@ -80,6 +81,7 @@ class ViewerReport:
     hidden: bool
     frames: tuple[ReportEntry, ...] | None
     sounds: tuple[ReportEntry, ...]
+    asked_ms: float | None
     latency_ms: float | None
     audio: Side | None
     video: Side | None
@@ -174,6 +176,7 @@ def _report_of(told: Any) -> ViewerReport:
         hidden=hidden,
         frames=None if frames is None else _entries("frames", frames, page_ns),
         sounds=_entries("sounds", told.get("sounds"), page_ns),
+        asked_ms=_optional("asked", told.get("asked"), 60_000),
         latency_ms=_optional("latency", told.get("latency"), 10_000),
         audio=_side("audio", told.get("audio")),
         video=_side("video", told.get("video")),
