@@ -211,8 +211,9 @@ class _World:
         return self._wrap(AvSynchronizer(policy, network=network, levers=levers), name)
 
     def _round_trip_ns(self, leg: str) -> int:
-        """What a receiver measures as its round trip, without jitter and queues."""
-        return 2 * ms(getattr(self._scenario.network, leg).delay_ms or 0)
+        """What a receiver measures as its round trip, without queues: jitter makes both of its ways longer."""
+        network = getattr(self._scenario.network, leg)
+        return 2 * ms((network.delay_ms or 0) + (network.jitter_ms or 0))
 
     def _leg(self, name: str) -> RtpLeg:
         spoken = getattr(self._scenario.network, name)
