@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from avsync.errors import check_now
+from avsync.last_mile.receiver_balance import ReceiverBalance, Seen
 from avsync.policy import AvSyncPolicy
 from avsync.units import FAR_NS, ms, seconds
 
@@ -57,13 +58,23 @@ class Shown(NamedTuple):
 class ReceiverReport(NamedTuple):
     """What one report says of the receivers.
 
-    ``held_ns``: for how long its picture buffer holds by itself. ``asked_ns``: the target in force on both
-    receivers; None: this browser has no such lever.
+    ``held_ns``: for how long its picture buffer holds. ``asked_ns``: the target in force on its pictures' receiver;
+    None: this browser has no such lever. ``sound_held_ns``, ``offset_ns``, ``claim_ns``: see ``Seen``.
     """
 
     shown: tuple[Shown, ...]
     held_ns: int | None
     asked_ns: int | None
+    sound_held_ns: int | None = None
+    offset_ns: int | None = None
+    claim_ns: int | None = None
+
+
+class Targets(NamedTuple):
+    """What the two receivers are asked to hold at least."""
+
+    sound_ns: int
+    picture_ns: int
 
 
 class _Seen(NamedTuple):
@@ -75,13 +86,17 @@ class _Seen(NamedTuple):
 
 
 class ReceiverTarget:
-    """One per viewer. ``take`` each report as it comes; ``target_ns`` is what its page should ask for."""
+    """One per viewer. ``take`` each report as it comes; ``targets`` is what its page should ask for.
+
+    ``target_ns`` is for both; where the ways of sound and pictures differ, one of them is asked for more.
+    """
 
     def __init__(self, policy: AvSyncPolicy) -> None:
         self._max_ns = policy.receiver_target_max_ns
+        self._balance = ReceiverBalance(self._max_ns)
         self.target_ns = 0
         self.moved_ns: int | None = None
-        """When the target was changed last, or is known to have come into force."""
+        """When targets were changed last, or were on their way."""
         self.supported: bool | None = None
         """Whether the viewer's browser has the lever; None: it has not said."""
         self._now_ns = -FAR_NS
@@ -92,39 +107,55 @@ class ReceiverTarget:
         self._unsure: list[_Seen] = []  # nothing as quick came after these yet
         self._stood: deque[tuple[int, int, int]] = deque()  # at (page), for how long a picture was up, needed hold
         self._late_at_ns: int | None = None
+        self._aimed_at_ns: int | None = None
         self._quiet_ns = QUIET_NS
         self._shrunk_ns: int | None = None
 
-    def take(self, report: ReceiverReport, now_ns: int) -> int | None:
-        """The new target; None: it stays."""
+    def take(self, report: ReceiverReport, now_ns: int) -> bool:
+        """Whether ``targets`` are others now."""
         self._now_ns = check_now(now_ns, self._now_ns)
         self.supported = report.asked_ns is not None
         if not self._max_ns or report.asked_ns is None:
-            return None
+            return False
         if report.asked_ns != self._asked_ns:
             self._asked_ns, self.moved_ns = report.asked_ns, now_ns
         hold_ns = max(report.asked_ns, report.held_ns or 0)
         self._look(report, hold_ns, now_ns)
+        if self._aim(hold_ns, now_ns):
+            self._balance.reset(now_ns)
+        elif not self._balance.take(
+            Seen(report.offset_ns, report.claim_ns, report.sound_held_ns, report.held_ns), now_ns
+        ):
+            return False
+        self.moved_ns = now_ns
+        return True
+
+    @property
+    def targets(self) -> Targets:
+        """What the page should ask of its receivers."""
+        balance = self._balance
+        return Targets(max(self.target_ns, balance.sound_ns), max(self.target_ns, balance.picture_ns))
+
+    def _aim(self, hold_ns: int, now_ns: int) -> bool:
+        """Whether both should hold longer, or may hold less."""
         wanted_ns = self._wanted_ns(max(self.target_ns, hold_ns))
         if wanted_ns is not None:
             if self._shrunk_ns is not None and now_ns - self._shrunk_ns < QUIET_NS:
                 self._quiet_ns = min(2 * self._quiet_ns, QUIET_MAX_NS)
             self._shrunk_ns = None
-            return self._move(wanted_ns, now_ns)
-        since_ns = max(at for at in (self.moved_ns, self._late_at_ns, -FAR_NS) if at is not None)
+            self.target_ns, self._aimed_at_ns = wanted_ns, now_ns
+            return True
+        since_ns = max(at for at in (self._aimed_at_ns, self._late_at_ns, -FAR_NS) if at is not None)
         if self.target_ns and now_ns - since_ns >= self._quiet_ns:
             less_ns = self.target_ns - max(STEP_NS, self.target_ns // SHRINK_BY)
             self._shrunk_ns = now_ns
-            return self._move(max(0, less_ns // STEP_NS * STEP_NS), now_ns)
-        return None
+            self.target_ns, self._aimed_at_ns = max(0, less_ns // STEP_NS * STEP_NS), now_ns
+            return True
+        return False
 
     def settled(self, now_ns: int, for_ns: int) -> bool:
         """Whether the target stood still for this long."""
         return self.moved_ns is None or now_ns - self.moved_ns >= for_ns
-
-    def _move(self, target_ns: int, now_ns: int) -> int:
-        self.target_ns, self.moved_ns = target_ns, now_ns
-        return target_ns
 
     def _look(self, report: ReceiverReport, hold_ns: int, now_ns: int) -> None:
         """How long each picture stood, and with which hold its successor would have been there in time."""

@@ -14,7 +14,7 @@ from avsync.webrtc.viewers.viewer import Viewer
 class ViewerStats:
     """One viewer. ``report``: what its own observations say; None: it has sent none. ``observed``: all that it told.
 
-    ``receiver_target_ms``: how long its receivers are asked to hold; None: its browser cannot be asked, or was silent.
+    ``receiver_target_ms``: how long its receivers are asked to hold; None: its browser cannot be asked, or is silent.
     """
 
     report: SyncReport | None
@@ -23,7 +23,7 @@ class ViewerStats:
 
     @classmethod
     def of(cls, viewer: Viewer, now_ns: int) -> ViewerStats:
-        target_ms = to_ms(viewer.receivers.target_ns) if viewer.receivers.supported else None
+        target_ms = to_ms(max(viewer.receivers.targets)) if viewer.receivers.supported else None
         return cls(viewer.report(now_ns), viewer.observer.as_dict(now_ns), target_ms)
 
     def as_dict(self) -> dict[str, Any]:

@@ -77,6 +77,7 @@ class BrowserViewer:
             screen_ns=screen_ns,
             rtt_ns=rtt_ns,
         )
+        self._sound_device_ns = sound_device_ns
         self._lip_sync = lip_sync
         self._sync = StreamSync()
         self._sound_map, self._picture_map = ReportMap(), ReportMap()
@@ -137,6 +138,16 @@ class BrowserViewer:
         shown = list(self._picture.shown)
         self._picture.shown.clear()
         return shown
+
+    @property
+    def heard(self) -> tuple[int, int] | None:
+        """(RTP time, when it is heard) of the last packet played."""
+        return self._sound.playing
+
+    @property
+    def sound_held_ns(self) -> int:
+        """How long NetEq holds the sound, as getStats tells: without the device behind it."""
+        return self._sound.delay_ns - self._sound_device_ns
 
     @property
     def asked_extra_ns(self) -> int:

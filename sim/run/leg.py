@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from avsync.types import AUDIO, VIDEO, Kind
-from avsync.units import NS_PER_S, ms, ns_to_ticks, seconds
+from avsync.units import NS_PER_S, ms, ns_to_ticks, seconds, ticks_to_ns
 from sim.network.link import Link
 from sim.packets import MTU_BYTES, PICTURE_RTP_HZ, SOUND_RTP_HZ, PictureFrame, SenderReport, SoundPacket
 from sim.rng import substream
@@ -191,6 +191,12 @@ class RtpSender:
                 _, stamp_ns, left_ns = pictures[place + 1]
                 found.append((pictures[place][1], max(stamp_ns, left_ns)))
         return found
+
+    def sound_stamp_ns(self, rtp: int) -> int:
+        """Output time of a packet that left of late, by its RTP time."""
+        newest = self._last_ticks[0]
+        ticks = newest + ((rtp - self._base[0] - newest + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+        return ticks_to_ns(ticks, SOUND_RTP_HZ)
 
     def _stamp(self, kind: int, stamp_ns: int, hz: int) -> int:
         if self._label_ppm[kind]:

@@ -66,9 +66,9 @@ class Watching:
             shown.append(Shown(number * PERIOD_NS, at_ns + WAY_NS, next_ns))
         self.late_pct.append(100 * late_ns / seconds(1))
         asked = asked_ns if self.has_lever else None
-        target_ns = self.control.take(ReceiverReport(tuple(shown), OWN_HOLD_NS, asked), seconds(self.second + 1))
-        if target_ns is not None:
-            self.targets.append((self.second + 1, to_ms(target_ns)))
+        if self.control.take(ReceiverReport(tuple(shown), OWN_HOLD_NS, asked), seconds(self.second + 1)):
+            assert self.control.targets == (self.control.target_ns, self.control.target_ns)
+            self.targets.append((self.second + 1, self.target_ms))
 
 
 def calm(_number: int) -> int:

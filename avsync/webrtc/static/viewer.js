@@ -4,7 +4,7 @@
 //   const channel = pc.createDataChannel("avsync");            // before the offer
 //   const reports = startReports(pc, videoElement, channel);   // reports.stop() when done
 //
-// What comes back is obeyed: {"v": 1, "target": ms}, how long both receivers should hold what they get
+// What comes back is obeyed: {"v": 1, "sound": ms, "picture": ms}, how long each receiver should hold what it gets
 // (jitterBufferTarget). What the page itself had set is the least that they hold.
 //
 // Works on any page with a <video> and an RTCPeerConnection. A browser that lacks one of the sources below sends what
@@ -52,6 +52,7 @@ export function startReports(pc, video, channel, { intervalMs = 1000, audioConte
       now: rounded(performance.now()),
       hidden: hidden || document.hidden, // at any time since the last one
       asked: receivers.askedMs,
+      told: [receivers.soundMs, receivers.goalMs],
       frames: hasFrames ? frames : null,
       sounds,
       latency: rounded(audioContext ? (audioContext.outputLatency ?? audioContext.baseLatency) * 1000 : NaN),
@@ -67,7 +68,7 @@ export function startReports(pc, video, channel, { intervalMs = 1000, audioConte
     if (onReport) onReport(message);
   };
 
-  const told = ({ data }) => running && receivers.hold(targetIn(data));
+  const told = ({ data }) => running && receivers.hold(targetsIn(data));
   channel?.addEventListener?.("message", told);
   document.addEventListener("visibilitychange", noteHidden);
   if (hasFrames) video.requestVideoFrameCallback(seen);
@@ -85,25 +86,27 @@ export function startReports(pc, video, channel, { intervalMs = 1000, audioConte
 
 export const report = startReports; // the name under which the glass probe looks for it
 
-/** The target in a message of the sender, ms; null: there is none in it. */
-function targetIn(data) {
+/** The targets in a message of the sender, ms; null: there are none in it. */
+function targetsIn(data) {
   if (typeof data !== "string" || data.length > 200) return null;
   try {
-    const { v, target } = JSON.parse(data);
-    return v === 1 && Number.isFinite(target) && target >= 0 && target <= MAX_TARGET_MS ? target : null;
+    const { v, sound, picture } = JSON.parse(data);
+    const right = (ms) => Number.isFinite(ms) && ms >= 0 && ms <= MAX_TARGET_MS;
+    return v === 1 && right(sound) && right(picture) ? { sound, picture } : null;
   } catch {
     return null;
   }
 }
 
 /**
- * Both receivers hold for at least this long. The sound's target is set at once, and its browser stretches the voice
+ * The receivers hold for at least this long. The sound's target is set at once, and its browser stretches the voice
  * until it is there; the pictures' goes along as fast as that, so that lips and voice stay together on the way.
  */
 class Receivers {
   constructor(pc) {
     this.pc = pc;
     this.heldMs = 0; // by its pictures' buffer, as it said last
+    this.soundMs = 0;
     this.goalMs = this.pictureMs = 0;
     this.least = new Map();
     this.timer = 0;
@@ -119,9 +122,11 @@ class Receivers {
     return this.pc.getReceivers().filter((receiver) => ["audio", "video"].includes(receiver.track?.kind));
   }
 
-  hold(targetMs) {
-    if (targetMs === null || targetMs === this.goalMs || this.askedMs === null) return;
-    const still = this.pictureMs === this.goalMs;
+  hold(targets) {
+    if (targets === null || this.askedMs === null) return;
+    const targetMs = targets.picture, still = this.pictureMs === this.goalMs;
+    if (targetMs === this.goalMs && targets.sound === this.soundMs) return;
+    this.soundMs = targets.sound;
     this.goalMs = targetMs;
     // From where its buffer is, not from nothing.
     if (still && targetMs > this.pictureMs) this.pictureMs = Math.min(Math.max(this.pictureMs, this.heldMs), targetMs);
@@ -133,7 +138,7 @@ class Receivers {
     this.pictureMs += Math.max(-MOVE_BY_MS, Math.min(MOVE_BY_MS, short));
     for (const receiver of this.all()) {
       if (!this.least.has(receiver)) this.least.set(receiver, receiver.jitterBufferTarget ?? 0);
-      const wantedMs = receiver.track.kind === "audio" ? this.goalMs : this.pictureMs;
+      const wantedMs = receiver.track.kind === "audio" ? this.soundMs : this.pictureMs;
       receiver.jitterBufferTarget = Math.max(wantedMs, this.least.get(receiver)) || null;
     }
     this.timer = this.pictureMs === this.goalMs ? 0 : setTimeout(() => this.move(), MOVE_EVERY_MS);

@@ -186,6 +186,14 @@ class ViewerObserver:
         sound, picture = last.audio.playout_ms, last.video.playout_ms
         return None if not sound or not picture or abs(sound - picture) > 60_000 else ms(sound - picture)
 
+    @property
+    def offset_ns(self) -> int | None:
+        """How much sooner after its output time the voice is heard than pictures are seen, by the last report."""
+        if self._sound is None or not self.shown:
+            return None
+        after_ns = middle(sorted(page_ns - stamp_ns for stamp_ns, page_ns in self.shown))
+        return after_ns + self.path.screen_ns - self._slack_ns - self.path.sound_ns
+
     def as_dict(self, now_ns: int) -> dict[str, Any]:
         """For JSON: belief, the browser's claim, its buffers, and what was not believed."""
         report = self.report(now_ns)

@@ -16,6 +16,7 @@ from avsync.webrtc.output_clock import OutputClock
 from avsync.webrtc.sent_log import SentLog
 from avsync.webrtc.tracks import SyncTrack, TrackOwner
 from avsync.webrtc.viewers.observer import Recent, ViewerObserver, observes
+from avsync.webrtc.viewers.report_parser import ViewerReport
 
 SETTLED_NS = seconds(20)
 """After its receivers' target moved, what a viewer sees is on the move for as long as after a start."""
@@ -69,19 +70,30 @@ class Viewer:
         now = self._clock.now_ns()
         if not self.observer.take(data, now):
             return False
-        report, sent_log = self.observer.last, self._sent_log
-        if report is not None and observes(report):
-            shown = tuple(shown_of(stamp_ns, page_ns, sent_log) for stamp_ns, page_ns in self.observer.shown)
-            held = None if report.video is None else report.video.target_ms
-            self.receivers.take(ReceiverReport(shown, _ns(held), _ns(report.asked_ms)), now)
+        if (report := self.observer.last) is not None and observes(report):
+            self.receivers.take(self._receivers_of(report), now)
         return True
 
+    def _receivers_of(self, report: ViewerReport) -> ReceiverReport:
+        """What a report says of the receivers."""
+        return ReceiverReport(
+            shown=tuple(shown_of(stamp_ns, page_ns, self._sent_log) for stamp_ns, page_ns in self.observer.shown),
+            held_ns=None if report.video is None else _ns(report.video.target_ms),
+            asked_ns=_ns(report.asked_ms),
+            sound_held_ns=None if report.audio is None else _ns(report.audio.depth_ms),
+            offset_ns=self.observer.offset_ns,
+            claim_ns=self.observer.claim_ns,
+        )
+
     def answer(self) -> str | None:
-        """What its page should be told now: how long its receivers should hold. None: it does so, or cannot."""
-        report, target_ms = self.observer.last, to_ms(self.receivers.target_ns)
-        if report is None or report.asked_ms is None or report.asked_ms == target_ms:
+        """What its page should be told now: how long its receivers should hold. None: it has heard, or cannot."""
+        report, targets = self.observer.last, self.receivers.targets
+        if report is None or report.asked_ms is None:
             return None
-        return json.dumps({"v": 1, "target": target_ms})
+        sound_ms, picture_ms = to_ms(targets.sound_ns), to_ms(targets.picture_ns)
+        if report.told_ms == (sound_ms, picture_ms):
+            return None
+        return json.dumps({"v": 1, "sound": sound_ms, "picture": picture_ms})
 
     def recent(self, now_ns: int) -> Recent | None:
         """What a slow correction may go by; None: UNKNOWN, or the viewer's receivers are on the move."""

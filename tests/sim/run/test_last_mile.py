@@ -56,8 +56,11 @@ def test_turned_off_it_asks_for_nothing() -> None:
     assert value(call(60, 30, 0.02, most_ms=0), "receiver_target_p95_ms") == 0
 
 
-def test_a_calm_line_pays_nothing() -> None:
-    assert call(20, 0, 0.0) == call(20, 0, 0.0, most_ms=0)
+def test_a_calm_line_pays_nothing_for_pictures_that_wait_for_the_sound_device() -> None:
+    on, off = call(20, 0, 0.0), call(20, 0, 0.0, most_ms=0)
+    assert value(on, CLEAR) < 20 < 30 < value(off, CLEAR)
+    assert on["added_latency_p50_ms"] == off["added_latency_p50_ms"]
+    assert on["receiver_target_p95_ms"] == 0
 
 
 def test_two_hundred_milliseconds_at_most_are_two_hundred_milliseconds_at_most() -> None:

@@ -70,17 +70,17 @@ BROWSERS: dict[str, dict[str, Any]] = {
     "no rtp time of sound": {"lacks": ["soundRtp"]},
     "no sources, no stats": {"lacks": ["sources", "stats"]},
     "more than fits": {"flood": 60},
-    "told to hold": {"told": [json.dumps({"v": 1, "target": 30})]},
+    "told to hold": {"told": [json.dumps({"v": 1, "sound": 40, "picture": 30})]},
     "told nonsense": {
         "told": [
             "",
             "{",
             "7",
-            json.dumps({"v": 2, "target": 30}),
-            *(json.dumps({"v": 1, "target": bad}) for bad in (-1, 1e9, "30", None)),
+            json.dumps({"v": 2, "sound": 40, "picture": 30}),
+            *(json.dumps({"v": 1, "sound": 40, "picture": bad}) for bad in (-1, 1e9, "30", None)),
         ]
     },
-    "no receiver target": {"lacks": ["target"], "told": [json.dumps({"v": 1, "target": 30})]},
+    "no receiver target": {"lacks": ["target"], "told": [json.dumps({"v": 1, "sound": 40, "picture": 30})]},
 }
 
 
@@ -150,10 +150,11 @@ def test_it_holds_both_as_long_as_it_is_told_the_voice_at_once_and_the_pictures_
     told: dict[str, dict[str, Any]],
 ) -> None:
     sound_at_once, sound, pictures = told["told to hold"]["targets"]
-    assert (sound_at_once, sound, pictures) == (30, 30, 30)
+    assert (sound_at_once, sound, pictures) == (40, 40, 30)
     asked = [report.asked_ms for report in reports_of(told, "told to hold")]
     assert all(each is not None for each in asked)
     assert asked == sorted(asked) and asked[-1] == 30 and asked[0] < 30
+    assert all(report.told_ms == (40, 30) for report in reports_of(told, "told to hold"))
 
 
 @pytest.mark.parametrize("name", ["told nonsense", "chromium"])
