@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from avsync.last_mile.receiver_balance import offset_of
 from avsync.last_mile.receiver_target import ReceiverReport, ReceiverTarget, Shown, Targets
 from avsync.policy import AvSyncPolicy
 from avsync.units import ms, seconds
@@ -87,8 +88,8 @@ class ReceiverLoop:
         """What the sender makes of it: how much sooner the voice is heard than pictures of its output time are seen."""
         if heard is None or not seen:
             return None
-        after_ns = sorted(each.at_ns - each.stamp_ns for each in seen)
-        return after_ns[len(after_ns) // 2] - (heard[1] - self._sender.sound_stamp_ns(heard[0]))
+        heard_after_ns = heard[1] - self._sender.sound_stamp_ns(heard[0])
+        return offset_of((each.at_ns - each.stamp_ns for each in seen), heard_after_ns)
 
     def _obey(self, targets: Targets) -> None:
         still = self._asked_ns == self._goal_ns

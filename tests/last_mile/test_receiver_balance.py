@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsync.last_mile.receiver_balance import ReceiverBalance, Seen
+from avsync.last_mile.receiver_balance import ReceiverBalance, Seen, offset_of
 from avsync.units import ms, seconds
 
 SOUND_HELD, PICTURE_HELD = ms(40), ms(25)
@@ -44,7 +44,7 @@ def test_a_voice_that_is_ahead_is_held_until_its_pictures_are_there(late_ms: int
     receivers = Receivers(late_ms).run(20)
     assert receivers.offset_ns == 0
     assert receivers.balance.picture_ns == 0
-    assert receivers.moves == [2], "two reports that say alike, and then it stands"
+    assert receivers.moves == [3], "three reports that say alike, and then it stands"
 
 
 def test_pictures_that_are_ahead_are_held_and_the_voice_pays_nothing() -> None:
@@ -71,9 +71,9 @@ def test_where_the_browsers_own_reckoning_says_otherwise_reports_are_wrong_and_i
     assert Receivers(120, claim_off_ms=-200).run(60).moves == []
 
 
-def test_one_report_alone_decides_nothing() -> None:
+def test_what_is_on_the_move_decides_nothing() -> None:
     balance = ReceiverBalance(ms(400))
-    for second, offset_ms in enumerate((60, 0, 60, -60, 60, None, 60)):
+    for second, offset_ms in enumerate((60, 60, 0, 60, -60, 60, 60, None, 60, 60, 90, 130, 170, 140, 100, 60, 30)):
         offset_ns = None if offset_ms is None else ms(offset_ms)
         assert not balance.take(Seen(offset_ns, offset_ns, SOUND_HELD, PICTURE_HELD), seconds(second))
 
@@ -90,6 +90,12 @@ def test_without_what_it_needs_to_know_it_does_nothing() -> None:
     for seen in (Seen(None, 0, 0, 0), Seen(ms(60), None, 0, 0), Seen(ms(60), ms(50), None, 0)):
         balance = ReceiverBalance(ms(400))
         assert not any(balance.take(seen, seconds(second)) for second in range(10))
+
+
+def test_pictures_that_are_late_now_and_then_are_no_difference_of_ways() -> None:
+    assert offset_of([ms(100)] * 8 + [ms(300)] * 12, ms(105)) == 0
+    assert offset_of([ms(100)] * 20, ms(60)) == ms(40)
+    assert offset_of([ms(100)] * 15 + [ms(300)] * 5, ms(140)) == -ms(40)
 
 
 OFFSETS = st.none() | st.integers(-(10**12), 10**12)

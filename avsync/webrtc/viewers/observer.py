@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from avsync.errors import check_now
+from avsync.last_mile.receiver_balance import offset_of
 from avsync.monitor.belief import HOLD_NS, SyncSample
 from avsync.monitor.monitor import AvSyncMonitor
 from avsync.monitor.sync_report import SyncReport
@@ -188,11 +189,11 @@ class ViewerObserver:
 
     @property
     def offset_ns(self) -> int | None:
-        """How much sooner after its output time the voice is heard than pictures are seen, by the last report."""
+        """How much the voice is ahead for good, by the last report alone; None: it does not tell."""
         if self._sound is None or not self.shown:
             return None
-        after_ns = middle(sorted(page_ns - stamp_ns for stamp_ns, page_ns in self.shown))
-        return after_ns + self.path.screen_ns - self._slack_ns - self.path.sound_ns
+        seen_after_ns = (page_ns - stamp_ns + self.path.screen_ns for stamp_ns, page_ns in self.shown)
+        return offset_of(seen_after_ns, self._slack_ns + self.path.sound_ns)
 
     def as_dict(self, now_ns: int) -> dict[str, Any]:
         """For JSON: belief, the browser's claim, its buffers, and what was not believed."""
