@@ -108,3 +108,22 @@ def test_whatever_is_reported_it_stays_within_the_policys_bound(told: list[tuple
         claim_ns = None if offset_ns is None else offset_ns + off_ns
         balance.take(Seen(offset_ns, claim_ns, sound_ns, picture_ns), seconds(5 * second))
         assert 0 <= balance.sound_ns <= ms(400) and 0 <= balance.picture_ns <= ms(400)
+
+
+def test_pictures_that_were_held_go_back_before_the_voice_is_held_and_without_a_long_wait() -> None:
+    receivers = Receivers(-60).run(4)
+    assert receivers.balance.picture_ns > PICTURE_HELD
+    receivers.bare_ns = 0  # the voice caught up: it is ahead now by what pictures are held
+    receivers.run(10)
+    assert receivers.balance.sound_ns == 0
+    assert abs(receivers.offset_ns) <= ms(20)
+
+
+def test_each_time_it_acts_it_waits_twice_as_long_before_it_asks_for_more() -> None:
+    balance, moves = ReceiverBalance(ms(400)), []
+    for second in range(60):
+        if balance.take(Seen(ms(50), ms(40), ms(40), ms(25)), seconds(second)):
+            moves.append(second)
+    gaps = [later - earlier for earlier, later in zip(moves, moves[1:], strict=False)]
+    assert len(gaps) >= 2
+    assert all(later >= 2 * earlier for earlier, later in zip(gaps, gaps[1:], strict=False))
