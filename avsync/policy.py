@@ -136,6 +136,9 @@ class AvSyncPolicy:
     picture_head_start_max_ns: int = ms(40)
     """One frame at 25 fps: an encoder that takes longer than that is too slow for its stream."""
 
+    receiver_target_max_ns: int = ms(400)
+    """The most that a viewer's receivers are asked to hold (``jitterBufferTarget``); 0: they are never asked."""
+
     # Bounds.
     audio_queue_units: int = 3_000
     """At most this many units of sound wait in the engine."""
@@ -323,11 +326,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     # A common playout delay that hides half a second of generator stall, for non-interactive avatars.
     "patient": {"playout_delay_ms": 300},
     "video_master": {"master": "video"},
-    # What others ship, by algorithm. No epochs, no late policy, no request: that is the point.
-    "pass_through": {"pacing": "on_arrival", "epochs": False},
-    "fps_paced": {"pacing": "fps_paced", "epochs": False},
-    "arrival_delay": {"pacing": "arrival_delay", "epochs": False},
-    "two_clocks": {"pacing": "two_clocks", "epochs": False},
+    # What others ship, by algorithm. No epochs, no late policy, no request, no word to viewers: that is the point.
+    "pass_through": {"pacing": "on_arrival", "epochs": False, "receiver_target_max_ms": 0},
+    "fps_paced": {"pacing": "fps_paced", "epochs": False, "receiver_target_max_ms": 0},
+    "arrival_delay": {"pacing": "arrival_delay", "epochs": False, "receiver_target_max_ms": 0},
+    "two_clocks": {"pacing": "two_clocks", "epochs": False, "receiver_target_max_ms": 0},
     # Ours, but blind to marked pauses.
     "dtx_as_stall": {"pause_passes": False},
 }

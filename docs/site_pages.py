@@ -25,7 +25,7 @@ from sim.scenario.reference import Entry, Sort
 ROOT = Path(__file__).resolve().parents[1]
 TAKEN_IN = ("CONTRIBUTING.md", "CHANGELOG.md", "examples/*/README.md", "results/[bgs]*/*.md", "results/[bgs]*/*.png")
 """Besides docs/."""
-ROOMS = ("timeline", "engine", "monitor", "recording", "adapters")
+ROOMS = ("timeline", "engine", "monitor", "last_mile", "recording", "adapters")
 """Of the core: each gets a page with all of its modules."""
 PARTS = ("webrtc", "scorer")
 """Each gets a page with what its ``__init__`` lists."""

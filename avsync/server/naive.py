@@ -173,6 +173,9 @@ class NaiveViewer:
         if self._observer is not None:
             self._observer.take(data, _now_ns())
 
+    def answer(self) -> None:
+        """Such a server has nothing to say."""
+
     def report(self, now_ns: int) -> SyncReport | None:
         """What this viewer's reports say of the offset; None while it has sent none."""
         observer = self._observer

@@ -148,6 +148,9 @@ class Peers:
             if peer.viewer is not None:
                 try:
                     peer.viewer.on_report(message if isinstance(message, bytes) else message.encode())
+                    answer = peer.viewer.answer()
+                    if answer is not None and channel.readyState == "open":
+                        channel.send(answer)
                 except Exception:
                     log.exception("viewer %s: its report could not be used", peer.name)
 

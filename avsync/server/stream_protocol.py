@@ -45,6 +45,9 @@ class StreamViewer(Protocol):
     def on_report(self, data: bytes) -> object:
         """A message of its page over the data channel, hostile until parsed."""
 
+    def answer(self) -> str | None:
+        """What its page should be told over the data channel after a report; None: nothing."""
+
     def report(self, now_ns: int) -> SyncReport | None:
         """What its own reports say of the offset; None while it has sent none. ``now_ns``: the event loop's time."""
 

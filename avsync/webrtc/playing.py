@@ -223,5 +223,9 @@ class Playing:
     def _observed(self, presented: Presented, stamp_ns: int) -> None:
         """What really left: the only thing that the monitor believes."""
         self.monitor.observe(presented, self._clock.now_ns())
-        add = self.sent_log.add_audio if presented.kind is AUDIO else self.sent_log.add_video
-        add(stamp_ns - self._clock.start_ns, presented.duration_ns, presented.epoch, presented.pts_ns, presented.what)
+        kind, epoch, pts_ns, duration_ns, at_ns, _, what = presented
+        start_ns, log = self._clock.start_ns, self.sent_log
+        if kind is AUDIO:
+            log.add_audio(stamp_ns - start_ns, duration_ns, epoch, pts_ns, what)
+        else:
+            log.add_video(stamp_ns - start_ns, duration_ns, epoch, pts_ns, what, at_ns - start_ns)

@@ -22,13 +22,17 @@ _COMPACT_AFTER = 1_024
 
 
 class Sent(NamedTuple):
-    """What left from ``stamp_ns`` on (output time since the session's start). ``pts_ns`` None: no content."""
+    """What left from ``stamp_ns`` on (output time since the session's start). ``pts_ns`` None: no content.
+
+    ``left_ns``: when it did; None: at its stamp.
+    """
 
     stamp_ns: int
     duration_ns: int
     epoch: int
     pts_ns: int | None
     what: Heard
+    left_ns: int | None = None
 
 
 class SentLog:
@@ -40,8 +44,10 @@ class SentLog:
     def add_audio(self, stamp_ns: int, duration_ns: int, epoch: int, pts_ns: int | None, what: Heard) -> None:
         self._sounds.add(Sent(stamp_ns, duration_ns, epoch, pts_ns, what))
 
-    def add_video(self, stamp_ns: int, duration_ns: int, epoch: int, pts_ns: int | None, what: Heard) -> None:
-        self._pictures.add(Sent(stamp_ns, duration_ns, epoch, pts_ns, what))
+    def add_video(
+        self, stamp_ns: int, duration_ns: int, epoch: int, pts_ns: int | None, what: Heard, left_ns: int | None = None
+    ) -> None:
+        self._pictures.add(Sent(stamp_ns, duration_ns, epoch, pts_ns, what, left_ns))
 
     def audio(self, stamp_ns: int) -> Sent | None:
         """The sound that left at this stamp; None: not known (any more), or nothing did."""
@@ -56,6 +62,10 @@ class SentLog:
         """The picture with this stamp, as exactly as a tick of the RTP clock tells."""
         sent = self._pictures.at_or_before(stamp_ns + SAME_PICTURE_NS)
         return sent if sent is not None and stamp_ns - sent.stamp_ns <= SAME_PICTURE_NS else None
+
+    def video_after(self, stamp_ns: int) -> Sent | None:
+        """The picture that left after the one with this stamp; None: none did yet."""
+        return self._pictures.after(stamp_ns + SAME_PICTURE_NS)
 
     def newest_ns(self, kind: Kind) -> int | None:
         """The newest stamp of this kind: an RTP time that wraps is the one nearest to it."""
@@ -102,6 +112,10 @@ class _Ring:
     def at_or_before(self, stamp_ns: int) -> Sent | None:
         at = bisect_right(self._stamps, stamp_ns, self._head) - 1
         return self._entries[at] if at >= self._head else None
+
+    def after(self, stamp_ns: int) -> Sent | None:
+        at = bisect_right(self._stamps, stamp_ns, self._head)
+        return self._entries[at] if at < len(self._entries) else None
 
     def overlapping(self, from_ns: int, to_ns: int) -> list[Sent]:
         first = max(bisect_right(self._stamps, from_ns, self._head) - 1, self._head)

@@ -129,7 +129,7 @@ class AvSyncSession:
 
     def _recent(self, now_ns: int) -> list[Recent | None]:
         """What may be corrected for the viewers who report."""
-        return [viewer.observer.recent(now_ns) for viewer in self.viewers if viewer.reports]
+        return [viewer.recent(now_ns) for viewer in self.viewers if viewer.reports]
 
     # ---- turns
 

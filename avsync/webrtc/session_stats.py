@@ -12,17 +12,23 @@ from avsync.webrtc.viewers.viewer import Viewer
 
 @dataclass(frozen=True, slots=True)
 class ViewerStats:
-    """One viewer. ``report``: what its own observations say; None: it has sent none. ``observed``: all that it told."""
+    """One viewer. ``report``: what its own observations say; None: it has sent none. ``observed``: all that it told.
+
+    ``receiver_target_ms``: how long its receivers are asked to hold; None: its browser cannot be asked, or is silent.
+    """
 
     report: SyncReport | None
     observed: dict[str, Any]
+    receiver_target_ms: float | None
 
     @classmethod
     def of(cls, viewer: Viewer, now_ns: int) -> ViewerStats:
-        return cls(viewer.report(now_ns), viewer.observer.as_dict(now_ns))
+        target_ms = to_ms(max(viewer.receivers.targets)) if viewer.receivers.supported else None
+        return cls(viewer.report(now_ns), viewer.observer.as_dict(now_ns), target_ms)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**self.observed, "offset": None if self.report is None else offsets(self.report)}
+        offset = None if self.report is None else offsets(self.report)
+        return {**self.observed, "offset": offset, "receiver_target_ms": self.receiver_target_ms}
 
 
 @dataclass(frozen=True, slots=True)

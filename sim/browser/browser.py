@@ -77,6 +77,7 @@ class BrowserViewer:
             screen_ns=screen_ns,
             rtt_ns=rtt_ns,
         )
+        self._sound_device_ns = sound_device_ns
         self._lip_sync = lip_sync
         self._sync = StreamSync()
         self._sound_map, self._picture_map = ReportMap(), ReportMap()
@@ -126,6 +127,32 @@ class BrowserViewer:
     def next_wakeup_ns(self) -> int | None:
         """None before anything has arrived."""
         return None if self._sync_ns is None else self._due_ns
+
+    def set_targets_ns(self, sound_ns: int, picture_ns: int) -> None:
+        """The page sets ``jitterBufferTarget`` of its receivers anew."""
+        self._sound.set_target_ns(sound_ns)
+        self._picture.set_target_ns(picture_ns)
+
+    def take_shown(self) -> list[tuple[int, int]]:
+        """(RTP time, when) of the pictures that came on screen since the last call; of too many, the newest."""
+        shown = list(self._picture.shown)
+        self._picture.shown.clear()
+        return shown
+
+    @property
+    def heard(self) -> tuple[int, int] | None:
+        """(RTP time, when it is heard) of the last packet played."""
+        return self._sound.playing
+
+    @property
+    def sound_held_ns(self) -> int:
+        """How long NetEq holds the sound, as getStats tells: without the device behind it."""
+        return self._sound.delay_ns - self._sound_device_ns
+
+    @property
+    def asked_extra_ns(self) -> int:
+        """How much longer the sound is held because of its receiver's target."""
+        return self._sound.asked_extra_ns
 
     @property
     def sound_buffer_ns(self) -> int:

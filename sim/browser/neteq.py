@@ -96,6 +96,17 @@ class SoundBuffer:
         """What the browser believes to hold: the filtered queue and what is decoded (``FilteredCurrentDelayMs``)."""
         return (int(self._level) + self._left) // PER_MS * ms(1) + self._device_ns
 
+    @property
+    def asked_extra_ns(self) -> int:
+        """How much longer ``jitterBufferTarget`` makes it hold than it would by itself."""
+        own_ms = max(self._arrivals.target_ms, self._minimum_ms)
+        return max(0, self.target_ns - ms(own_ms))
+
+    def set_target_ns(self, target_ns: int) -> None:
+        """The page sets ``jitterBufferTarget`` anew."""
+        self._base_ms = target_ns // ms(1)
+        self._retarget()
+
     def set_minimum_ms(self, minimum_ms: int) -> bool:
         """The sync loop's wish. False where NetEq refuses: above 75 % of its buffer."""
         packets_ms = int(MAX_PACKETS * MAX_SHARE) * self._length // PER_MS

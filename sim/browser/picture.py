@@ -32,6 +32,8 @@ MAX_FRAMES: Final = 800  # video/video_stream_buffer_controller.cc
 IGNORED_DECODES: Final = 5  # timing/decode_time_percentile_filter.cc
 DECODE_NS: Final = ms(1)
 """Ours: Chromium needs 0.8 ms for 640x360 of VP8. libwebrtc takes the p95 of the last 10 s; here it is constant."""
+KEPT_SHOWN: Final = 130
+"""What a page keeps between two reports (avsync/webrtc/static/viewer.js)."""
 FREEZE_FACTOR: Final = 3
 FREEZE_MIN_NS: Final = ms(150)
 FREEZE_FRAMES: Final = 30
@@ -86,6 +88,7 @@ class PictureBuffer:
         self._shown_ns: int | None = None
         self.received: tuple[int, int] | None = None  # (rtp, at_ns) of the last frame not sent again
         self.showing: tuple[int, int] | None = None  # (rtp, when the browser believes that it is shown)
+        self.shown: deque[tuple[int, int]] = deque(maxlen=KEPT_SHOWN)  # (rtp, on screen) of the last ones
         self.late = self.dropped = self.freezes = self.resets = self.key_requests = 0
 
     @property
@@ -115,6 +118,11 @@ class PictureBuffer:
     def set_minimum_ms(self, minimum_ms: int) -> None:
         """The sync loop's wish; the larger of it and ``target_ns`` counts."""
         self._sync_ns = ms(minimum_ms)
+        self._floor_ns = max(self._base_ns, self._sync_ns)
+
+    def set_target_ns(self, target_ns: int) -> None:
+        """The page sets ``jitterBufferTarget`` anew."""
+        self._base_ns = target_ns
         self._floor_ns = max(self._base_ns, self._sync_ns)
 
     def insert(self, frame: PictureFrame, now_ns: int) -> None:
@@ -303,6 +311,7 @@ class PictureBuffer:
     def _show(self, at_ns: int, due_ns: int, frame: PictureFrame) -> None:
         self._count_freeze(at_ns)
         self.showing = (frame.rtp, due_ns)
+        self.shown.append((frame.rtp, at_ns))
         self._shown(at_ns, frame.ref)
         if self._observe is not None:
             _, _, _, _, epoch, pts_ns, duration_ns, _, _, _, _, repeat, _ = frame

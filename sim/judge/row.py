@@ -112,15 +112,16 @@ def _counters(point: Point) -> Row:
         "pts_violations": point.rtp_violations + (point.answers.violations if point.answers is not None else 0),
         "late_packets": point.late_packets,
         "queue_peak_units": point.queue_peak_units,
-        "jitter_buffer_p50_ms": _median_ms(point.buffer_ns),
+        "jitter_buffer_p50_ms": _percentile_ms(point.buffer_ns, 50),
+        "receiver_target_p95_ms": _percentile_ms(point.receiver_target_ns, 95),
         "drift_error_ppm": point.drift_error_ppm,
     }
 
 
-def _median_ms(samples: Beliefs) -> Measure:
+def _percentile_ms(samples: Beliefs, percent: int) -> Measure:
     if len(samples) < 20:
         return None
-    return to_ms(int(np.sort(samples.columns().value_ns)[len(samples) // 2]))
+    return to_ms(int(np.sort(samples.columns().value_ns)[len(samples) * percent // 100]))
 
 
 def _first_shown(samples: Offsets) -> int | None:

@@ -242,6 +242,11 @@ class Link:
         """What a packet of sound takes without jitter, queues and a recorded network's own delay."""
         return self._audio.spec.delay_ns
 
+    @property
+    def spread_ns(self) -> int:
+        """The jitter that it was given, on top of that."""
+        return self._audio.spec.jitter_ns
+
     def set(self, **changes: Any) -> int:
         """Replace fields of the spec in force, for everything; a token for ``restore``."""
         return self._add_layer(_Layer(None, changes, 0))

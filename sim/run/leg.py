@@ -7,11 +7,12 @@ packets over a ``Link``; lost packets of a picture are asked for again (NACK), l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from avsync.types import AUDIO, VIDEO, Kind
-from avsync.units import NS_PER_S, ms, ns_to_ticks, seconds
+from avsync.units import NS_PER_S, ms, ns_to_ticks, seconds, ticks_to_ns
 from sim.network.link import Link
 from sim.packets import MTU_BYTES, PICTURE_RTP_HZ, SOUND_RTP_HZ, PictureFrame, SenderReport, SoundPacket
 from sim.rng import substream
@@ -28,6 +29,8 @@ RESEND_TIMES: Final = 3
 RESEND_WAIT_NS: Final = ms(10)  # libwebrtc's NACK module sends its list every 20 ms: 10 on average
 NTP_EPOCH_NS: Final = seconds(3_970_000_000)  # some time in 2025; only differences matter
 HIDDEN_GAP_NS: Final = ms(400)
+KEPT_PICTURES: Final = 1_024
+"""What a viewer tells of a picture is told a few seconds later at most."""
 
 _new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 
@@ -134,6 +137,7 @@ class RtpSender:
         self._host, self._leg = host, leg
         self._label_ppm = label_ppm
         self._last_ticks = [-1, -1]
+        self._pictures: deque[tuple[int, int, int]] = deque(maxlen=KEPT_PICTURES)  # RTP time, stamp, when it left
         self._number = 0
         self.violations = 0
         self.ntp_offset_ns = NTP_EPOCH_NS
@@ -174,6 +178,7 @@ class RtpSender:
         repeat: bool = False,
     ) -> None:
         rtp = self._stamp(1, stamp_ns, PICTURE_RTP_HZ)
+        self._pictures.append((rtp, stamp_ns, self._host.now_ns()))
         packets = -(-size_bytes // MTU_BYTES) or 1
         seq = self._seq[1]
         self._seq[1] = (seq + packets) & 0xFFFF
@@ -181,6 +186,28 @@ class RtpSender:
         self._leg.picture(_new(PictureFrame, (
             seq, rtp, packets, size_bytes, epoch, pts_ns, duration_ns, ref, is_key, droppable, number, repeat, False,
         )))  # fmt: skip
+
+    def sent_pictures(self, rtps: Iterable[int]) -> list[tuple[int, int | None] | None]:
+        """Of pictures by their RTP times: (stamp, from when on the next one could be shown); None: forgotten."""
+        pictures = list(self._pictures)
+        places = {rtp: place for place, (rtp, _, _) in enumerate(pictures)}
+        found: list[tuple[int, int | None] | None] = []
+        for rtp in rtps:
+            place = places.get(rtp)
+            if place is None:
+                found.append(None)
+            elif place + 1 == len(pictures):
+                found.append((pictures[place][1], None))
+            else:
+                _, stamp_ns, left_ns = pictures[place + 1]
+                found.append((pictures[place][1], max(stamp_ns, left_ns)))
+        return found
+
+    def sound_stamp_ns(self, rtp: int) -> int:
+        """Output time of a packet that left of late, by its RTP time."""
+        newest = self._last_ticks[0]
+        ticks = newest + ((rtp - self._base[0] - newest + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+        return ticks_to_ns(ticks, SOUND_RTP_HZ)
 
     def _stamp(self, kind: int, stamp_ns: int, hz: int) -> int:
         if self._label_ppm[kind]:

@@ -25,6 +25,7 @@ class Point:
         self.host = host
         self.presented = PresentationLog(host.local_ns if host.ppm else None)
         self.beliefs, self.buffer_ns = Beliefs(), Beliefs()
+        self.receiver_target_ns = Beliefs()  # what a receiver's target adds to its own hold, now and then
         self.monitor = Watch(policy, point=name, on_samples=self.beliefs.add_samples, ends_told=ends_told)
         self.alerts: list[Alert] = []
         self.answers: AnswerCounts | None = None

@@ -175,8 +175,10 @@ class ChromiumViewer:
             self._timer.arm(self.browser.next_wakeup_ns())
 
     def probe(self) -> None:
-        self.browser.advance(self._host.now_ns())
+        now = self._host.now_ns()
+        self.browser.advance(now)
         self.point.probe(self.browser.sound_buffer_ns)
+        self.point.receiver_target_ns.add(now, self.browser.asked_extra_ns)
 
     def finish(self) -> None:
         self.point.late_packets = self.browser.counters.pictures_late

@@ -22,6 +22,7 @@ from sim.run.leg import RtpLeg, RtpSender
 from sim.run.link_of import link_of
 from sim.run.output import RtpOutput
 from sim.run.point import Point
+from sim.run.receiver_loop import ReceiverLoop
 from sim.run.receivers import EngineReceiver, drift_error_ppm
 from sim.run.senders import LocalSender, Provider
 from sim.run.sinks import Sink
@@ -63,6 +64,7 @@ class Run:
             point.presented.pack()
             point.beliefs.pack()
             point.buffer_ns.pack()
+            point.receiver_target_ns.pack()
 
 
 def simulate(
@@ -185,7 +187,11 @@ class _World:
                 sent_ppm=self._us.ppm, round_trip_ns=self._round_trip_ns("to_viewer"),
             )  # fmt: skip
         else:
-            self._viewer = ChromiumViewer(run.at_viewer, sink, run.seed, ask_key, self._scenario.browser)
+            self._viewer = viewer = ChromiumViewer(run.at_viewer, sink, run.seed, ask_key, self._scenario.browser)
+            ReceiverLoop(
+                self._us, self._client, viewer.browser, self._senders["to_viewer"], run.policy, self._scenario.browser,
+                back_ns,
+            )  # fmt: skip
         self._legs["to_viewer"].to(self._viewer)
 
     def run(self) -> Run:
@@ -210,8 +216,9 @@ class _World:
         return self._wrap(AvSynchronizer(policy, network=network, levers=levers), name)
 
     def _round_trip_ns(self, leg: str) -> int:
-        """What a receiver measures as its round trip, without jitter and queues."""
-        return 2 * self._legs[leg].link.delay_ns
+        """What a receiver measures as its round trip, without queues: jitter makes both of its ways longer."""
+        link = self._legs[leg].link
+        return 2 * (link.delay_ns + link.spread_ns)
 
     def _leg(self, name: str) -> RtpLeg:
         spoken = getattr(self._scenario.network, name)

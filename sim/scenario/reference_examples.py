@@ -122,6 +122,7 @@ LIMITS: dict[str, str] = {
     "late_packets": "5", "silence_inserted_ms": "200", "added_latency_p50_ms": "60", "added_latency_p95_ms": "100",
     "latency_p50_ms": "120", "latency_p95_ms": "400",
     "delay_grown_ms": "360", "latency_growth_ms_per_min": "5", "jitter_buffer_p50_ms": "100", "queue_peak_units": "200",
+    "receiver_target_p95_ms": "240",
     "monitor_error_p95_ms": "15", "monitor_known_pct": "95", "drift_error_ppm": "20", "alerts_missed": "0",
     "alerts_false": "0", "scorer_error_p95_ms": "80", "scorer_right_pct": "80", "scorer_answered_pct": "80",
     "scorer_sure_pct": "50", "scorer_sure_right_pct": "95",

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOORS = {"avsync.cli", "avsync.pytest_plugin"}
 """The modules directly in avsync/ that are not core."""
-CORE_ROOMS = ("engine", "monitor", "recording", "timeline")
+CORE_ROOMS = ("engine", "last_mile", "monitor", "recording", "timeline")
 CORE = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for folder in (ROOT / "avsync", *(ROOT / "avsync" / room for room in CORE_ROOMS))

@@ -31,15 +31,20 @@ class Page:
         for track, origin in zip(tracks, ORIGINS, strict=True):
             setattr(track, "wire", SimpleNamespace(origin=origin, close=lambda: None, sent=_Set()))  # noqa: B010
 
-    def report(self) -> bool:
+    def report(self, *, late_ms: float = 0, asked_ms: float | None = 0) -> bool:
+        """``late_ms``: by how much one picture in eight is late, and with it those behind it."""
         sounds = [[(ORIGINS[0] + got.ticks) % 2**32, to_ms(got.at_ns + LEAD)] for got in self._watching.sounds]
         frames = [[(ORIGINS[1] + got.ticks) % 2**32, to_ms(got.at_ns + 2 * LEAD)] for got in self._watching.pictures]
+        for number in range(len(frames)):
+            behind = min(number % 8, 7)
+            frames[number][1] += max(0.0, late_ms - 40 * behind) if number >= 8 else 0.0
         now_ms = to_ms(self._loop.now_ns)
         heard, seen = ([each for each in every if each[1] <= now_ms] for every in (sounds, frames))
         self._number += 1
         message: dict[str, Any] = {
             "v": 1, "n": self._number, "now": now_ms, "hidden": False, "frames": seen[self._frames :][-100:],
             "sounds": heard[self._sounds :][-100:], "latency": None, "audio": None, "video": {"decoded": 25},
+            "asked": asked_ms, "told": [asked_ms, asked_ms],
         }  # fmt: skip
         self._sounds, self._frames = len(heard), len(seen)
         return self.viewer.on_report(json.dumps(message))
@@ -120,3 +125,48 @@ def test_after_an_interrupt_what_a_page_still_says_of_the_old_turn_does_not_coun
 
     before, after = run(story)
     assert before == 0 and after > 0
+
+
+def test_a_viewer_whose_pictures_come_late_is_told_to_hold_and_the_trim_stands_still_meanwhile() -> None:
+    async def story(loop: StoryLoop) -> tuple[list[str | None], list[float], dict[str, Any]]:
+        async with AvSyncSession(idle=idle_picture()) as session:
+            page = Page(session, Watching(session), loop)
+            talking = asyncio.ensure_future(talk(session, 70))
+            answers, trims, asked_ms = [], [], 0.0
+            for _ in range(35):
+                await asyncio.sleep(1)
+                assert page.report(late_ms=150 if asked_ms == 0 else 0, asked_ms=asked_ms)
+                answer = page.viewer.answer()
+                answers.append(answer)
+                if answer is not None and len(answers) > 5:  # the first answers are lost on their way
+                    asked_ms = json.loads(answer)["picture"]
+                trims.append(session.stats().trim_ms)
+            talking.cancel()
+            return answers, trims, session.stats().as_dict()["viewers"][0]
+
+    answers, trims, viewer = run(story)
+    told = [json.loads(answer) for answer in answers if answer is not None]
+    assert answers[0] is None or answers[1] is not None  # after a second or two
+    assert told[0]["v"] == 1 and told[0]["sound"] == told[0]["picture"] and 100 <= told[0]["picture"] <= 150
+    assert answers[2:6] == [answers[5]] * 4, "said again until the page does so"
+    assert set(answers[7:]) == {None}
+    assert viewer["receiver_target_ms"] == told[-1]["picture"]
+    moved_s = 7
+    assert max(trims[: moved_s + 20]) == 0 < max(trims)
+
+
+def test_a_browser_without_receiver_targets_is_asked_for_nothing_and_stats_say_so() -> None:
+    async def story(loop: StoryLoop) -> tuple[list[str | None], dict[str, Any]]:
+        async with AvSyncSession(idle=idle_picture()) as session:
+            page = Page(session, Watching(session), loop)
+            talking = asyncio.ensure_future(talk(session, 20))
+            answers = []
+            for _ in range(10):
+                await asyncio.sleep(1)
+                assert page.report(late_ms=150, asked_ms=None)
+                answers.append(page.viewer.answer())
+            talking.cancel()
+            return answers, session.stats().as_dict()["viewers"][0]
+
+    answers, viewer = run(story)
+    assert set(answers) == {None} and viewer["receiver_target_ms"] is None

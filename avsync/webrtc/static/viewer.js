@@ -4,6 +4,9 @@
 //   const channel = pc.createDataChannel("avsync");            // before the offer
 //   const reports = startReports(pc, videoElement, channel);   // reports.stop() when done
 //
+// What comes back is obeyed: {"v": 1, "sound": ms, "picture": ms}, how long each receiver should hold what it gets
+// (jitterBufferTarget). What the page itself had set is the least that they hold.
+//
 // Works on any page with a <video> and an RTCPeerConnection. A browser that lacks one of the sources below sends what
 // it has: what it cannot tell stays null, never 0. What is not sent in time is dropped, newest kept; a report is at
 // most 16 KB. The fields are described where they are read: avsync/webrtc/viewers/reports.py.
@@ -12,13 +15,15 @@ const POLL_MS = 11; // no multiple or part of a packet's 20 ms: its first half i
 const MAX_ENTRIES = 130; // per kind and report: 60 frames and 50 packets a second, twice
 const MAX_BYTES = 16000;
 const MAX_WAITING_BYTES = 64000;
+const MAX_TARGET_MS = 4000; // more is refused by browsers
+const MOVE_EVERY_MS = 100, MOVE_BY_MS = 5; // as fast as a browser stretches a voice
 
 /**
  * intervalMs: how often. audioContext: if the sound is played through one, for its latency.
  * onReport(report): each report as it is sent, for the page itself.
  */
 export function startReports(pc, video, channel, { intervalMs = 1000, audioContext = null, onReport = null } = {}) {
-  const clock = new WallClock();
+  const clock = new WallClock(), receivers = new Receivers(pc);
   let frames = [], sounds = [], lastRtp = null, hidden = document.hidden, number = 0, before = {}, running = true;
 
   const seen = (now, frame) => {
@@ -46,6 +51,8 @@ export function startReports(pc, video, channel, { intervalMs = 1000, audioConte
       n: number++,
       now: rounded(performance.now()),
       hidden: hidden || document.hidden, // at any time since the last one
+      asked: receivers.askedMs,
+      told: [receivers.soundMs, receivers.goalMs],
       frames: hasFrames ? frames : null,
       sounds,
       latency: rounded(audioContext ? (audioContext.outputLatency ?? audioContext.baseLatency) * 1000 : NaN),
@@ -56,10 +63,13 @@ export function startReports(pc, video, channel, { intervalMs = 1000, audioConte
     sounds = [];
     hidden = document.hidden;
     before = stats;
+    receivers.heldMs = message.video?.target ?? 0;
     send(channel, message);
     if (onReport) onReport(message);
   };
 
+  const told = ({ data }) => running && receivers.hold(targetsIn(data));
+  channel?.addEventListener?.("message", told);
   document.addEventListener("visibilitychange", noteHidden);
   if (hasFrames) video.requestVideoFrameCallback(seen);
   const timers = [setInterval(listen, POLL_MS), setInterval(() => report().catch(() => {}), intervalMs)];
@@ -67,12 +77,77 @@ export function startReports(pc, video, channel, { intervalMs = 1000, audioConte
     stop() {
       running = false;
       timers.forEach(clearInterval);
+      receivers.stop();
+      channel?.removeEventListener?.("message", told);
       document.removeEventListener("visibilitychange", noteHidden);
     },
   };
 }
 
 export const report = startReports; // the name under which the glass probe looks for it
+
+/** The targets in a message of the sender, ms; null: there are none in it. */
+function targetsIn(data) {
+  if (typeof data !== "string" || data.length > 200) return null;
+  try {
+    const { v, sound, picture } = JSON.parse(data);
+    const right = (ms) => Number.isFinite(ms) && ms >= 0 && ms <= MAX_TARGET_MS;
+    return v === 1 && right(sound) && right(picture) ? { sound, picture } : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * The receivers hold for at least this long. The sound's target is set at once, and its browser stretches the voice
+ * until it is there; the pictures' goes along as fast as that, so that lips and voice stay together on the way.
+ */
+class Receivers {
+  constructor(pc) {
+    this.pc = pc;
+    this.heldMs = 0; // by its pictures' buffer, as it said last
+    this.soundMs = 0;
+    this.goalMs = this.pictureMs = 0;
+    this.least = new Map();
+    this.timer = 0;
+  }
+
+  /** What the pictures' receiver is asked for now; null: this browser has no such lever. */
+  get askedMs() {
+    const lever = this.all().length > 0 && this.all().every((receiver) => "jitterBufferTarget" in receiver);
+    return lever ? rounded(this.pictureMs) : null;
+  }
+
+  all() {
+    return this.pc.getReceivers().filter((receiver) => ["audio", "video"].includes(receiver.track?.kind));
+  }
+
+  hold(targets) {
+    if (targets === null || this.askedMs === null) return;
+    const targetMs = targets.picture, still = this.pictureMs === this.goalMs;
+    if (targetMs === this.goalMs && targets.sound === this.soundMs) return;
+    this.soundMs = targets.sound;
+    this.goalMs = targetMs;
+    // From where its buffer is, not from nothing.
+    if (still && targetMs > this.pictureMs) this.pictureMs = Math.min(Math.max(this.pictureMs, this.heldMs), targetMs);
+    if (still) this.move();
+  }
+
+  move() {
+    const short = this.goalMs - this.pictureMs;
+    this.pictureMs += Math.max(-MOVE_BY_MS, Math.min(MOVE_BY_MS, short));
+    for (const receiver of this.all()) {
+      if (!this.least.has(receiver)) this.least.set(receiver, receiver.jitterBufferTarget ?? 0);
+      const wantedMs = receiver.track.kind === "audio" ? this.soundMs : this.pictureMs;
+      receiver.jitterBufferTarget = Math.max(wantedMs, this.least.get(receiver)) || null;
+    }
+    this.timer = this.pictureMs === this.goalMs ? 0 : setTimeout(() => this.move(), MOVE_EVERY_MS);
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+  }
+}
 
 function keep(list, rtp, atMs) {
   if (rtp === undefined || rtp === null || !Number.isFinite(atMs)) return;

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from avsync.errors import check_now
+from avsync.last_mile.receiver_balance import offset_of
 from avsync.monitor.belief import HOLD_NS, SyncSample
 from avsync.monitor.monitor import AvSyncMonitor
 from avsync.monitor.sync_report import SyncReport
@@ -109,6 +110,8 @@ class ViewerObserver:
         self.monitor = AvSyncMonitor(policy, point="viewer", on_sample=self._sampled, settle_lag_ns=HOLD_NS)
         self.ignored: Counter[str] = Counter()
         self.last: ViewerReport | None = None
+        self.shown: list[tuple[int, int]] = []
+        """(stamp, page time) of the pictures in the last report that really left, in their order."""
         self._last_ns = 0
         self._sent, self._start_ns, self._origins, self._tell = sent, start_ns, origins, on_sample
         self._clock: deque[int] = deque(maxlen=CLOCK_REPORTS)
@@ -128,6 +131,7 @@ class ViewerObserver:
         if report is None:
             return False
         self.last, self._last_ns = report, now_ns
+        self.shown = []
         offset_ns = self._clock_offset(now_ns - report.page_ns)
         audio_origin, video_origin = self._origins()
         if audio_origin is None or video_origin is None:
@@ -182,6 +186,14 @@ class ViewerObserver:
             return None
         sound, picture = last.audio.playout_ms, last.video.playout_ms
         return None if not sound or not picture or abs(sound - picture) > 60_000 else ms(sound - picture)
+
+    @property
+    def offset_ns(self) -> int | None:
+        """How much the voice is ahead for good, by the last report alone; None: it does not tell."""
+        if self._sound is None or not self.shown:
+            return None
+        seen_after_ns = (page_ns - stamp_ns + self.path.screen_ns for stamp_ns, page_ns in self.shown)
+        return offset_of(seen_after_ns, self._slack_ns + self.path.sound_ns)
 
     def as_dict(self, now_ns: int) -> dict[str, Any]:
         """For JSON: belief, the browser's claim, its buffers, and what was not believed."""
@@ -249,6 +261,7 @@ class ViewerObserver:
             if not self._possible(VIDEO, stamp_ns, page_ns, at_ns, self._frame):
                 continue
             self._frame = stamp_ns, page_ns
+            self.shown.append((stamp_ns, page_ns))
             seen.append(Presented(VIDEO, sent.epoch, sent.pts_ns, sent.duration_ns, at_ns, ObservedBy.RVFC, sent.what))
         return seen
 

@@ -5,6 +5,8 @@ One JSON object of at most 16 KB, about once a second::
     {"v": 1, "n": 7, "now": 81234.5, "hidden": false,
      "frames": [[rtp, displayed], ...],     null: this browser cannot tell
      "sounds": [[rtp, played], ...],        the first moment at which each packet was played from
+     "asked": 0, "told": [0, 0],            jitterBufferTarget of its pictures, null: this browser has none;
+                                            what it was told last for (sound, pictures)
      "latency": null,                       of the page's AudioContext, if it plays through one
      "audio": {"depth", "target", "minimum", "playout", "lost", "samples", "concealed", "silent"} or null,
      "video": {"depth", "target", "minimum", "playout", "lost", "decoded", "dropped", "freezes", "frozen"} or null}
@@ -80,6 +82,8 @@ class ViewerReport:
     hidden: bool
     frames: tuple[ReportEntry, ...] | None
     sounds: tuple[ReportEntry, ...]
+    asked_ms: float | None
+    told_ms: tuple[float | None, float | None]
     latency_ms: float | None
     audio: Side | None
     video: Side | None
@@ -174,6 +178,8 @@ def _report_of(told: Any) -> ViewerReport:
         hidden=hidden,
         frames=None if frames is None else _entries("frames", frames, page_ns),
         sounds=_entries("sounds", told.get("sounds"), page_ns),
+        asked_ms=_optional("asked", told.get("asked"), 60_000),
+        told_ms=_pair("told", told.get("told")),
         latency_ms=_optional("latency", told.get("latency"), 10_000),
         audio=_side("audio", told.get("audio")),
         video=_side("video", told.get("video")),
@@ -192,6 +198,15 @@ def _entries(name: str, told: Any, page_ns: int) -> tuple[ReportEntry, ...]:
             raise _Bad("range", f"{name}: not of the time since the last report")
         entries.append(ReportEntry(_whole(name, pair[0], (1 << 32) - 1), at_ns))
     return tuple(entries)
+
+
+def _pair(name: str, told: Any) -> tuple[float | None, float | None]:
+    if told is None:
+        return 0.0, 0.0
+    if not isinstance(told, list) or len(told) != 2:
+        raise _Bad("shape", f"{name} must be a pair")
+    sound, picture = (_optional(name, each, 60_000) for each in told)
+    return sound, picture
 
 
 def _side(name: str, told: Any) -> Side | None:

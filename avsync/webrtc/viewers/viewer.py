@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+
 from aiortc import RTCPeerConnection
 
+from avsync.last_mile.receiver_target import ReceiverReport, ReceiverTarget, Shown
 from avsync.monitor.sync_report import SyncReport
 from avsync.policy import AvSyncPolicy
 from avsync.timeline.epoch import EpochGate
 from avsync.types import AUDIO, VIDEO
+from avsync.units import ms, seconds, to_ms
 from avsync.webrtc.output_clock import OutputClock
 from avsync.webrtc.sent_log import SentLog
 from avsync.webrtc.tracks import SyncTrack, TrackOwner
-from avsync.webrtc.viewers.observer import ViewerObserver
+from avsync.webrtc.viewers.observer import Recent, ViewerObserver, observes
+from avsync.webrtc.viewers.report_parser import ViewerReport
+
+SETTLED_NS = seconds(20)
+"""After its receivers' target moved, what a viewer sees is on the move for as long as after a start."""
 
 
 class Viewer:
@@ -22,6 +30,8 @@ class Viewer:
     ) -> None:
         self._clock = clock
         self.audio_track, self.video_track = (SyncTrack(kind, gate, owner) for kind in (AUDIO, VIDEO))
+        self.receivers = ReceiverTarget(policy)
+        self._sent_log = sent_log
         self.observer = ViewerObserver(
             sent_log, start_ns=clock.start_ns, origins=lambda: self.rtp_origins, policy=policy
         )
@@ -57,7 +67,37 @@ class Viewer:
 
     def on_report(self, data: object) -> bool:
         """A message of the page (``viewer.js``) over the data channel, hostile until parsed. False: refused."""
-        return self.observer.take(data, self._clock.now_ns())
+        now = self._clock.now_ns()
+        if not self.observer.take(data, now):
+            return False
+        if (report := self.observer.last) is not None and observes(report):
+            self.receivers.take(self._receivers_of(report), now)
+        return True
+
+    def _receivers_of(self, report: ViewerReport) -> ReceiverReport:
+        """What a report says of the receivers."""
+        return ReceiverReport(
+            shown=tuple(shown_of(stamp_ns, page_ns, self._sent_log) for stamp_ns, page_ns in self.observer.shown),
+            held_ns=None if report.video is None else _ns(report.video.target_ms),
+            asked_ns=_ns(report.asked_ms),
+            sound_held_ns=None if report.audio is None else _ns(report.audio.depth_ms),
+            offset_ns=self.observer.offset_ns,
+            claim_ns=self.observer.claim_ns,
+        )
+
+    def answer(self) -> str | None:
+        """What its page should be told now: how long its receivers should hold. None: it has heard, or cannot."""
+        report, targets = self.observer.last, self.receivers.targets
+        if report is None or report.asked_ms is None:
+            return None
+        sound_ms, picture_ms = to_ms(targets.sound_ns), to_ms(targets.picture_ns)
+        if report.told_ms == (sound_ms, picture_ms):
+            return None
+        return json.dumps({"v": 1, "sound": sound_ms, "picture": picture_ms})
+
+    def recent(self, now_ns: int) -> Recent | None:
+        """What a slow correction may go by; None: UNKNOWN, or the viewer's receivers are on the move."""
+        return self.observer.recent(now_ns) if self.receivers.settled(now_ns, SETTLED_NS) else None
 
     def hold_pictures(self, for_ns: int) -> None:
         """Its pictures leave this much later than the session's, its voice is ahead by it; the stamps tell the truth.
@@ -69,3 +109,15 @@ class Viewer:
     def close(self) -> None:
         self.audio_track.stop()
         self.video_track.stop()
+
+
+def shown_of(stamp_ns: int, page_ns: int, sent_log: SentLog) -> Shown:
+    """A picture that a page saw, and from when on the next one could be shown."""
+    after = sent_log.video_after(stamp_ns)
+    if after is None:
+        return Shown(stamp_ns, page_ns, None)
+    return Shown(stamp_ns, page_ns, max(after.stamp_ns, after.left_ns or 0))
+
+
+def _ns(value_ms: float | None) -> int | None:
+    return None if value_ms is None else ms(value_ms)

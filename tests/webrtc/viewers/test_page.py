@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ except InputError as missing:
 
 
 # A connection, a video and a channel that do what a browser's do, as far as the module can tell.
-STAGE = """async ({ code, lacks, flood, wallStep }) => {
+STAGE = """async ({ code, lacks, flood, wallStep, told }) => {
   const { startReports } = await import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
   const begun = performance.now();
   const playing = () => Math.floor((performance.now() - begun) / 20);
@@ -29,10 +30,11 @@ STAGE = """async ({ code, lacks, flood, wallStep }) => {
   const rtp = () => (lacks.includes("soundRtp") ? undefined : (4294967200 + 960 * playing()) % 2 ** 32);
   const source = () => ({ rtpTimestamp: rtp(),
     timestamp: (lacks.includes("wall") ? 0 : performance.timeOrigin) + begun + playing() * 20 + wallStep });
-  const receiver = { track: { kind: "audio" } };
+  const receiver = { track: { kind: "audio" } }, pictures = { track: { kind: "video" } };
+  if (!lacks.includes("target")) receiver.jitterBufferTarget = pictures.jitterBufferTarget = null;
   if (!lacks.includes("sources")) receiver.getSynchronizationSources = () => [source()];
   const stats = lacks.includes("stats") ? new Map() : new Map([["a", entry("audio")], ["v", entry("video")]]);
-  const pc = { getReceivers: () => [receiver], getStats: async () => stats };
+  const pc = { getReceivers: () => [receiver, pictures], getStats: async () => stats };
   const video = {}, sent = [];
   if (!lacks.includes("frames")) {
     let wanted = null;
@@ -41,9 +43,13 @@ STAGE = """async ({ code, lacks, flood, wallStep }) => {
       rtpTimestamp: lacks.includes("frameRtp") ? undefined : 90 * playing() });
     setInterval(() => { for (let n = 0; n < flood; n++) wanted(performance.now(), frame()); }, 30);
   }
-  const channel = { readyState: "open", bufferedAmount: 0, send: (text) => sent.push(text) };
+  const channel = Object.assign(new EventTarget(), { readyState: "open", bufferedAmount: 0 });
+  channel.send = (text) => sent.push(text);
+  const say = (data) => channel.dispatchEvent(new MessageEvent("message", { data }));
   if (lacks.includes("now")) Date.now = () => performance.timeOrigin + performance.now() + wallStep;
   const reports = startReports(pc, video, channel, { intervalMs: 150 });
+  for (const each of told) say(each);
+  const soundAtOnce = receiver.jitterBufferTarget;
   await new Promise((done) => setTimeout(done, 900));
   channel.readyState = "closed";
   await new Promise((done) => setTimeout(done, 200));
@@ -51,7 +57,8 @@ STAGE = """async ({ code, lacks, flood, wallStep }) => {
   const before = sent.length;
   channel.readyState = "open";
   await new Promise((done) => setTimeout(done, 400));
-  return { sent, after: sent.length - before };
+  const targets = [soundAtOnce, receiver.jitterBufferTarget, pictures.jitterBufferTarget];
+  return { sent, after: sent.length - before, targets };
 }"""
 
 BROWSERS: dict[str, dict[str, Any]] = {
@@ -63,6 +70,17 @@ BROWSERS: dict[str, dict[str, Any]] = {
     "no rtp time of sound": {"lacks": ["soundRtp"]},
     "no sources, no stats": {"lacks": ["sources", "stats"]},
     "more than fits": {"flood": 60},
+    "told to hold": {"told": [json.dumps({"v": 1, "sound": 40, "picture": 30})]},
+    "told nonsense": {
+        "told": [
+            "",
+            "{",
+            "7",
+            json.dumps({"v": 2, "sound": 40, "picture": 30}),
+            *(json.dumps({"v": 1, "sound": 40, "picture": bad}) for bad in (-1, 1e9, "30", None)),
+        ]
+    },
+    "no receiver target": {"lacks": ["target"], "told": [json.dumps({"v": 1, "sound": 40, "picture": 30})]},
 }
 
 
@@ -74,7 +92,7 @@ def told() -> dict[str, dict[str, Any]]:
 
             async def one(changes: dict[str, Any]) -> dict[str, Any]:
                 page = await browser.new_page()
-                stage = {"code": code, "lacks": [], "flood": 1, "wallStep": 0} | changes
+                stage = {"code": code, "lacks": [], "flood": 1, "wallStep": 0, "told": []} | changes
                 found: dict[str, Any] = await page.evaluate(STAGE, stage)
                 return found
 
@@ -126,3 +144,24 @@ def test_counters_are_what_was_added_and_what_is_not_told_is_null(told: dict[str
 
 def test_more_than_fits_keeps_the_newest(told: dict[str, dict[str, Any]]) -> None:
     assert max(len(report.frames or ()) for report in reports_of(told, "more than fits")) == 130
+
+
+def test_it_holds_both_as_long_as_it_is_told_the_voice_at_once_and_the_pictures_on_the_way(
+    told: dict[str, dict[str, Any]],
+) -> None:
+    sound_at_once, sound, pictures = told["told to hold"]["targets"]
+    assert (sound_at_once, sound, pictures) == (40, 40, 30)
+    asked = [report.asked_ms for report in reports_of(told, "told to hold")]
+    assert all(each is not None for each in asked)
+    assert asked == sorted(asked) and asked[-1] == 30 and asked[0] < 30
+    assert all(report.told_ms == (40, 30) for report in reports_of(told, "told to hold"))
+
+
+@pytest.mark.parametrize("name", ["told nonsense", "chromium"])
+def test_it_holds_nothing_unless_it_is_told_so(told: dict[str, dict[str, Any]], name: str) -> None:
+    assert told[name]["targets"] == [None, None, None]
+    assert all(report.asked_ms == 0 for report in reports_of(told, name))
+
+
+def test_a_browser_that_cannot_hold_says_so(told: dict[str, dict[str, Any]]) -> None:
+    assert all(report.asked_ms is None for report in reports_of(told, "no receiver target"))
