@@ -33,6 +33,7 @@ COMPILED = (
     "avsync/engine/voice.py",
     "avsync/timeline/drift.py",
     "avsync/timeline/ingress.py",
+    "avsync/timeline/old_turn.py",
     "avsync/timeline/opus.py",
     "avsync/timeline/rtp_wrap.py",
     "avsync/timeline/sender_report_mapping.py",

@@ -553,12 +553,12 @@ def test_a_single_fault_cannot_hide_in_a_long_run() -> None:
 
 
 def test_the_table_of_metrics_is_complete_and_readable() -> None:
-    assert len(METRICS) == 34
+    assert len(METRICS) == 36
     for name, row in {**METRICS, **SCORED}.items():
         suffixes = {"ms": "_ms", "%": "_pct", "ppm": "_ppm", "ms/min": "_ms_per_min", "count": ""}
         assert name.endswith(suffixes[row.unit]) and row.about.endswith("."), name
         assert "all" in row.windows
-    assert len(set(LIMITABLE)) == len(LIMITABLE) == 66 + len(SCORED)
+    assert len(set(LIMITABLE)) == len(LIMITABLE) == 68 + len(SCORED)
     assert set(BELIEVED_COLUMNS).isdisjoint(LIMITABLE) and "believed_offset_abs_p95_ms" in BELIEVED_COLUMNS
 
 
