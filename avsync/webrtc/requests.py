@@ -30,9 +30,8 @@ class Requests:
     ) -> None:
         self._name, self._backlog = name, backlog
         self._on_request, self._on_alert = on_request, on_alert
-        self._alerted: dict[
-            str, set[str]
-        ] = {}  # by an alert's name: who said that it began, and not yet that it is over
+        # By an alert's name: who said that it began, and not yet that it is over.
+        self._alerted: dict[str, set[str]] = {}
         self._requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
         self._came = asyncio.Event()
         self._closed = False
