@@ -53,7 +53,7 @@ class DelayTarget:
         self._max_ns = policy.jitter_max_ns
         self._quantile_pct = policy.jitter_quantile_pct
         self._shrink_ns_per_s = policy.jitter_shrink_ns_per_s
-        self._target_ns = policy.jitter_start_ns
+        self._start_ns = self._target_ns = policy.jitter_start_ns
         self._goal_ns = policy.jitter_start_ns  # where the histogram wants the target
         self._shrunk_at_ns = 0
         self._learned_ns = 0
@@ -147,6 +147,8 @@ class DelayTarget:
         wanted = max(1, min(_ONE * self._quantile_pct // 100, _ONE - _ONE // n - _ROUNDED))
         # The upper end of the bucket that holds the quantile.
         goal_ns = BUCKET_NS * next(n for n, reached in enumerate(accumulate(histogram), 1) if reached >= wanted)
+        if n == 1:
+            goal_ns = min(goal_ns, max(self._start_ns, BUCKET_NS))
         self._learned_ns = goal_ns
         self._goal_ns = min(max(goal_ns, self._min_ns), self._max_ns)
         self._target_ns = max(self._target_ns, self._goal_ns)

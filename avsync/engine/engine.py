@@ -139,6 +139,8 @@ class Engine:
             voice.on_first_picture(epoch, now - pts)
         if in_order:
             self._picture_delay.add(now, pts)
+            if self.network and epoch == voice.epoch:
+                voice.on_picture(pts, now)
         refused = self._pictures.push(unit, now, voice.buffer.depth_ns)
         if refused is not None:
             self._drop(unit, refused)

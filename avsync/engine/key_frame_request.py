@@ -22,7 +22,7 @@ class KeyframeRequest:
         self._may_ask = Want.KEYFRAME in levers
         self._asked_ns: int | None = None
         self._asked_epoch = -1
-        self._key_pts_ns = -1
+        self._key = (-1, -1)  # epoch and PTS of the last one admitted
         self.needed = False
         """Nothing but a key frame can be shown."""
 
@@ -45,13 +45,13 @@ class KeyframeRequest:
             return False
         self.needed = False
         if unit.is_key:
-            self._key_pts_ns = unit.pts_ns
+            self._key = (unit.epoch, unit.pts_ns)
         return True
 
     def before_key(self, unit: MediaUnit) -> bool:
         """Has a key frame after it been admitted? Then nothing that is still to come needs it."""
-        return unit.pts_ns < self._key_pts_ns
+        return (unit.epoch, unit.pts_ns) < self._key
 
     def rebase(self) -> None:
         """The timeline began again: no PTS of before can be held against one of now."""
-        self._key_pts_ns = -1
+        self._key = (-1, -1)

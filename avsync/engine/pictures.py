@@ -122,7 +122,7 @@ class Pictures:
             insort(ordered, entry, key=lambda item: item[0])
             self.queue = deque(ordered)
         self._lost_before_next = False
-        if self._keyframe.needed and not unit.is_key and not self._key_waits(-1):
+        if self._keyframe.needed and not unit.is_key and not self._key_waits(-1, -1):
             self._breaks(unit, now_ns)  # it will not be shown: ask now, not when it would be due
         if len(self.queue) > self._policy.video_queue_units:
             _, _, oldest, _ = self.queue.popleft()
@@ -139,17 +139,18 @@ class Pictures:
         if unit.droppable or self._keyframe.before_key(unit):
             return
         self._keyframe.needed = True
-        if not self._key_waits(unit.pts_ns):
+        if not self._key_waits(unit.epoch, unit.pts_ns):
             self._breaks(unit, now_ns)
 
-    def _key_waits(self, after_ns: int) -> bool:
-        """Is a key frame in the queue whose PTS is above this?"""
-        return any(unit.is_key and pts_ns > after_ns for pts_ns, _, unit, _ in self.queue)
+    def _key_waits(self, epoch: int, pts_ns: int) -> bool:
+        """Is a key frame in the queue that comes after this place?"""
+        return any(unit.is_key and (unit.epoch, unit.pts_ns) > (epoch, pts_ns) for _, _, unit, _ in self.queue)
 
     def interrupt(self, epoch: int) -> list[MediaUnit]:
         """Forget every picture before ``epoch``, the one on screen included."""
         if self._policy.epochs:
             self.epoch = epoch - 1
+            self.shown_pts_ns = -1  # a provider's stamps may go back with the reply; what is old is known by its epoch
         stale = [entry[2] for entry in self.queue if entry[2].epoch < epoch]
         self.queue = deque(entry for entry in self.queue if entry[2].epoch >= epoch)
         self._shown = None

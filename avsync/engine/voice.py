@@ -20,6 +20,7 @@ from avsync.units import FAR_NS, ms, seconds, stretched_ns
 GIVE_UP_NS: Final = seconds(10)  # a voice silent for this long, unannounced, has ended
 RATE_DEADBAND_NS: Final = ms(10)  # the delay may be off by this before the sound's rate is touched
 AHEAD_NS: Final = ms(40)  # so much more in hand, and on schedule, is sound sent ahead: no clock drifts so fast
+SPARE_WINDOW_NS: Final = seconds(2)  # how early pictures come is the least of so long, at least
 SLACK_SMOOTHING: Final = 50  # of one-unit samples: about 1 s of 20 ms units (mpv filters over 1 s)
 
 
@@ -66,6 +67,7 @@ class Voice:
         self._stood_ns = 0
         self._stood_tail_ns = -1  # what was queued already when the sound stopped says nothing of the gap behind it
         self._last_was_pause = False
+        self._resized = False  # this pause is as short as it gets
         self._lost_until_ns = -1  # content up to here was given up as lost
         # How long a unit waits here, smoothed; and what it was when the turn had settled (or
         # was changed to on purpose): the rate correction takes drift away, not what the pictures need.
@@ -74,6 +76,10 @@ class Voice:
         self._slack_units = 0
         self._steady_slack_ns: int | None = None
         self._ahead_ns = 0  # of what is in hand, so much was sent ahead of its time
+        # How long before they are due this turn's pictures come: the least of the last window, and of this one.
+        self._spare_ns: int | None = None
+        self._next_spare_ns: int | None = None
+        self._spare_until_ns = 0
         self._owed_ns = 0
         self._pictures_need_ns = 0  # what the delay has to be for the pictures, once they were waited for
         self._stretch_ppm = 0
@@ -96,6 +102,27 @@ class Voice:
     def on_first_picture(self, epoch: int, shift_ns: int) -> None:
         """The first picture of a turn came, ``shift_ns`` (arrival - PTS) after its content."""
         self._picture_shifts[epoch] = shift_ns
+
+    def on_picture(self, pts_ns: int, now_ns: int) -> None:
+        """A picture of the turn that is being played came."""
+        position = self.clock.position_ns(now_ns)
+        if position is None:
+            return
+        spare, least = pts_ns - position, self._next_spare_ns
+        if least is None or now_ns >= self._spare_until_ns:
+            self._spare_ns, self._next_spare_ns, self._spare_until_ns = least, spare, now_ns + SPARE_WINDOW_NS
+        elif spare < least:
+            self._next_spare_ns = spare
+
+    def _needless_ns(self) -> int:
+        """By how much the pictures could leave earlier, against what the turn began with: their way is shorter now.
+
+        Without pictures there is nothing that the voice would have to wait for.
+        """
+        least, spare = self._next_spare_ns, self._spare_ns
+        if least is None:
+            return FAR_NS
+        return 0 if spare is None else max(min(spare, least) - self.delay_ns, 0)
 
     def picture_shift_ns(self, epoch: int) -> int:
         """(arrival - PTS) of the first picture of a turn that has not begun; 0 where none has come."""
@@ -242,6 +269,7 @@ class Voice:
         self._forget_up_to(unit.epoch)
         self._slack_ns = self._steady_slack_ns = None
         self._slack_units = self._owed_ns = self._pictures_need_ns = self._ahead_ns = 0
+        self._spare_ns = self._next_spare_ns = None
         self._flush = False
         self._stretch_ppm = 0
         self.state = SPEAKING
@@ -299,17 +327,22 @@ class Voice:
     def _resized_pause(self, unit: MediaUnit, gap: int) -> int:
         """In silence a grown delay is brought back down, whole slots at a time: the pause ends sooner.
 
-        A pause that nobody marked counts as well: there was nothing to play, and what comes then lies further on.
+        Each pause once, and never by more than half. One that nobody marked counts as well: there was nothing to play,
+        and what comes then lies further on.
         """
-        if not self._network or self._slack_ns is None:
+        if not self._network or self._slack_ns is None or self._resized:
             return 0
         width = self._policy.slot_ns
         behind = (self.slot_ns or 0) - self.content_ns - self._schedule_ns  # what is ahead of time is no delay
         target = self.buffer.target_ns()
-        excess = min(self._slack_ns - target, behind + max(self.delay_ns - max(target, self._pictures_need_ns), 0))
+        needless = self._needless_ns()
+        late = max(behind, needless) if needless else behind
+        excess = min(self._slack_ns - target, late + max(self.delay_ns - max(target, self._pictures_need_ns), 0))
         if excess < width or gap < 2 * width:
             return 0
         shorten = min(excess, gap // 2) // width * width
+        self._resized = True
+        self._spare_ns = None  # the pictures are earlier due now
         self.content_ns += shorten
         self._slack_ns -= shorten
         if self._steady_slack_ns is not None and self._steady_slack_ns > self._slack_ns:
@@ -320,6 +353,7 @@ class Voice:
         self.buffer.pop()
         _, _, epoch, pts, duration, _, _, _, pause, _ = unit
         self._last_was_pause = pause
+        self._resized = False
         if pause:
             # The mark itself lasts no longer than a slot; what follows passes unheard.
             self.state = PAUSED
@@ -355,19 +389,9 @@ class Voice:
         if slack is None or steady is None:
             return 0
         policy = self._policy
-        error = slack - max(self.buffer.target_ns(), steady) - self._ahead_ns
-        late = behind_ns if behind_ns > 0 else 0
-        if error - late > AHEAD_NS:
-            self._ahead_ns += error - late
-            error = late
-        elif self._ahead_ns:
-            if error < 0:
-                # Less ahead than before is no drift, either.
-                given = min(self._ahead_ns, -error)
-                self._ahead_ns -= given
-                error += given
-            elif error > late:
-                error = late
+        error = slack - max(self.buffer.target_ns(), steady)
+        if error > AHEAD_NS or self._ahead_ns:
+            error = self._but_for_ahead(error, max(behind_ns, self._needless_ns()))
         if -RATE_DEADBAND_NS < error < RATE_DEADBAND_NS:
             self._stretch_ppm = 0
         else:
@@ -375,6 +399,18 @@ class Voice:
             limit = policy.rate_max_ppm
             self._stretch_ppm = limit if ppm > limit else -limit if ppm < -limit else ppm
         return self._stretch_ppm
+
+    def _but_for_ahead(self, surplus_ns: int, late_ns: int) -> int:
+        """The error without what is in hand only because it was sent ahead of its time.
+
+        ``surplus_ns``: all that is in hand beyond what there should be; ``late_ns``: so much of it is a delay.
+        """
+        ahead = surplus_ns - late_ns
+        if ahead <= self._ahead_ns + AHEAD_NS:  # less ahead than before is no drift, either
+            ahead = min(self._ahead_ns, max(ahead, 0))
+        self._ahead_ns = ahead
+        error = surplus_ns - ahead
+        return min(error, late_ns) if ahead else error
 
     def _silence(self, slot: int, duration: int, reason: Reason, *, passes: bool | None = None) -> InsertSilence:
         if passes is None:

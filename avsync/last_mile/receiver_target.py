@@ -24,6 +24,8 @@ from avsync.units import FAR_NS, ms, seconds
 
 WINDOW_NS: Final = seconds(20)
 """What was needed this long ago is needed now."""
+MOST_SHOWN: Final = 2_400
+"""Of 120 pictures a second. The window goes by the page's clock, and a page may say what it likes."""
 LATE_NS: Final = ms(30)
 """Lips that are late by less are not late: two refreshes of the screen, and below what can be seen (BT.1359: 45)."""
 ALLOWED_PER_MILLE: Final = 35
@@ -105,7 +107,8 @@ class ReceiverTarget:
         self._hold_ns = 0  # at the report before
         self._usual_ns: int | None = None  # of the report before: the shortest way
         self._unsure: list[_Seen] = []  # nothing as quick came after these yet
-        self._stood: deque[tuple[int, int, int]] = deque()  # at (page), for how long a picture was up, needed hold
+        # Of each picture: when it came (page), for how long it was up, and the hold that the next one needed.
+        self._stood: deque[tuple[int, int, int]] = deque(maxlen=MOST_SHOWN)
         self._late_at_ns: int | None = None
         self._aimed_at_ns: int | None = None
         self._quiet_ns = QUIET_NS

@@ -57,6 +57,8 @@ class Peer:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.viewer = viewer
         self.reports = 0
+        self.broken = False
+        """A report of its could not be used, and that was logged: once is enough."""
 
     def seen(self) -> dict[str, Any] | None:
         """What this viewer's own reports say of the offset; None: it has sent none."""
@@ -147,12 +149,16 @@ class Peers:
             peer.reports += 1
             if peer.viewer is not None:
                 try:
-                    peer.viewer.on_report(message if isinstance(message, bytes) else message.encode())
-                    answer = peer.viewer.answer()
-                    if answer is not None and channel.readyState == "open":
-                        channel.send(answer)
+                    taken = peer.viewer.on_report(message if isinstance(message, bytes) else message.encode())
+                    # One answer under way at a time, and none to what was refused: a page may flood, and not listen.
+                    if taken and channel.readyState == "open" and not channel.bufferedAmount:
+                        answer = peer.viewer.answer()
+                        if answer is not None:
+                            channel.send(answer)
                 except Exception:
-                    log.exception("viewer %s: its report could not be used", peer.name)
+                    if not peer.broken:
+                        log.exception("viewer %s: its report could not be used", peer.name)
+                    peer.broken = True
 
         channel.add_listener("message", on_message)
 

@@ -43,7 +43,7 @@ class StreamViewer(Protocol):
         """Add both tracks to this connection."""
 
     def on_report(self, data: bytes) -> object:
-        """A message of its page over the data channel, hostile until parsed."""
+        """A message of its page over the data channel, hostile until parsed. False or None: no answer to it."""
 
     def answer(self) -> str | None:
         """What its page should be told over the data channel after a report; None: nothing."""

@@ -435,3 +435,24 @@ def test_pictures_left_over_from_the_turn_before_make_way_for_the_new_one() -> N
     player.advance_to(4 * S)
     assert player.drops() == {}, "its tail is content: it passes before the next turn"
     assert [p.epoch for p in player.presents(VIDEO)] == [0] * 20 + [1] * 5
+
+
+def test_a_reply_whose_stamps_went_back_is_shown_all_the_same() -> None:
+    """A provider that began its timeline anew, less than a discontinuity back. An old picture is told by its epoch."""
+    player = Player(levers=frozenset({Want.KEYFRAME}))
+    base = 10 * S
+    for n in range(50):
+        player.advance_to(n * FRAME)
+        player.burst([(AUDIO, base + n * FRAME), (AUDIO, base + n * FRAME + SLOT)])
+        player.picture(base + n * FRAME, key=n == 0, raw=False)
+    player.interrupt(1)
+    for n in range(75):
+        player.advance_to(2 * S + n * FRAME)
+        at = base + ms(500) + n * FRAME
+        player.burst([(AUDIO, at), (AUDIO, at + SLOT)], epoch=1)
+        player.picture(at, epoch=1, key=n == 0, raw=False)
+        if n == 5:
+            player.picture(base + 2 * S, epoch=0, key=False, raw=False)  # overtaken by the reply's key frame
+    player.advance_to(6 * S)
+    assert len([shown for shown in player.presents(VIDEO) if shown.epoch == 1]) >= 73
+    assert [request.epoch for request in player.of(Request)] == [0], "at the interrupt, and not again"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avsync.errors import UsageError
-from avsync.last_mile.receiver_target import ReceiverReport, ReceiverTarget, Shown
+from avsync.last_mile.receiver_target import MOST_SHOWN, ReceiverReport, ReceiverTarget, Shown
 from avsync.policy import AvSyncPolicy
 from avsync.units import ms, seconds, to_ms
 
@@ -200,3 +200,12 @@ def test_whatever_a_page_says_the_target_stays_within_its_bounds(reports: list[t
         control.take(ReceiverReport(tuple(shown), held_ns, asked_ns), seconds(second))
         assert 0 <= control.target_ns <= ms(400)
         assert control.target_ns % ms(10) == 0
+
+
+def test_a_page_whose_clock_hardly_moves_fills_no_memory() -> None:
+    control = ReceiverTarget(AvSyncPolicy())
+    for n in range(400):
+        at_ns = ms(n) // 100
+        shown = tuple(Shown(ms(40) * k, at_ns + k, ms(40) * (k + 1)) for k in range(25))
+        control.take(ReceiverReport(shown, OWN_HOLD_NS, 0), seconds(n))
+    assert len(control._stood) <= MOST_SHOWN

@@ -144,8 +144,10 @@ class Receivers {
     this.timer = this.pictureMs === this.goalMs ? 0 : setTimeout(() => this.move(), MOVE_EVERY_MS);
   }
 
+  /** What the page itself had set is in force again. */
   stop() {
     clearTimeout(this.timer);
+    for (const [receiver, leastMs] of this.least) receiver.jitterBufferTarget = leastMs || null;
   }
 }
 

@@ -20,6 +20,9 @@ from sim.network.traces.trace import MAX_DELAY_NS, MAX_RATE_BPS, NetworkTrace
 MAX_PARTS: Final = 8_000_000
 """Values of a JSON file: four rows of 2,000,000 records, and half a GB of memory."""
 
+MOST_MISSING: Final = 10_000
+"""Probes in a row: half an hour of irtt's five a second."""
+
 Report = dict[str, Any]
 Rows = list[tuple[int, list[str]]]
 
@@ -280,7 +283,7 @@ def _choose(source: TraceFile, units: dict[str, str], leg: str | None) -> tuple[
 
 def _flows(source: TraceFile, name: str, data: Report, wanted: list[str]) -> NetworkTrace:
     """All flows of one direction together got what the network carried."""
-    x = _list(source, data["x_values"], "x_values")
+    x = _list(source, _inside(data, "x_values"), "x_values")
     columns = [_list(source, _inside(data, "results", one), f"the series {one}") for one in wanted]
     rows: list[list[str]] = []
     for index, at in enumerate(x):
@@ -297,7 +300,9 @@ def _flows(source: TraceFile, name: str, data: Report, wanted: list[str]) -> Net
 def _pings(source: TraceFile, name: str, data: Report, raw: Any, wanted: str, leg: str | None) -> NetworkTrace:
     """Each probe, where the file has them: a sequence number that is missing was lost. Else the steps of its graph."""
     if not isinstance(raw, list) or not raw:
-        x, y = (_list(source, part, "its values") for part in (data["x_values"], _inside(data, "results", wanted)))
+        x, y = (
+            _list(source, part, "its values") for part in (_inside(data, "x_values"), _inside(data, "results", wanted))
+        )
         raw = [{"t": at, "val": value} for at, value in zip(x, y, strict=False) if value is not None]
     rows: list[list[str]] = []
     before: tuple[float, int] | None = None
@@ -310,6 +315,10 @@ def _pings(source: TraceFile, name: str, data: Report, raw: Any, wanted: str, le
         seq = _inside(probe, "seq")
         if seq is not None:
             number = _whole(source, seq, f"{place}: seq")
+            if before is not None and number - before[1] > MOST_MISSING:
+                source.refuse(
+                    f"{place}: {number - before[1] - 1} probes in a row are missing, more than {MOST_MISSING}"
+                )
             if before is not None and 1 < number - before[1] <= MAX_RECORDS - len(rows):
                 missing = number - before[1]
                 for k in range(1, missing):

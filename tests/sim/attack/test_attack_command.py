@@ -112,7 +112,8 @@ def test_the_panel_has_a_line_for_each_member_and_point() -> None:
 def test_the_same_seed_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = []
     for _ in range(2):
-        code = main(["attack", *"--examples 3 --seed 3 --policy two_clocks --no-plots --out".split(), str(tmp_path)])
+        asked = ["attack", "--examples", "3", "--seed", "3", "--policy", "two_clocks", "--no-plots"]
+        code = main([*asked, "--out", str(tmp_path)])
         said.append((code, capsys.readouterr().out.replace("attack-3-2/", "attack-3/")))
     assert said[0] == said[1] and said[0][0] == 1
     assert "3 scenarios, seed 3: " in said[0][1] and "rarest of them and of their pairs" in said[0][1]

@@ -53,12 +53,13 @@ STAGE = """async ({ code, lacks, flood, wallStep, told }) => {
   await new Promise((done) => setTimeout(done, 900));
   channel.readyState = "closed";
   await new Promise((done) => setTimeout(done, 200));
+  const targets = [soundAtOnce, receiver.jitterBufferTarget, pictures.jitterBufferTarget];
   reports.stop();
+  const left = [receiver.jitterBufferTarget, pictures.jitterBufferTarget];
   const before = sent.length;
   channel.readyState = "open";
   await new Promise((done) => setTimeout(done, 400));
-  const targets = [soundAtOnce, receiver.jitterBufferTarget, pictures.jitterBufferTarget];
-  return { sent, after: sent.length - before, targets };
+  return { sent, after: sent.length - before, targets, left };
 }"""
 
 BROWSERS: dict[str, dict[str, Any]] = {
@@ -151,6 +152,7 @@ def test_it_holds_both_as_long_as_it_is_told_the_voice_at_once_and_the_pictures_
 ) -> None:
     sound_at_once, sound, pictures = told["told to hold"]["targets"]
     assert (sound_at_once, sound, pictures) == (40, 40, 30)
+    assert told["told to hold"]["left"] == [None, None], "at its end what the page had set is in force again"
     asked = [report.asked_ms for report in reports_of(told, "told to hold")]
     assert all(each is not None for each in asked)
     assert asked == sorted(asked) and asked[-1] == 30 and asked[0] < 30

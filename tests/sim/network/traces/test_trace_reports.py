@@ -239,3 +239,16 @@ def test_flents_one_way_delays_are_the_legs_own(save: Any) -> None:
     assert [delay - min(up) for delay in up] == [0, ms(5), 0, ms(10)]
     assert [delay - min(down) for delay in down] == [ms(10), ms(5), ms(10), 0]
     assert load_trace(path).delay_ns == (ms(15),) * 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"x_values": None}, "x_values must be a list"),
+        ({"raw_values": {"Ping (ms) ICMP": [{"seq": n, "t": T0 + n, "val": 1.0} for n in (0, 200_000)]}}, "missing"),
+    ],
+)
+def test_a_flent_file_with_nothing_behind_its_keys_is_refused_at_once(save: Any, changes: Any, rule: str) -> None:
+    column = "TCP upload" if "x_values" in changes else "Ping (ms) ICMP"
+    with pytest.raises(InputError, match=rule):
+        load_trace(save(FLENT | changes), column=column, format="flent")
