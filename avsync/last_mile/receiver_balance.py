@@ -28,6 +28,9 @@ WAIT_NS: Final = seconds(4)
 WAIT_MAX_NS: Final = seconds(64)
 """Each time it acts it waits twice as long: what it cannot mend it does not chase."""
 
+VOICE_LATER_NS: Final = ms(15)
+"""After a stall a browser holds pictures some 30 ms longer for a while, and of the two a voice that is ahead is seen
+sooner (BT.1359): pictures are left this much too early."""
 PICTURE_MOST_NS: Final = ms(80)
 """A sound device needs 20 to 50 ms. A voice that is later still has a buffer that it will give back by itself."""
 
@@ -104,4 +107,5 @@ class ReceiverBalance:
             self.sound_ns = max(0, self.sound_ns + offset_ns)
         elif seen.picture_held_ns is not None:
             held_ns = max(self.picture_ns, seen.picture_held_ns)
-            self.picture_ns = min(held_ns - offset_ns, self._most_ns, max(held_ns, PICTURE_MOST_NS))
+            wanted_ns = held_ns - offset_ns - VOICE_LATER_NS
+            self.picture_ns = min(wanted_ns, self._most_ns, max(held_ns, PICTURE_MOST_NS))

@@ -80,7 +80,8 @@ class AvSyncSession:
             raise UsageError(f"slot_ns must be {SLOT_NS}, as aiortc sends it, got {self.policy.slot_ns}")
         self.clock = AvSyncClock(audio_rate=SOUND_HZ, video_rate=video_rate)
         self._gate = self.clock.gate
-        self._engine = AvSynchronizer(self.policy, levers=[Want(lever) for lever in levers])
+        # A source of coded pictures is told in any case that only a key frame helps; whether it can is its own affair.
+        self._engine = AvSynchronizer(self.policy, levers={Want.KEYFRAME, *(Want(lever) for lever in levers)})
         self._name = name
         self._output_clock = OutputClock()
         limits_ns = {AUDIO: seconds(audio_queue_s), VIDEO: seconds(video_queue_s)}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsync.last_mile.receiver_balance import ReceiverBalance, Seen, offset_of
+from avsync.last_mile.receiver_balance import VOICE_LATER_NS, ReceiverBalance, Seen, offset_of
 from avsync.units import ms, seconds
 
 SOUND_HELD, PICTURE_HELD = ms(40), ms(25)
@@ -49,7 +49,7 @@ def test_a_voice_that_is_ahead_is_held_until_its_pictures_are_there(late_ms: int
 
 def test_pictures_that_are_ahead_are_held_and_the_voice_pays_nothing() -> None:
     receivers = Receivers(-40).run(20)
-    assert receivers.offset_ns == 0
+    assert receivers.offset_ns == -VOICE_LATER_NS
     assert receivers.balance.sound_ns == 0
 
 

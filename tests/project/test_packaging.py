@@ -125,4 +125,4 @@ def test_git_holds_no_large_file_and_only_the_results_that_were_meant() -> None:
     assert sum(path.stat().st_size for path in weights) < 2_000_000
     assert [path.name for path in files if path.stat().st_size > 1_000_000 and path not in weights] == []
     results = {path.relative_to(ROOT / "results").parts[0] for path in files if path.is_relative_to(ROOT / "results")}
-    assert results <= {"README.md", "attack", "baseline", "glass", "reports", "scorer"}
+    assert results <= {"README.md", "attack", "baseline", "glass", "last_mile", "reports", "scorer"}

@@ -265,8 +265,9 @@ def test_after_an_interrupt_a_coded_turn_waits_for_its_sources_key_frame_and_ask
                 await old.write_video(vp8(number, key=number == 0))
                 await old.write_audio(slots(1, 2 * number, 2))
             await asyncio.sleep(0.5)
-            await session.interrupt()
-            called, asked_before = loop.now_ns, len(asked)
+            asked_before = len(asked)
+            await session.interrupt()  # asks for it at once
+            called = loop.now_ns
             new = session.begin_turn()
             for number in range(100, 150):  # the encoder goes on as if nothing had happened, and hears late
                 await new.write_video(vp8(number, key=number == 120))
