@@ -34,6 +34,18 @@ JITTER_NS: Final = ms(150)
 QUEUED_NS: Final = seconds(8)
 """So much may wait in the network at an interrupt: mobile networks hold seconds."""
 
+STOOD_NS: Final = ms(300)
+"""A packet that takes so much longer than the one before it: the line hung, or the provider's stamps stood still."""
+
+PACE_NS: Final = ms(500)
+"""Told within twice as much: what waited on a line comes faster than it was said, what kept pace had not waited."""
+
+LEVEL_NS: Final = seconds(5)
+"""From then on for so long: a sender's clock that is slow makes the way seem longer all the time."""
+
+LEVEL_OFF_NS: Final = ms(50)
+"""What keeps pace takes as long in two such times, but for so much; a queue that fills or empties differs by more."""
+
 UNPLACED_NS: Final = ms(1500)
 """Without sender reports nobody knows by how much pictures come after their sound; a model may take so long."""
 
@@ -46,6 +58,35 @@ RESTARTED: Final = 3000
 OLD: Final = -1
 HELD: Final = 0
 NEW: Final = 1
+
+
+class Way:
+    """How long packets are on their way at the least (arrival minus PTS): what one takes beyond that, it waited.
+
+    Not the least of a whole call: a provider whose stamps stand still while it says nothing seems to take longer from
+    one turn to the next, and so does one with a slow clock.
+    """
+
+    def __init__(self) -> None:
+        self.fastest_ns = FAR_NS
+        self._before_ns = FAR_NS  # of the packet before
+        self._level_ns = FAR_NS  # the least of the last time that was measured, and of the one under way
+        self._next_level_ns = FAR_NS
+        self._level_until_ns = -FAR_NS
+
+    def add(self, now_ns: int, pts_ns: int) -> None:
+        way_ns = now_ns - pts_ns
+        if way_ns - self._before_ns >= STOOD_NS:
+            self._level_ns = self._next_level_ns = FAR_NS
+            self._level_until_ns = now_ns + PACE_NS
+        elif now_ns >= self._level_until_ns:
+            if abs(self._next_level_ns - self._level_ns) <= LEVEL_OFF_NS:
+                self.fastest_ns = min(self._next_level_ns, self._level_ns)
+            self._level_until_ns = now_ns + (PACE_NS if self._level_ns == FAR_NS else LEVEL_NS)
+            self._level_ns, self._next_level_ns = self._next_level_ns, FAR_NS
+        self._before_ns = way_ns
+        self._next_level_ns = min(self._next_level_ns, way_ns)
+        self.fastest_ns = min(self.fastest_ns, way_ns)
 
 
 class OldTurn:
@@ -65,7 +106,7 @@ class OldTurn:
         self._newest: tuple[int, int, int, int] | None = None  # sequence number, PTS, PTS of its end, when it came
         self._began_ns = 0
         self._sent_pts_ns = -FAR_NS  # what the provider had sent when the interrupt came, at the least
-        self._fastest_ns = FAR_NS  # arrival minus PTS of the sound that took least, in the whole call
+        self._way = Way()
         self._one_way_ns = 0
         self._silent_ns = 0
         self._guessed = False  # nothing had come when the interrupt did: what had been sent is learned from what comes
@@ -130,7 +171,7 @@ class OldTurn:
                 missing_ns = (seq - newest[0] - 1) * duration_ns
                 gap_ns = pts_ns - newest[2] - missing_ns
             self._newest = seq, pts_ns, pts_ns + duration_ns, now_ns
-        self._fastest_ns = min(self._fastest_ns, now_ns - pts_ns)
+        self._way.add(now_ns, pts_ns)
         if not self.on:
             return NEW if now_ns - self._ended_ns > OVERTAKEN_NS else self._of_ended(seq, rtp, pts_ns, duration_ns)
         by_this_ns = pts_ns - (now_ns - self._began_ns)
@@ -219,7 +260,7 @@ class OldTurn:
 
     def _limit_pts_ns(self) -> int:
         """From here on it must be the reply. A queue on the way may hold seconds of the old turn (``QUEUED_NS``)."""
-        queued_ns = self._began_ns - self._fastest_ns - self._sent_pts_ns
+        queued_ns = self._began_ns - self._way.fastest_ns - self._sent_pts_ns
         return self._sent_pts_ns + min(max(queued_ns, 0), QUEUED_NS) + self._limit_ns
 
     def _is_reply(self, pts_ns: int) -> bool:

@@ -363,4 +363,58 @@ def test_a_provider_that_once_ran_far_ahead_is_not_waited_for_so_long() -> None:
         verdict = old_turn.sound(n, 0, now, SLOT, now, False)
         if n >= 50 and verdict == NEW:
             break
-    assert seconds(10) <= now - seconds(21) <= seconds(11), "8 s that may wait on the way, and the limit"
+    assert ms(2500) <= now - seconds(21) <= ms(2600), "it kept pace for a second: nothing waits on the way"
+
+
+def heard_after_turns(way: list[tuple[int, int]], jitter: list[int]) -> int:
+    """After how much of a reply without any gap it is heard (ms): it goes on with the old turn's stamps.
+
+    ``way``: from which content (ms) on packets take how much longer (ms). The interrupt comes at 9 s of content.
+    """
+    old_turn = OldTurn(acknowledges=False)
+    for n in range(1000):
+        at = n * SLOT
+        took = max((took for start, took in way if ms(start) <= at), default=0)
+        now = at + DELAY + ms(took) + ms(jitter[n % len(jitter)])
+        if n == 450:
+            old_turn.start(now)
+        if old_turn.sound(n, 0, at, SLOT, now, False) == NEW and n >= 450:
+            return (at - seconds(9)) // ms(1)
+    raise AssertionError("never heard")
+
+
+@pytest.mark.parametrize("jitter", [[0], [150, 0, 90, 20, 150, 60, 10]])
+@pytest.mark.parametrize("talked", [300, 1200, 3000])
+def test_stamps_that_stood_still_while_nobody_spoke_are_no_queue(talked: int, jitter: list[int]) -> None:
+    """A track that sends only while it talks: after silences of 20 s, a turn is interrupted, and 300 ms go on."""
+    way = [(2000, 3000), (9000 - talked, 20_000), (9300, 20_800)]
+    assert heard_after_turns(way, jitter) <= 2700
+    assert heard_after_turns(way[:-1], jitter) <= 2700, "the reply comes at once"
+
+
+def test_a_slow_clock_of_the_senders_makes_no_queue_either() -> None:
+    """0.5 %, for 17 minutes: the way seems 5 s longer, and stays as long as it is."""
+    old_turn = OldTurn(acknowledges=False)
+    for n in range(60_000):
+        now = n * (SLOT + ms(0.1))
+        if n == 50_000:
+            old_turn.start(now)
+        if old_turn.sound(n, 0, n * SLOT, SLOT, now, False) == NEW and n >= 50_000:
+            break
+    assert (n - 50_000) * SLOT <= ms(2600)
+
+
+@pytest.mark.parametrize("faster", [125, 200, 1000])
+def test_a_line_that_hung_and_lets_go_slowly_still_holds_the_old_turn(faster: int) -> None:
+    """It hung for 4 s just before the interrupt, and what waited on it comes in ``faster`` % of the pace."""
+    slowly = [(at, max(4000 - (at - 8000) * (faster - 100) // faster, 0)) for at in range(8000, 20_000, 20)]
+    old_turn = OldTurn(acknowledges=False)
+    for n in range(1000):
+        at = n * SLOT
+        now = at + DELAY + ms(slowly[n - 400][1] if n >= 400 else 0)
+        if n == 440:
+            began = now
+            old_turn.start(now)
+        if old_turn.sound(n, 0, at, SLOT, now, False) == NEW and n >= 440:
+            break
+    assert at >= began - DELAY + ms(2500), "what was said up to the interrupt, and the limit"
