@@ -13,6 +13,7 @@ Where it ends holds from then on too: an old packet that was overtaken by new on
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from avsync.timeline.quarantine import QUARANTINE_SILENCE_NS
@@ -51,6 +52,9 @@ UNPLACED_NS: Final = ms(1500)
 
 OVERTAKEN_NS: Final = seconds(5)
 """So long after the reply began nothing of the old turn comes any more."""
+
+LENGTHS: Final = 4
+"""What is missing was as long as packets near it: as one of the last so many, or the one behind it."""
 
 RESTARTED: Final = 3000
 """A packet this much older than the newest (a minute) was not overtaken: its source began again."""
@@ -104,6 +108,8 @@ class OldTurn:
         self._limit_ns = ACKNOWLEDGED_LIMIT_NS if acknowledges else LIMIT_NS
         self._seqs = Unwrapper(16)
         self._newest: tuple[int, int, int, int] | None = None  # sequence number, PTS, PTS of its end, when it came
+        self._lengths: deque[int] = deque(maxlen=LENGTHS)  # of the last packets, but for pauses that are marked
+        self._newest_silent = False
         self._began_ns = 0
         self._sent_pts_ns = -FAR_NS  # what the provider had sent when the interrupt came, at the least
         self._way = Way()
@@ -168,8 +174,10 @@ class OldTurn:
         newer = newest is None or seq > newest[0]
         if newer:
             if newest is not None:
-                missing_ns = (seq - newest[0] - 1) * duration_ns
-                gap_ns = pts_ns - newest[2] - missing_ns
+                gap_ns, missing_ns = self._gap(newest, seq, pts_ns, duration_ns, silent)
+            self._newest_silent = silent
+            if not silent:
+                self._lengths.append(max(duration_ns, 0))
             self._newest = seq, pts_ns, pts_ns + duration_ns, now_ns
         self._way.add(now_ns, pts_ns)
         if not self.on:
@@ -201,6 +209,27 @@ class OldTurn:
         if self._silent_ns >= QUARANTINE_SILENCE_NS:
             return self._begins("silence", seq, pts_ns, 0, now_ns)
         return OLD
+
+    def _gap(
+        self, newest: tuple[int, int, int, int], seq: int, pts_ns: int, duration_ns: int, silent: bool
+    ) -> tuple[int, int]:
+        """RTP time since the newest packet in which no packet was sent (< 0: stamps went back), and what is missing.
+
+        Nobody knows how long those were that are missing: as long as the longest near them, or as the shortest. A gap
+        is one either way. The length of a marked pause is no measure: it ends whenever the provider goes on.
+        """
+        lengths = list(self._lengths)
+        if not silent or not lengths:
+            lengths.append(max(duration_ns, 0))
+        _, before_ns, end_ns, _ = newest
+        missing = seq - newest[0] - 1
+        longest_ns, shortest_ns = missing * max(lengths), missing * min(lengths)
+        ahead_ns = pts_ns - end_ns - longest_ns
+        if ahead_ns >= 0:
+            return ahead_ns, longest_ns
+        if self._newest_silent:
+            end_ns = min(end_ns, before_ns + min(lengths))
+        return min(pts_ns - end_ns - shortest_ns, 0), shortest_ns
 
     def held_sound(self, rtp: int, pts_ns: int) -> int:
         """Of a packet that was held, once it is known where the old turn ends."""

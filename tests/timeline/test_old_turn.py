@@ -418,3 +418,80 @@ def test_a_line_that_hung_and_lets_go_slowly_still_holds_the_old_turn(faster: in
         if old_turn.sound(n, 0, at, SLOT, now, False) == NEW and n >= 440:
             break
     assert at >= began - DELAY + ms(2500), "what was said up to the interrupt, and the limit"
+
+
+def told(packets: list[tuple[int, bool, bool]]) -> list[int]:
+    """Of the packets after an interrupt: how long each is (ms), whether it comes, whether it is a marked pause."""
+    old_turn = OldTurn(acknowledges=False)
+    at, verdicts = 0, []
+    for n, (length, comes, pause) in enumerate([(20, True, False)] * 50 + packets):
+        if n == 50:
+            old_turn.start(at)
+        if comes:
+            verdict = old_turn.sound(n, 0, at, ms(length), at, pause)
+            verdicts += [verdict] if n >= 50 else []
+        at += ms(length)
+    return verdicts
+
+
+SHORT, LONG, MARK = (20, True, False), (60, True, False), (100, True, True)
+LOST, LOST_LONG = (20, False, False), (60, False, False)
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [LONG, LONG, LOST_LONG, SHORT],
+        [SHORT, LOST, LOST, LOST, LONG],
+        [SHORT, LONG, SHORT, LOST_LONG, SHORT],
+        [SHORT, LOST, LOST, (40, True, False)],
+        [SHORT, LOST, MARK],
+        [MARK, LOST, SHORT],
+    ],
+)
+def test_a_packet_that_is_lost_beside_one_of_another_length_is_no_gap(packets: list[tuple[int, bool, bool]]) -> None:
+    assert set(told([SHORT] * 5 + packets + [SHORT] * 20)) == {OLD}
+
+
+def test_a_marked_pause_that_ends_sooner_than_it_said_is_no_step_back_and_one_before_the_mark_is() -> None:
+    for back, verdict in ((80, OLD), (140, NEW)):
+        old_turn = OldTurn(acknowledges=False)
+        for n in range(10):
+            old_turn.sound(n, 0, n * SLOT, SLOT, n * SLOT, False)
+        old_turn.start(10 * SLOT)
+        assert old_turn.sound(10, 0, 10 * SLOT, ms(100), 10 * SLOT, True) == OLD
+        assert old_turn.sound(11, 0, 10 * SLOT + ms(100 - back), SLOT, 15 * SLOT, False) == verdict
+
+
+@pytest.mark.parametrize(("gap", "verdict"), [(30, OLD), (40, NEW), (200, NEW)])
+def test_a_gap_beside_a_lost_packet_of_another_length_is_still_one(gap: int, verdict: int) -> None:
+    """The old turn's packets are of 60 ms, the reply's of 20, and the last of the old turn's is lost."""
+    old_turn = OldTurn(acknowledges=False)
+    for n in range(10):
+        old_turn.sound(n, 0, n * ms(60), ms(60), n * ms(60), False)
+    old_turn.start(ms(540))
+    at = ms(660 + gap)
+    assert old_turn.sound(11, 0, at, SLOT, at, False) == verdict
+
+
+@pytest.mark.parametrize("marked", [0, 1])
+def test_the_length_of_a_marked_pause_hides_no_gap(marked: int) -> None:
+    """A packet is lost beside a marked pause of 100 ms, which is the last of the old turn's or the reply's first."""
+    old_turn = OldTurn(acknowledges=False)
+    lengths, at = [SLOT] * 10, 0
+    lengths[-1] = SLOT if marked else ms(100)
+    for n, length in enumerate(lengths):
+        old_turn.sound(n, 0, at, length, at, length != SLOT)
+        if n == 5:
+            old_turn.start(at)
+        at += length
+    at += SLOT + ms(60)
+    assert old_turn.sound(11, 0, at, ms(100) if marked else SLOT, at, bool(marked)) == NEW
+
+
+def test_a_step_back_into_a_long_packet_is_one_also_where_others_are_short() -> None:
+    old_turn = OldTurn(acknowledges=False)
+    for n in range(10):
+        old_turn.sound(n, 0, n * SLOT, SLOT if n < 9 else ms(60), n * SLOT, False)
+    old_turn.start(ms(190))
+    assert old_turn.sound(10, 0, 9 * SLOT + ms(15), SLOT, ms(260), False) == NEW
