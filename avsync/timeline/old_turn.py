@@ -136,8 +136,11 @@ class OldTurn:
         ``fastest_ns``: arrival minus PTS of the sound that took least. ``picture_pts_ns``: of the newest picture.
         """
         self.on = True
+        # Where an earlier turn ended, and how, tells nothing of this one.
+        self._first_seq = self._pictures_from_ns = -FAR_NS
+        self._first_pts_ns = self._gap_ns = 0
+        self._jumped = self._back = False
         self._picture_pts_ns = picture_pts_ns
-        self._jumped = False
         self._began_ns = now_ns
         self._one_way_ns = round_trip_ns // 2
         self._silent_ns = 0
@@ -160,7 +163,6 @@ class OldTurn:
         """What has come is the old turn's, and what follows is the new one's."""
         if self.on:
             self._first_seq = -FAR_NS if self._newest is None else self._newest[0] + 1
-            self._gap_ns = 0
             self._end("marker", now_ns)
 
     def sound(self, seq16: int, rtp: int, pts_ns: int, duration_ns: int, now_ns: int, silent: bool) -> int:
@@ -246,7 +248,6 @@ class OldTurn:
             if pts_ns < max(self._limit_pts_ns(), before_ns + self._limit_ns):
                 return HELD
             self._first_seq = -FAR_NS if self._newest is None else self._newest[0] + 1
-            self._gap_ns = 0
             self._pictures_from_ns = pts_ns
             self._end("limit", now_ns)
             return NEW

@@ -495,3 +495,45 @@ def test_a_step_back_into_a_long_packet_is_one_also_where_others_are_short() -> 
         old_turn.sound(n, 0, n * SLOT, SLOT if n < 9 else ms(60), n * SLOT, False)
     old_turn.start(ms(190))
     assert old_turn.sound(10, 0, 9 * SLOT + ms(15), SLOT, ms(260), False) == NEW
+
+
+@pytest.mark.parametrize("placed", [True, False])
+@pytest.mark.parametrize("ends_by", ["marker", "limit"])
+def test_how_the_turn_before_ended_means_nothing_for_the_pictures_of_the_next(ends_by: str, placed: bool) -> None:
+    """The first old turn ended with stamps 1.5 s back; the second by a marker, or by its pictures' limit."""
+    old_turn = OldTurn(acknowledges=False)
+    old_turn.sound(0, 0, seconds(2), SLOT, 0, False)
+    old_turn.start(ms(10), picture_pts_ns=seconds(2))
+    assert old_turn.sound(1, 0, ms(520), SLOT, ms(20), False) == NEW
+    assert old_turn.picture(0, ms(520), FRAME, ms(30), placed=placed) == NEW
+    for n in range(2, 400):
+        old_turn.sound(n, 0, ms(500) + n * SLOT, SLOT, n * SLOT, False)
+    now, at = seconds(8), ms(8500)
+    old_turn.start(now, picture_pts_ns=at - FRAME)
+    if ends_by == "marker":
+        old_turn.marker(now)
+    else:
+        assert old_turn.picture(0, at, FRAME, now, placed=placed) == HELD
+        at, now = at + seconds(3), now + seconds(3)
+    told = [old_turn.picture(0, at + n * FRAME, FRAME, now + n * FRAME, placed=placed) for n in range(100)]
+    assert set(told) == {NEW} and old_turn.ended_by == ends_by
+
+
+def test_a_marker_soon_after_stamps_went_back_is_believed_of_the_pictures_too() -> None:
+    old_turn = OldTurn(acknowledges=False)
+    old_turn.sound(0, 0, seconds(2), SLOT, 0, False)
+    old_turn.start(ms(10), picture_pts_ns=seconds(2))
+    assert old_turn.sound(1, 0, ms(520), SLOT, ms(20), False) == NEW
+    old_turn.start(ms(40), picture_pts_ns=ms(520))
+    old_turn.marker(ms(40))
+    assert {old_turn.picture(0, ms(560) + n * FRAME, FRAME, ms(60), placed=True) for n in range(50)} == {NEW}
+
+
+def test_sound_that_is_overtaken_by_a_marker_stays_old_also_where_the_turn_before_ended_with_a_gap() -> None:
+    old_turn = OldTurn(acknowledges=False)
+    old_turn.sound(0, 0, 0, SLOT, 0, False)
+    old_turn.start(ms(10))
+    assert old_turn.sound(2, 0, ms(540), SLOT, ms(540), False) == NEW
+    old_turn.start(ms(550))
+    old_turn.marker(ms(550))
+    assert old_turn.sound(1, 0, ms(520), SLOT, ms(560), False) == OLD
