@@ -56,6 +56,9 @@ OVERTAKEN_NS: Final = seconds(5)
 LENGTHS: Final = 4
 """What is missing was as long as packets near it: as one of the last so many, or the one behind it."""
 
+MOST_GAPS: Final = 64
+"""What hung on a line may hold gaps that were made before the interrupt, more than one."""
+
 RESTARTED: Final = 3000
 """A packet this much older than the newest (a minute) was not overtaken: its source began again."""
 
@@ -116,9 +119,9 @@ class OldTurn:
         self._one_way_ns = 0
         self._silent_ns = 0
         self._guessed = False  # nothing had come when the interrupt did: what had been sent is learned from what comes
-        self._candidate: tuple[int, int, int, int] | None = (
-            None  # perhaps the reply's first: as told to ``_begins``, what is missing
-        )
+        # Perhaps the reply's first: as told to ``_begins``, and what is missing.
+        self._candidate: tuple[int, int, int, int] | None = None
+        self._gaps: list[tuple[tuple[int, int, int, int], int]] = []  # all such while a word is waited for; when
         # Where the reply begins, once that is known.
         self._first_seq = -FAR_NS
         self._first_pts_ns = self._gap_ns = 0
@@ -147,6 +150,7 @@ class OldTurn:
         self._last_rtp = None
         self._sent_pts_ns = -FAR_NS
         self._candidate = None
+        self._gaps.clear()
         self._guessed = self._newest is None
         if self._newest is not None:
             _, pts_ns, _, came_ns = self._newest
@@ -187,17 +191,17 @@ class OldTurn:
         by_this_ns = pts_ns - (now_ns - self._began_ns)
         catches_up = self._guessed and by_this_ns > self._sent_pts_ns
         self._sent_pts_ns = max(self._sent_pts_ns, by_this_ns)
-        if self._acknowledges or not newer:
-            if pts_ns >= self._limit_pts_ns():
-                return self._begins("limit", seq, pts_ns, 0, now_ns)
-            return HELD if self._acknowledges else OLD
-        candidate = self._candidate
-        # A gap before what was under way when the interrupt came is one between turns that are both over. What is
-        # missing may be the turn's beginning.
-        if gap_ns <= -TURN_GAP_NS or (gap_ns >= TURN_GAP_NS and self._is_reply(pts_ns - missing_ns)):
-            candidate = seq, pts_ns, gap_ns, missing_ns
-        elif first and self._is_reply(pts_ns - JITTER_NS):
-            candidate = seq, pts_ns, TURN_GAP_NS, JITTER_NS  # nothing was said when somebody interrupted
+        found = self._found(seq, pts_ns, gap_ns, missing_ns, first) if newer else None
+        if self._acknowledges:
+            if found is not None and len(self._gaps) < MOST_GAPS:
+                self._gaps.append((found, now_ns))
+            reached = pts_ns >= self._limit_pts_ns()
+            if self.gives_up(now_ns, reached):
+                return self._of_ended(seq, rtp, pts_ns, duration_ns)
+            return self._begins("limit", seq, pts_ns, 0, now_ns) if reached else HELD
+        if not newer:
+            return self._begins("limit", seq, pts_ns, 0, now_ns) if pts_ns >= self._limit_pts_ns() else OLD
+        candidate = self._candidate if found is None else found
         # Where a line that hung lets go, wait until it is known what was sent when.
         if candidate is not None and catches_up:
             self._candidate = candidate
@@ -211,6 +215,35 @@ class OldTurn:
         if self._silent_ns >= QUARANTINE_SILENCE_NS:
             return self._begins("silence", seq, pts_ns, 0, now_ns)
         return OLD
+
+    def gives_up(self, now_ns: int, reached: bool = False) -> bool:
+        """The provider's word is lost: the reply begins where it would without one, if there was a gap.
+
+        So it is once the limit is ``reached``, and as long after that gap by the clock: a short reply never reaches it.
+        """
+        if not self.on or not self._gaps:
+            return False
+        for (seq, pts_ns, gap_ns, missing_ns), came_ns in self._gaps:
+            # Also by what is known since of what had been sent?
+            if gap_ns < 0 or self._is_reply(pts_ns - missing_ns):
+                if reached or now_ns - came_ns >= self._limit_ns:
+                    self._begins("limit", seq, pts_ns, gap_ns, now_ns)
+                return not self.on
+        return False
+
+    def _found(
+        self, seq: int, pts_ns: int, gap_ns: int, missing_ns: int, first: bool
+    ) -> tuple[int, int, int, int] | None:
+        """What may be the reply's first packet, as ``_candidate``.
+
+        A gap before what was under way when the interrupt came is one between turns that are both over. What is missing
+        may be the turn's beginning.
+        """
+        if gap_ns <= -TURN_GAP_NS or (gap_ns >= TURN_GAP_NS and self._is_reply(pts_ns - missing_ns)):
+            return seq, pts_ns, gap_ns, missing_ns
+        if first and self._is_reply(pts_ns - JITTER_NS):
+            return seq, pts_ns, TURN_GAP_NS, JITTER_NS  # nothing was said when somebody interrupted
+        return None
 
     def _gap(
         self, newest: tuple[int, int, int, int], seq: int, pts_ns: int, duration_ns: int, silent: bool
@@ -233,10 +266,12 @@ class OldTurn:
             end_ns = min(end_ns, before_ns + min(lengths))
         return min(pts_ns - end_ns - shortest_ns, 0), shortest_ns
 
-    def held_sound(self, rtp: int, pts_ns: int) -> int:
+    def held_sound(self, seq16: int, rtp: int, pts_ns: int) -> int:
         """Of a packet that was held, once it is known where the old turn ends."""
         if self._last_rtp is not None:
             return NEW if rtp > self._last_rtp[0] else OLD
+        if self._gap_ns < 0:  # their stamps do not tell
+            return NEW if self._seqs.peek(seq16) >= self._first_seq else OLD
         return NEW if self._gap_ns and pts_ns >= self._first_pts_ns else OLD
 
     def picture(self, rtp: int, pts_ns: int, duration_ns: int, now_ns: int, *, placed: bool | None) -> int:
@@ -245,12 +280,14 @@ class OldTurn:
             if self._newest is None:
                 self._sent_pts_ns = max(self._sent_pts_ns, pts_ns - (now_ns - self._began_ns))
             before_ns = -FAR_NS if self._picture_pts_ns is None else self._picture_pts_ns
-            if pts_ns < max(self._limit_pts_ns(), before_ns + self._limit_ns):
-                return HELD
-            self._first_seq = -FAR_NS if self._newest is None else self._newest[0] + 1
-            self._pictures_from_ns = pts_ns
-            self._end("limit", now_ns)
-            return NEW
+            reached = pts_ns >= max(self._limit_pts_ns(), before_ns + self._limit_ns)
+            if not self.gives_up(now_ns, reached):
+                if not reached:
+                    return HELD
+                self._first_seq = -FAR_NS if self._newest is None else self._newest[0] + 1
+                self._pictures_from_ns = pts_ns
+                self._end("limit", now_ns)
+                return NEW
         if now_ns - self._ended_ns > OVERTAKEN_NS:
             return NEW
         if self._last_rtp is not None:

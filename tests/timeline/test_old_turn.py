@@ -537,3 +537,83 @@ def test_sound_that_is_overtaken_by_a_marker_stays_old_also_where_the_turn_befor
     old_turn.start(ms(550))
     old_turn.marker(ms(550))
     assert old_turn.sound(1, 0, ms(520), SLOT, ms(560), False) == OLD
+
+
+@pytest.mark.parametrize("reports_from", [0, None])
+def test_a_word_that_is_lost_takes_no_short_reply_with_it(reports_from: int | None) -> None:
+    """It is shorter than what is waited for. Reports come also while nobody speaks; else the next turn lets it go."""
+    turns = [("old", 0, 2300), ("reply", 2600, 5600)]
+    turns.append(("nothing", 9000, 9000) if reports_from == 0 else ("next", 65_000, 67_000))
+    call = Provider(turns, [2000], acknowledged=[(100, 9)], reports_from=reports_from).run()
+    heard = [at for name, at in call.passed[AUDIO] if name == "reply"]
+    assert heard == list(range(ms(2600), ms(5600), SLOT))
+    assert max(at for _, at in old_sound(call)) < ms(2000) and call.missed() == 0
+    assert call.ingress._old_turn.ended_by == "limit"
+
+
+def test_a_word_that_comes_ends_the_old_turn_and_no_gap_before_it() -> None:
+    turns = [("old", 0, 2300), ("old", 2400, 6500), ("reply", 6500, 9000)]
+    call = Provider(turns, [2000], acknowledged=[(6500, 1)]).run()
+    assert max(at for _, at in old_sound(call)) < ms(2000) and call.missed() == 0
+    assert call.ingress._old_turn.ended_by == "acknowledged"
+
+
+def test_a_gap_that_was_on_its_way_at_the_interrupt_is_not_the_one_where_a_word_is_lost() -> None:
+    """The line hung: what it lets go at once holds a gap of before the interrupt, and the reply's."""
+    turns = [("old", 0, 1600), ("old", 1700, 2300), ("reply", 2600, 5600), ("next", 9000, 10_000)]
+    call = Provider(turns, [2000], hold=(1500, 2900), acknowledged=[(100, 9)]).run()
+    assert [at for _, at in old_sound(call) if at > ms(1500)] == [] and call.missed() == 0
+    assert len([at for name, at in call.passed[AUDIO] if name == "reply"]) == 150
+
+
+def test_a_word_that_is_lost_where_stamps_go_back_leaves_what_was_held_on_its_side() -> None:
+    """A provider that ran 2 s ahead is interrupted and says 200 ms more; its reply is stamped by the wall clock."""
+    ingress, passed = Ingress(AvSyncPolicy(), acknowledges=True), []
+
+    def take(unit: MediaUnit | Drop | None) -> None:
+        passed.extend([unit.payload] if isinstance(unit, MediaUnit) else [])
+        while (held := ingress.poll()) is not None:
+            passed.extend([held.payload] if isinstance(held, MediaUnit) else [])
+
+    for n in range(200):
+        take(ingress.on_sound(n * 960, SLOT, n * ms(10), seq16=n, payload=n))
+    ingress.interrupt(1, seconds(2))
+    for n in range(200, 210):
+        take(ingress.on_sound(n * 960, SLOT, seconds(2) + n, seq16=n, payload=n))
+    for n in range(210, 360):
+        take(ingress.on_sound((n - 90) * 960, SLOT, ms(2400) + (n - 210) * SLOT, seq16=n, payload=n))
+    ingress.on_sender_report(AUDIO, NTP, 270 * 960, seconds(8))
+    take(None)
+    assert passed == [*range(200), *range(210, 360)]
+
+
+def test_pictures_that_go_on_let_a_short_reply_go_where_a_word_is_lost() -> None:
+    turns = [("old", 0, 2300), ("reply", 2600, 5600), ("nothing", 12_000, 12_000)]
+    call = Provider(turns, [2000], idle=(5600, 11_900), acknowledged=[(100, 9)], reports_from=None).run()
+    heard = [at for name, at in call.passed[AUDIO] if name == "reply"]
+    assert heard == list(range(ms(2600), ms(5600), SLOT)) and call.ingress._old_turn.ended_by == "limit"
+
+
+def test_a_word_that_is_lost_after_two_interrupts_of_what_had_not_come_leaves_the_second_reply() -> None:
+    turns = [("old", 0, 400), ("unheard", 500, 800), ("reply", 900, 3000), ("next", 20_000, 21_000)]
+    call = Provider(turns, [350, 780], hold=(0, 1400), acknowledged=[(100, 9)]).run()
+    assert {name for name, _ in call.passed[AUDIO]} == {"reply", "next"} and call.missed() == 0
+
+
+def test_an_old_packet_that_is_very_late_lets_the_reply_go_and_stays_old() -> None:
+    ingress = Ingress(AvSyncPolicy(), acknowledges=True)
+    ingress.on_sound(0, SLOT, 0, seq16=0)
+    ingress.interrupt(1, ms(10))
+    assert ingress.on_sound(9600, SLOT, ms(200), seq16=2) is None
+    assert isinstance(ingress.on_sound(960, SLOT, ms(5300), seq16=1), Drop)
+    assert isinstance(ingress.poll(), MediaUnit) and ingress.poll() is None
+
+
+def test_a_step_back_before_an_interrupt_does_not_part_what_comes_after_it() -> None:
+    old_turn = OldTurn(acknowledges=True)
+    old_turn.sound(0, 0, seconds(2), SLOT, 0, False)
+    old_turn.start(ms(10))
+    assert old_turn.sound(1, 0, ms(20), SLOT, ms(20), False) == HELD
+    old_turn.start(ms(30))
+    assert old_turn.sound(2, 0, ms(40), SLOT, ms(40), False) == HELD
+    assert not old_turn.gives_up(seconds(7)) and old_turn.on
