@@ -113,7 +113,7 @@ class Ingress:
         self._old_turn = OldTurn(acknowledges=acknowledges)
         self._interrupted = False  # has it ever been? Until then every unit passes
         self._numbered: bool | None = None  # is the sound? None: none has come yet
-        self._held: deque[tuple[int, MediaUnit]] = deque()  # with their stamps
+        self._held: deque[tuple[int, int, MediaUnit]] = deque()  # with their numbers and stamps
         self._decided: deque[MediaUnit | Drop] = deque()
         self._drift = DriftEstimator()
         self._epoch = self._old_epoch = 0
@@ -159,7 +159,7 @@ class Ingress:
             silent_too = self._quarantine.on and self._quarantine.on_sound(now_ns, pause, duration_ns)
             return self._dropped(unit, now_ns) if silent_too else unit
         verdict = self._old_turn.sound(seq16, rtp, pts, duration_ns, now_ns, pause)
-        return self._judged(unit, rtp, verdict, now_ns) if self._interrupted else unit
+        return self._judged(unit, seq16, rtp, verdict, now_ns) if self._interrupted else unit
 
     def on_picture(
         self,
@@ -193,12 +193,14 @@ class Ingress:
         if self._numbered is False:
             return self._dropped(unit, now_ns) if self._quarantine.holds(now_ns) else unit
         verdict = self._old_turn.picture(rtp, pts, duration_ns, now_ns, placed=self._placed(now_ns))
-        return self._judged(unit, rtp, verdict, now_ns)
+        return self._judged(unit, 0, rtp, verdict, now_ns)
 
     def on_sender_report(self, kind: Kind, ntp_ns: int, rtp32: int, now_ns: int) -> None:
         """An SR: kept also before the first RTP; judged against the ones before it. Then ``poll``."""
         track = self._sound if kind is AUDIO else self._picture
         rtp = track.rtp.peek(rtp32) if track.rtp.started else track.rtp.unwrap(rtp32)
+        if self._old_turn.gives_up(now_ns):  # nothing else may come for long
+            self._settle(now_ns)
         if self._rebased:
             return
         if track.reports.add(ntp_ns, rtp, now_ns) is None:
@@ -231,7 +233,7 @@ class Ingress:
             fastest_ns=None if fastest_ns is None else fastest_ns - self._sound.shift_ns,
         )  # fmt: skip
         while self._held:  # what came before this interrupt is no reply to it
-            self._decided.append(self._dropped(self._held.popleft()[1], now_ns))
+            self._decided.append(self._dropped(self._held.popleft()[2], now_ns))
 
     def acknowledged(self, epoch: int, now_ns: int, *, last_sound_rtp32: int, last_picture_rtp32: int) -> None:
         """The provider says that it has sent the last of the turn that ``epoch``'s interrupt ended: these two stamps.
@@ -254,41 +256,41 @@ class Ingress:
         self._quarantine.marker(now_ns)
         self._old_turn.marker(now_ns)
         while self._held:
-            self._decided.append(self._dropped(self._held.popleft()[1], now_ns))
+            self._decided.append(self._dropped(self._held.popleft()[2], now_ns))
 
     def poll(self) -> MediaUnit | Drop | None:
         """What was held back and is decided now, in the order in which it came; None: no more."""
         return self._decided.popleft() if self._decided else None
 
-    def _judged(self, unit: MediaUnit, rtp: int, verdict: int, now_ns: int) -> MediaUnit | Drop | None:
+    def _judged(self, unit: MediaUnit, seq16: int, rtp: int, verdict: int, now_ns: int) -> MediaUnit | Drop | None:
         if verdict == HELD:
-            self._hold(unit, rtp, now_ns)
+            self._hold(unit, seq16, rtp, now_ns)
             return None
-        if verdict == NEW and self._held and not self._old_turn.on:
+        if self._held and not self._old_turn.on:
             self._settle(now_ns)
         return self._dropped(unit, now_ns) if verdict == OLD else unit
 
-    def _hold(self, unit: MediaUnit, rtp: int, now_ns: int) -> None:
+    def _hold(self, unit: MediaUnit, seq16: int, rtp: int, now_ns: int) -> None:
         held = self._held
-        held.append((rtp, unit))
+        held.append((seq16, rtp, unit))
         most = HELD_SOUNDS if unit.kind is AUDIO else HELD_PICTURES
-        same = [entry for entry in held if entry[1].kind is unit.kind]
+        same = [entry for entry in held if entry[2].kind is unit.kind]
         if len(same) > most:
             held.remove(same[0])
-            self._decided.append(self._dropped(same[0][1], now_ns))
+            self._decided.append(self._dropped(same[0][2], now_ns))
 
     def _settle(self, now_ns: int) -> None:
         """It is known where the old turn ends: what was held belongs to one of the two."""
         old_turn, picture, placed = self._old_turn, self._picture, self._placed(now_ns)
         held, self._held = self._held, deque()
-        for rtp, unit in held:
+        for seq16, rtp, unit in held:
             if unit.kind is AUDIO:
-                verdict = old_turn.held_sound(rtp, unit.pts_ns)
+                verdict = old_turn.held_sound(seq16, rtp, unit.pts_ns)
             else:
                 unit = unit._replace(pts_ns=picture.media_ns(rtp) + picture.shift_ns)  # it may be known better by now
                 verdict = old_turn.picture(rtp, unit.pts_ns, unit.duration_ns, now_ns, placed=placed)
             if verdict == HELD:
-                self._held.append((rtp, unit))
+                self._held.append((seq16, rtp, unit))
             else:
                 self._decided.append(unit if verdict == NEW else self._dropped(unit, now_ns))
 

@@ -13,6 +13,7 @@ Where it ends holds from then on too: an old packet that was overtaken by new on
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from avsync.timeline.quarantine import QUARANTINE_SILENCE_NS
@@ -34,11 +35,29 @@ JITTER_NS: Final = ms(150)
 QUEUED_NS: Final = seconds(8)
 """So much may wait in the network at an interrupt: mobile networks hold seconds."""
 
+STOOD_NS: Final = ms(300)
+"""A packet that takes so much longer than the one before it: the line hung, or the provider's stamps stood still."""
+
+PACE_NS: Final = ms(500)
+"""Told within twice as much: what waited on a line comes faster than it was said, what kept pace had not waited."""
+
+LEVEL_NS: Final = seconds(5)
+"""From then on for so long: a sender's clock that is slow makes the way seem longer all the time."""
+
+LEVEL_OFF_NS: Final = ms(50)
+"""What keeps pace takes as long in two such times, but for so much; a queue that fills or empties differs by more."""
+
 UNPLACED_NS: Final = ms(1500)
 """Without sender reports nobody knows by how much pictures come after their sound; a model may take so long."""
 
 OVERTAKEN_NS: Final = seconds(5)
 """So long after the reply began nothing of the old turn comes any more."""
+
+LENGTHS: Final = 4
+"""What is missing was as long as packets near it: as one of the last so many, or the one behind it."""
+
+MOST_GAPS: Final = 64
+"""What hung on a line may hold gaps that were made before the interrupt, more than one."""
 
 RESTARTED: Final = 3000
 """A packet this much older than the newest (a minute) was not overtaken: its source began again."""
@@ -46,6 +65,35 @@ RESTARTED: Final = 3000
 OLD: Final = -1
 HELD: Final = 0
 NEW: Final = 1
+
+
+class Way:
+    """How long packets are on their way at the least (arrival minus PTS): what one takes beyond that, it waited.
+
+    Not the least of a whole call: a provider whose stamps stand still while it says nothing seems to take longer from
+    one turn to the next, and so does one with a slow clock.
+    """
+
+    def __init__(self) -> None:
+        self.fastest_ns = FAR_NS
+        self._before_ns = FAR_NS  # of the packet before
+        self._level_ns = FAR_NS  # the least of the last time that was measured, and of the one under way
+        self._next_level_ns = FAR_NS
+        self._level_until_ns = -FAR_NS
+
+    def add(self, now_ns: int, pts_ns: int) -> None:
+        way_ns = now_ns - pts_ns
+        if way_ns - self._before_ns >= STOOD_NS:
+            self._level_ns = self._next_level_ns = FAR_NS
+            self._level_until_ns = now_ns + PACE_NS
+        elif now_ns >= self._level_until_ns:
+            if abs(self._next_level_ns - self._level_ns) <= LEVEL_OFF_NS:
+                self.fastest_ns = min(self._next_level_ns, self._level_ns)
+            self._level_until_ns = now_ns + (PACE_NS if self._level_ns == FAR_NS else LEVEL_NS)
+            self._level_ns, self._next_level_ns = self._next_level_ns, FAR_NS
+        self._before_ns = way_ns
+        self._next_level_ns = min(self._next_level_ns, way_ns)
+        self.fastest_ns = min(self.fastest_ns, way_ns)
 
 
 class OldTurn:
@@ -63,15 +111,17 @@ class OldTurn:
         self._limit_ns = ACKNOWLEDGED_LIMIT_NS if acknowledges else LIMIT_NS
         self._seqs = Unwrapper(16)
         self._newest: tuple[int, int, int, int] | None = None  # sequence number, PTS, PTS of its end, when it came
+        self._lengths: deque[int] = deque(maxlen=LENGTHS)  # of the last packets, but for pauses that are marked
+        self._newest_silent = False
         self._began_ns = 0
         self._sent_pts_ns = -FAR_NS  # what the provider had sent when the interrupt came, at the least
-        self._fastest_ns = FAR_NS  # arrival minus PTS of the sound that took least, in the whole call
+        self._way = Way()
         self._one_way_ns = 0
         self._silent_ns = 0
         self._guessed = False  # nothing had come when the interrupt did: what had been sent is learned from what comes
-        self._candidate: tuple[int, int, int, int] | None = (
-            None  # perhaps the reply's first: as told to ``_begins``, what is missing
-        )
+        # Perhaps the reply's first: as told to ``_begins``, and what is missing.
+        self._candidate: tuple[int, int, int, int] | None = None
+        self._gaps: list[tuple[tuple[int, int, int, int], int]] = []  # all such while a word is waited for; when
         # Where the reply begins, once that is known.
         self._first_seq = -FAR_NS
         self._first_pts_ns = self._gap_ns = 0
@@ -89,14 +139,18 @@ class OldTurn:
         ``fastest_ns``: arrival minus PTS of the sound that took least. ``picture_pts_ns``: of the newest picture.
         """
         self.on = True
+        # Where an earlier turn ended, and how, tells nothing of this one.
+        self._first_seq = self._pictures_from_ns = -FAR_NS
+        self._first_pts_ns = self._gap_ns = 0
+        self._jumped = self._back = False
         self._picture_pts_ns = picture_pts_ns
-        self._jumped = False
         self._began_ns = now_ns
         self._one_way_ns = round_trip_ns // 2
         self._silent_ns = 0
         self._last_rtp = None
         self._sent_pts_ns = -FAR_NS
         self._candidate = None
+        self._gaps.clear()
         self._guessed = self._newest is None
         if self._newest is not None:
             _, pts_ns, _, came_ns = self._newest
@@ -113,7 +167,6 @@ class OldTurn:
         """What has come is the old turn's, and what follows is the new one's."""
         if self.on:
             self._first_seq = -FAR_NS if self._newest is None else self._newest[0] + 1
-            self._gap_ns = 0
             self._end("marker", now_ns)
 
     def sound(self, seq16: int, rtp: int, pts_ns: int, duration_ns: int, now_ns: int, silent: bool) -> int:
@@ -127,26 +180,28 @@ class OldTurn:
         newer = newest is None or seq > newest[0]
         if newer:
             if newest is not None:
-                missing_ns = (seq - newest[0] - 1) * duration_ns
-                gap_ns = pts_ns - newest[2] - missing_ns
+                gap_ns, missing_ns = self._gap(newest, seq, pts_ns, duration_ns, silent)
+            self._newest_silent = silent
+            if not silent:
+                self._lengths.append(max(duration_ns, 0))
             self._newest = seq, pts_ns, pts_ns + duration_ns, now_ns
-        self._fastest_ns = min(self._fastest_ns, now_ns - pts_ns)
+        self._way.add(now_ns, pts_ns)
         if not self.on:
             return NEW if now_ns - self._ended_ns > OVERTAKEN_NS else self._of_ended(seq, rtp, pts_ns, duration_ns)
         by_this_ns = pts_ns - (now_ns - self._began_ns)
         catches_up = self._guessed and by_this_ns > self._sent_pts_ns
         self._sent_pts_ns = max(self._sent_pts_ns, by_this_ns)
-        if self._acknowledges or not newer:
-            if pts_ns >= self._limit_pts_ns():
-                return self._begins("limit", seq, pts_ns, 0, now_ns)
-            return HELD if self._acknowledges else OLD
-        candidate = self._candidate
-        # A gap before what was under way when the interrupt came is one between turns that are both over. What is
-        # missing may be the turn's beginning.
-        if gap_ns <= -TURN_GAP_NS or (gap_ns >= TURN_GAP_NS and self._is_reply(pts_ns - missing_ns)):
-            candidate = seq, pts_ns, gap_ns, missing_ns
-        elif first and self._is_reply(pts_ns - JITTER_NS):
-            candidate = seq, pts_ns, TURN_GAP_NS, JITTER_NS  # nothing was said when somebody interrupted
+        found = self._found(seq, pts_ns, gap_ns, missing_ns, first) if newer else None
+        if self._acknowledges:
+            if found is not None and len(self._gaps) < MOST_GAPS:
+                self._gaps.append((found, now_ns))
+            reached = pts_ns >= self._limit_pts_ns()
+            if self.gives_up(now_ns, reached):
+                return self._of_ended(seq, rtp, pts_ns, duration_ns)
+            return self._begins("limit", seq, pts_ns, 0, now_ns) if reached else HELD
+        if not newer:
+            return self._begins("limit", seq, pts_ns, 0, now_ns) if pts_ns >= self._limit_pts_ns() else OLD
+        candidate = self._candidate if found is None else found
         # Where a line that hung lets go, wait until it is known what was sent when.
         if candidate is not None and catches_up:
             self._candidate = candidate
@@ -161,10 +216,62 @@ class OldTurn:
             return self._begins("silence", seq, pts_ns, 0, now_ns)
         return OLD
 
-    def held_sound(self, rtp: int, pts_ns: int) -> int:
+    def gives_up(self, now_ns: int, reached: bool = False) -> bool:
+        """The provider's word is lost: the reply begins where it would without one, if there was a gap.
+
+        So it is once the limit is ``reached``, and as long after that gap by the clock: a short reply never reaches it.
+        """
+        if not self.on or not self._gaps:
+            return False
+        for (seq, pts_ns, gap_ns, missing_ns), came_ns in self._gaps:
+            # Also by what is known since of what had been sent?
+            if gap_ns < 0 or self._is_reply(pts_ns - missing_ns):
+                if reached or now_ns - came_ns >= self._limit_ns:
+                    self._begins("limit", seq, pts_ns, gap_ns, now_ns)
+                return not self.on
+        return False
+
+    def _found(
+        self, seq: int, pts_ns: int, gap_ns: int, missing_ns: int, first: bool
+    ) -> tuple[int, int, int, int] | None:
+        """What may be the reply's first packet, as ``_candidate``.
+
+        A gap before what was under way when the interrupt came is one between turns that are both over. What is missing
+        may be the turn's beginning.
+        """
+        if gap_ns <= -TURN_GAP_NS or (gap_ns >= TURN_GAP_NS and self._is_reply(pts_ns - missing_ns)):
+            return seq, pts_ns, gap_ns, missing_ns
+        if first and self._is_reply(pts_ns - JITTER_NS):
+            return seq, pts_ns, TURN_GAP_NS, JITTER_NS  # nothing was said when somebody interrupted
+        return None
+
+    def _gap(
+        self, newest: tuple[int, int, int, int], seq: int, pts_ns: int, duration_ns: int, silent: bool
+    ) -> tuple[int, int]:
+        """RTP time since the newest packet in which no packet was sent (< 0: stamps went back), and what is missing.
+
+        Nobody knows how long those were that are missing: as long as the longest near them, or as the shortest. A gap
+        is one either way. The length of a marked pause is no measure: it ends whenever the provider goes on.
+        """
+        lengths = list(self._lengths)
+        if not silent or not lengths:
+            lengths.append(max(duration_ns, 0))
+        _, before_ns, end_ns, _ = newest
+        missing = seq - newest[0] - 1
+        longest_ns, shortest_ns = missing * max(lengths), missing * min(lengths)
+        ahead_ns = pts_ns - end_ns - longest_ns
+        if ahead_ns >= 0:
+            return ahead_ns, longest_ns
+        if self._newest_silent:
+            end_ns = min(end_ns, before_ns + min(lengths))
+        return min(pts_ns - end_ns - shortest_ns, 0), shortest_ns
+
+    def held_sound(self, seq16: int, rtp: int, pts_ns: int) -> int:
         """Of a packet that was held, once it is known where the old turn ends."""
         if self._last_rtp is not None:
             return NEW if rtp > self._last_rtp[0] else OLD
+        if self._gap_ns < 0:  # their stamps do not tell
+            return NEW if self._seqs.peek(seq16) >= self._first_seq else OLD
         return NEW if self._gap_ns and pts_ns >= self._first_pts_ns else OLD
 
     def picture(self, rtp: int, pts_ns: int, duration_ns: int, now_ns: int, *, placed: bool | None) -> int:
@@ -173,13 +280,14 @@ class OldTurn:
             if self._newest is None:
                 self._sent_pts_ns = max(self._sent_pts_ns, pts_ns - (now_ns - self._began_ns))
             before_ns = -FAR_NS if self._picture_pts_ns is None else self._picture_pts_ns
-            if pts_ns < max(self._limit_pts_ns(), before_ns + self._limit_ns):
-                return HELD
-            self._first_seq = -FAR_NS if self._newest is None else self._newest[0] + 1
-            self._gap_ns = 0
-            self._pictures_from_ns = pts_ns
-            self._end("limit", now_ns)
-            return NEW
+            reached = pts_ns >= max(self._limit_pts_ns(), before_ns + self._limit_ns)
+            if not self.gives_up(now_ns, reached):
+                if not reached:
+                    return HELD
+                self._first_seq = -FAR_NS if self._newest is None else self._newest[0] + 1
+                self._pictures_from_ns = pts_ns
+                self._end("limit", now_ns)
+                return NEW
         if now_ns - self._ended_ns > OVERTAKEN_NS:
             return NEW
         if self._last_rtp is not None:
@@ -219,7 +327,7 @@ class OldTurn:
 
     def _limit_pts_ns(self) -> int:
         """From here on it must be the reply. A queue on the way may hold seconds of the old turn (``QUEUED_NS``)."""
-        queued_ns = self._began_ns - self._fastest_ns - self._sent_pts_ns
+        queued_ns = self._began_ns - self._way.fastest_ns - self._sent_pts_ns
         return self._sent_pts_ns + min(max(queued_ns, 0), QUEUED_NS) + self._limit_ns
 
     def _is_reply(self, pts_ns: int) -> bool:
