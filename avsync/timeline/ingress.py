@@ -30,6 +30,7 @@ FIRST_ARRIVALS_NS: Final = seconds(5)  # so long arrivals alone may still step t
 DEADBAND_NS: Final = ms(1)
 HELD_PICTURES: Final = 30  # before a reply's first sound come few of its pictures: what they jitter
 HELD_SOUNDS: Final = 500  # ten seconds: twice as long as an acknowledgement is waited for
+DECIDED: Final = 4 * HELD_SOUNDS  # more than is ever decided at once: nobody calls ``poll``
 _new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 OUTAGE_NS: Final = seconds(60)  # nothing comes later; more is a clock that runs slow, or a source that fell behind
 
@@ -88,8 +89,9 @@ class Ingress:
     """``on_sound`` / ``on_picture`` per received unit -> a ``MediaUnit`` for the engine; reports as they come.
 
     After an ``interrupt`` what may still be the old turn is answered by a ``Drop``, or held back (None): ``poll`` then
-    says what became of it. A dropped unit carries the epoch that was interrupted. Pictures that others depend on are
-    pushed to the engine all the same: it answers them as stale, and knows that what needs them cannot be shown.
+    says what became of it; without ``poll`` only the newest ``DECIDED`` are kept. A dropped unit carries the epoch that
+    was interrupted. Pictures that others depend on are pushed to the engine all the same: it answers them as stale, and
+    knows that what needs them cannot be shown.
 
     ``acknowledges``: the provider says where an interrupted turn ends, and the host passes it on (``acknowledged``).
     Then nothing of the old turn is let through and nothing of the reply is lost, whatever lies between them. Without
@@ -113,8 +115,9 @@ class Ingress:
         self._old_turn = OldTurn(acknowledges=acknowledges)
         self._interrupted = False  # has it ever been? Until then every unit passes
         self._numbered: bool | None = None  # is the sound? None: none has come yet
+        self._quarantined_seq = -1  # the last picture that is the old turn's if the sound is not numbered
         self._held: deque[tuple[int, int, MediaUnit]] = deque()  # with their numbers and stamps
-        self._decided: deque[MediaUnit | Drop] = deque()
+        self._decided: deque[MediaUnit | Drop] = deque(maxlen=DECIDED)
         self._drift = DriftEstimator()
         self._epoch = self._old_epoch = 0
         self._seq = 0
@@ -157,6 +160,10 @@ class Ingress:
         self._numbered = seq16 is not None
         if seq16 is None:
             silent_too = self._quarantine.on and self._quarantine.on_sound(now_ns, pause, duration_ns)
+            while self._held:  # it was not known, when it came, that the sound is not numbered
+                held = self._held.popleft()[2]
+                old = silent_too or held.seq <= self._quarantined_seq
+                self._decided.append(self._dropped(held, now_ns) if old else held)
             return self._dropped(unit, now_ns) if silent_too else unit
         verdict = self._old_turn.sound(seq16, rtp, pts, duration_ns, now_ns, pause)
         return self._judged(unit, seq16, rtp, verdict, now_ns) if self._interrupted else unit
@@ -192,6 +199,8 @@ class Ingress:
             return unit
         if self._numbered is False:
             return self._dropped(unit, now_ns) if self._quarantine.holds(now_ns) else unit
+        if self._numbered is None and self._quarantine.holds(now_ns):
+            self._quarantined_seq = unit.seq
         verdict = self._old_turn.picture(rtp, pts, duration_ns, now_ns, placed=self._placed(now_ns))
         return self._judged(unit, 0, rtp, verdict, now_ns)
 
