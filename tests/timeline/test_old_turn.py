@@ -655,3 +655,40 @@ def test_sound_that_was_held_is_the_old_turns_if_the_one_behind_it_without_a_num
     assert ingress.on_sound(960, SLOT, ms(20), seq16=1) is None
     assert isinstance(ingress.on_sound(1920, SLOT, ms(40)), Drop)
     assert isinstance(ingress.poll(), Drop) and not ingress._held
+
+
+@pytest.mark.parametrize("word_at", [2300, 2700])
+@pytest.mark.parametrize("jump", [-(2**30), 2**30, 2**31 - 5, -48_000 * 60, 0])
+def test_a_provider_that_begins_its_stamps_again_with_the_reply_is_believed_when_it_says_so(
+    jump: int, word_at: int
+) -> None:
+    """The old turn's last is of 2.2 s; the word comes before the reply, which begins at 2.5 s, or after its first.
+
+    It is not the first time: its stamps began anew at 1 s, too.
+    """
+    ingress, passed = Ingress(AvSyncPolicy(), acknowledges=True), []
+    stamps: dict[Kind, dict[int, int]] = {AUDIO: {}, VIDEO: {}}
+    for at in range(0, 5000, 20):
+        now = ms(at) + DELAY
+        if at == 2000:
+            ingress.interrupt(1, now)
+        if at == word_at:
+            ingress.acknowledged(1, now, last_sound_rtp32=stamps[AUDIO][2200], last_picture_rtp32=stamps[VIDEO][2200])
+        units = []
+        if at <= 2200 or at >= 2500:
+            for kind in (AUDIO, VIDEO) if at % 40 == 0 else (AUDIO,):
+                stamp = 4_294_900_000 + at * (48 if kind is AUDIO else 90) + (jump if at >= 2500 else 0)
+                stamp = (stamp + (-777_000_000 if at >= 1000 else 0)) & 0xFFFF_FFFF
+                stamps[kind][at] = stamp
+                if kind is AUDIO:
+                    units.append(ingress.on_sound(stamp, SLOT, now, seq16=at // 20, payload=(kind, at)))
+                else:
+                    units.append(ingress.on_picture(stamp, FRAME, now, payload=(kind, at)))
+        while (held := ingress.poll()) is not None:
+            units.append(held)
+        passed += [unit for unit in units if isinstance(unit, MediaUnit)]
+    for kind, step in ((AUDIO, 20), (VIDEO, 40)):
+        heard = sorted(unit.payload[1] for unit in passed if unit.kind is kind)
+        assert heard == [at for at in range(0, 5000, step) if at < 2000 or at >= 2500]
+    ahead = [unit.pts_ns - ms(unit.payload[1]) for unit in passed]
+    assert max(ahead) - min(ahead) <= ms(1), "and where it belongs"
