@@ -16,7 +16,7 @@ from avsync.policy import AvSyncPolicy, Pacing
 from avsync.timeline.drift import DriftEstimator
 from avsync.timeline.old_turn import HELD, NEW, OLD, OldTurn
 from avsync.timeline.quarantine import Quarantine
-from avsync.timeline.rtp_wrap import Unwrapper
+from avsync.timeline.rtp_wrap import Unwrapper, signed
 from avsync.timeline.sender_report_mapping import RtpNtpMap
 from avsync.types import AUDIO, VIDEO, Basis, Drop, DropReason, Kind, MediaUnit
 from avsync.units import NS_PER_S, PICTURE_HZ, SOUND_HZ, ms, ns_to_ticks, seconds
@@ -30,6 +30,7 @@ FIRST_ARRIVALS_NS: Final = seconds(5)  # so long arrivals alone may still step t
 DEADBAND_NS: Final = ms(1)
 HELD_PICTURES: Final = 30  # before a reply's first sound come few of its pictures: what they jitter
 HELD_SOUNDS: Final = 500  # ten seconds: twice as long as an acknowledgement is waited for
+DECIDED: Final = 4 * HELD_SOUNDS  # more than is ever decided at once: nobody calls ``poll``
 _new: Final = tuple.__new__  # a NamedTuple's own constructor takes 120 ns more
 OUTAGE_NS: Final = seconds(60)  # nothing comes later; more is a clock that runs slow, or a source that fell behind
 
@@ -43,6 +44,8 @@ class _Track:
         self.reports = RtpNtpMap(hz)
         self.first: int | None = None
         self.last = 0
+        self.moved = 0  # by how much its stamps are off those it would have had it never begun again
+        self.before: tuple[int, int] | None = None  # the source before this one: its last stamp, and its ``moved``
         self.at_ns = 0  # when the last one should have come, by the pace of those before it
         self.shift_ns = 0  # PTS of the first stamp
         # Smallest (arrival - PTS without shift): over the last window, and over the one under way.
@@ -56,6 +59,8 @@ class _Track:
         elapsed_ns = now_ns - self.at_ns
         if ahead_ns < -limit_ns or ahead_ns > limit_ns + elapsed_ns:
             going_on = self.last - (self.first or 0) + ns_to_ticks(max(elapsed_ns, ms(1)), self.hz)
+            self.before = self.last, self.moved
+            self.moved += rtp - going_on - (self.first or 0)
             self.first = rtp - going_on
             self.last, self.at_ns = rtp, now_ns
             self.reports = RtpNtpMap(self.hz)  # its reports begin anew, too
@@ -66,6 +71,16 @@ class _Track:
             if due_ns > now_ns:
                 due_ns = now_ns
             self.at_ns = due_ns if due_ns > now_ns - OUTAGE_NS else now_ns - OUTAGE_NS
+
+    def place(self, rtp32: int) -> int:
+        """Where a stamp that was told, of this source or the one before, lies among those that it would have had."""
+        rtp = self.rtp.peek(rtp32) if self.rtp.started else self.rtp.unwrap(rtp32)
+        if self.before is not None:
+            last, moved = self.before
+            off = signed(rtp32 - last)
+            if abs(off) < abs(rtp - self.last):
+                return last + off - moved
+        return rtp - self.moved
 
     def media_ns(self, rtp: int) -> int:
         """Nominal media time of an unwrapped stamp since the first."""
@@ -88,8 +103,9 @@ class Ingress:
     """``on_sound`` / ``on_picture`` per received unit -> a ``MediaUnit`` for the engine; reports as they come.
 
     After an ``interrupt`` what may still be the old turn is answered by a ``Drop``, or held back (None): ``poll`` then
-    says what became of it. A dropped unit carries the epoch that was interrupted. Pictures that others depend on are
-    pushed to the engine all the same: it answers them as stale, and knows that what needs them cannot be shown.
+    says what became of it; without ``poll`` only the newest ``DECIDED`` are kept. A dropped unit carries the epoch that
+    was interrupted. Pictures that others depend on are pushed to the engine all the same: it answers them as stale, and
+    knows that what needs them cannot be shown.
 
     ``acknowledges``: the provider says where an interrupted turn ends, and the host passes it on (``acknowledged``).
     Then nothing of the old turn is let through and nothing of the reply is lost, whatever lies between them. Without
@@ -113,8 +129,9 @@ class Ingress:
         self._old_turn = OldTurn(acknowledges=acknowledges)
         self._interrupted = False  # has it ever been? Until then every unit passes
         self._numbered: bool | None = None  # is the sound? None: none has come yet
-        self._held: deque[tuple[int, int, MediaUnit]] = deque()  # with their numbers and stamps
-        self._decided: deque[MediaUnit | Drop] = deque()
+        self._quarantined_seq = -1  # the last picture that is the old turn's if the sound is not numbered
+        self._held: deque[tuple[int, int, MediaUnit]] = deque()  # with their numbers and places
+        self._decided: deque[MediaUnit | Drop] = deque(maxlen=DECIDED)
         self._drift = DriftEstimator()
         self._epoch = self._old_epoch = 0
         self._seq = 0
@@ -157,9 +174,14 @@ class Ingress:
         self._numbered = seq16 is not None
         if seq16 is None:
             silent_too = self._quarantine.on and self._quarantine.on_sound(now_ns, pause, duration_ns)
+            while self._held:  # it was not known, when it came, that the sound is not numbered
+                held = self._held.popleft()[2]
+                old = silent_too or held.seq <= self._quarantined_seq
+                self._decided.append(self._dropped(held, now_ns) if old else held)
             return self._dropped(unit, now_ns) if silent_too else unit
-        verdict = self._old_turn.sound(seq16, rtp, pts, duration_ns, now_ns, pause)
-        return self._judged(unit, seq16, rtp, verdict, now_ns) if self._interrupted else unit
+        place = rtp - track.moved
+        verdict = self._old_turn.sound(seq16, place, pts, duration_ns, now_ns, pause)
+        return self._judged(unit, seq16, place, verdict, now_ns) if self._interrupted else unit
 
     def on_picture(
         self,
@@ -192,8 +214,11 @@ class Ingress:
             return unit
         if self._numbered is False:
             return self._dropped(unit, now_ns) if self._quarantine.holds(now_ns) else unit
-        verdict = self._old_turn.picture(rtp, pts, duration_ns, now_ns, placed=self._placed(now_ns))
-        return self._judged(unit, 0, rtp, verdict, now_ns)
+        if self._numbered is None and self._quarantine.holds(now_ns):
+            self._quarantined_seq = unit.seq
+        place = rtp - track.moved
+        verdict = self._old_turn.picture(place, pts, duration_ns, now_ns, placed=self._placed(now_ns))
+        return self._judged(unit, 0, place, verdict, now_ns)
 
     def on_sender_report(self, kind: Kind, ntp_ns: int, rtp32: int, now_ns: int) -> None:
         """An SR: kept also before the first RTP; judged against the ones before it. Then ``poll``."""
@@ -243,10 +268,7 @@ class Ingress:
         """
         if epoch != self._epoch or not self._interrupted:
             return
-        sound, picture = (
-            track.rtp.peek(rtp32) if track.rtp.started else track.rtp.unwrap(rtp32)
-            for track, rtp32 in ((self._sound, last_sound_rtp32), (self._picture, last_picture_rtp32))
-        )
+        sound, picture = self._sound.place(last_sound_rtp32), self._picture.place(last_picture_rtp32)
         self._old_turn.acknowledged(sound, picture, now_ns)
         self._quarantine.marker(now_ns)
         self._settle(now_ns)
@@ -262,17 +284,17 @@ class Ingress:
         """What was held back and is decided now, in the order in which it came; None: no more."""
         return self._decided.popleft() if self._decided else None
 
-    def _judged(self, unit: MediaUnit, seq16: int, rtp: int, verdict: int, now_ns: int) -> MediaUnit | Drop | None:
+    def _judged(self, unit: MediaUnit, seq16: int, place: int, verdict: int, now_ns: int) -> MediaUnit | Drop | None:
         if verdict == HELD:
-            self._hold(unit, seq16, rtp, now_ns)
+            self._hold(unit, seq16, place, now_ns)
             return None
         if self._held and not self._old_turn.on:
             self._settle(now_ns)
         return self._dropped(unit, now_ns) if verdict == OLD else unit
 
-    def _hold(self, unit: MediaUnit, seq16: int, rtp: int, now_ns: int) -> None:
+    def _hold(self, unit: MediaUnit, seq16: int, place: int, now_ns: int) -> None:
         held = self._held
-        held.append((seq16, rtp, unit))
+        held.append((seq16, place, unit))
         most = HELD_SOUNDS if unit.kind is AUDIO else HELD_PICTURES
         same = [entry for entry in held if entry[2].kind is unit.kind]
         if len(same) > most:
@@ -283,14 +305,16 @@ class Ingress:
         """It is known where the old turn ends: what was held belongs to one of the two."""
         old_turn, picture, placed = self._old_turn, self._picture, self._placed(now_ns)
         held, self._held = self._held, deque()
-        for seq16, rtp, unit in held:
+        for seq16, place, unit in held:
             if unit.kind is AUDIO:
-                verdict = old_turn.held_sound(seq16, rtp, unit.pts_ns)
+                verdict = old_turn.held_sound(seq16, place, unit.pts_ns)
             else:
-                unit = unit._replace(pts_ns=picture.media_ns(rtp) + picture.shift_ns)  # it may be known better by now
-                verdict = old_turn.picture(rtp, unit.pts_ns, unit.duration_ns, now_ns, placed=placed)
+                unit = unit._replace(
+                    pts_ns=picture.media_ns(place + picture.moved) + picture.shift_ns
+                )  # it may be known better by now
+                verdict = old_turn.picture(place, unit.pts_ns, unit.duration_ns, now_ns, placed=placed)
             if verdict == HELD:
-                self._held.append((seq16, rtp, unit))
+                self._held.append((seq16, place, unit))
             else:
                 self._decided.append(unit if verdict == NEW else self._dropped(unit, now_ns))
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avsync.policy import AvSyncPolicy
-from avsync.timeline.ingress import HELD_PICTURES, Ingress
+from avsync.timeline.ingress import DECIDED, HELD_PICTURES, HELD_SOUNDS, Ingress
 from avsync.timeline.old_turn import HELD, NEW, OLD, OldTurn
 from avsync.types import AUDIO, VIDEO, Drop, DropReason, Kind, MediaUnit
 from avsync.units import ms, ns_to_ticks, seconds
@@ -617,3 +617,78 @@ def test_a_step_back_before_an_interrupt_does_not_part_what_comes_after_it() -> 
     old_turn.start(ms(30))
     assert old_turn.sound(2, 0, ms(40), SLOT, ms(40), False) == HELD
     assert not old_turn.gives_up(seconds(7)) and old_turn.on
+
+
+def test_where_nobody_asks_what_became_of_what_was_held_it_is_not_kept_for_ever() -> None:
+    """A provider whose stamps stand, and one that is interrupted every second."""
+    for step, interrupts in ((0, 1), (960, 1000)):
+        ingress = Ingress(AvSyncPolicy(), acknowledges=True)
+        ingress.on_sound(0, SLOT, 0, seq16=0)
+        for n in range(1, 6000):
+            if n % 50 == 1 and n // 50 < interrupts:
+                ingress.interrupt(n // 50 + 1, n * SLOT)
+            assert ingress.on_sound(n * step, SLOT, n * SLOT, seq16=n & 0xFFFF, payload=n) is None
+        assert len(ingress._decided) == DECIDED and len(ingress._held) <= HELD_SOUNDS
+        newest = ingress._held[0][2].payload - 1
+        assert isinstance(first := ingress.poll(), Drop) and first.unit.payload == newest - DECIDED + 1
+
+
+@pytest.mark.parametrize(("sound_at", "passes"), [(110, False), (400, True)])
+def test_pictures_that_were_held_are_decided_once_the_sound_is_known_not_to_be_numbered(
+    sound_at: int, passes: bool
+) -> None:
+    """An interrupt before anything came, and pictures before the first sound: those of the first 120 ms are old."""
+    ingress = Ingress(AvSyncPolicy())
+    ingress.interrupt(1, 0)
+    came = range(100, sound_at, 40)
+    assert [ingress.on_picture(at * 90, FRAME, ms(at)) for at in came] == [None] * len(came)
+    sound = ingress.on_sound(0, SLOT, ms(sound_at))
+    told = [ingress.poll() for _ in came]
+    assert [isinstance(unit, MediaUnit) for unit in told] == [at > 120 for at in came]
+    assert isinstance(sound, MediaUnit) == passes and ingress.poll() is None and not ingress._held
+
+
+def test_sound_that_was_held_is_the_old_turns_if_the_one_behind_it_without_a_number_is() -> None:
+    ingress = Ingress(AvSyncPolicy(), acknowledges=True)
+    ingress.on_sound(0, SLOT, 0, seq16=0)
+    ingress.interrupt(1, ms(10))
+    assert ingress.on_sound(960, SLOT, ms(20), seq16=1) is None
+    assert isinstance(ingress.on_sound(1920, SLOT, ms(40)), Drop)
+    assert isinstance(ingress.poll(), Drop) and not ingress._held
+
+
+@pytest.mark.parametrize("word_at", [2300, 2700])
+@pytest.mark.parametrize("jump", [-(2**30), 2**30, 2**31 - 5, -48_000 * 60, 0])
+def test_a_provider_that_begins_its_stamps_again_with_the_reply_is_believed_when_it_says_so(
+    jump: int, word_at: int
+) -> None:
+    """The old turn's last is of 2.2 s; the word comes before the reply, which begins at 2.5 s, or after its first.
+
+    It is not the first time: its stamps began anew at 1 s, too.
+    """
+    ingress, passed = Ingress(AvSyncPolicy(), acknowledges=True), []
+    stamps: dict[Kind, dict[int, int]] = {AUDIO: {}, VIDEO: {}}
+    for at in range(0, 5000, 20):
+        now = ms(at) + DELAY
+        if at == 2000:
+            ingress.interrupt(1, now)
+        if at == word_at:
+            ingress.acknowledged(1, now, last_sound_rtp32=stamps[AUDIO][2200], last_picture_rtp32=stamps[VIDEO][2200])
+        units = []
+        if at <= 2200 or at >= 2500:
+            for kind in (AUDIO, VIDEO) if at % 40 == 0 else (AUDIO,):
+                stamp = 4_294_900_000 + at * (48 if kind is AUDIO else 90) + (jump if at >= 2500 else 0)
+                stamp = (stamp + (-777_000_000 if at >= 1000 else 0)) & 0xFFFF_FFFF
+                stamps[kind][at] = stamp
+                if kind is AUDIO:
+                    units.append(ingress.on_sound(stamp, SLOT, now, seq16=at // 20, payload=(kind, at)))
+                else:
+                    units.append(ingress.on_picture(stamp, FRAME, now, payload=(kind, at)))
+        while (held := ingress.poll()) is not None:
+            units.append(held)
+        passed += [unit for unit in units if isinstance(unit, MediaUnit)]
+    for kind, step in ((AUDIO, 20), (VIDEO, 40)):
+        heard = sorted(unit.payload[1] for unit in passed if unit.kind is kind)
+        assert heard == [at for at in range(0, 5000, step) if at < 2000 or at >= 2500]
+    ahead = [unit.pts_ns - ms(unit.payload[1]) for unit in passed]
+    assert max(ahead) - min(ahead) <= ms(1), "and where it belongs"
