@@ -28,7 +28,7 @@ WAIT_NS: Final = seconds(4)
 WAIT_MAX_NS: Final = seconds(64)
 """Each time it acts it waits twice as long: what it cannot mend it does not chase."""
 
-VOICE_LATER_NS: Final = ms(15)
+VOICE_LATER_NS: Final = ms(12)
 """After a stall a browser holds pictures some 30 ms longer for a while, and of the two a voice that is ahead is seen
 sooner (BT.1359): pictures are left this much too early."""
 PICTURE_MOST_NS: Final = ms(80)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -194,13 +197,14 @@ def run_all(specs: Sequence[Spec], jobs: int | None = None) -> Iterator[Result]:
         return
     others = set(multiprocessing.active_children())  # of whoever calls: none of our business
     workers: set[BaseProcess] | None = None
-    pool = ProcessPoolExecutor(max_workers=jobs)
+    pool = ProcessPoolExecutor(max_workers=jobs, initializer=_end_when_told)
     done = False
     try:
-        # Long runs first would finish sooner, but results in order are worth more to whoever watches.
-        pending: list[Future[list[Result]]] = [pool.submit(_execute_chunk, chunk) for chunk in _chunks(specs, jobs)]
-        # Asked now: between two results the caller may start children of its own.
-        workers = set(multiprocessing.active_children()) - others
+        with _told_later():
+            # Long runs first would finish sooner, but results in order are worth more to whoever watches.
+            pending: list[Future[list[Result]]] = [pool.submit(_execute_chunk, chunk) for chunk in _chunks(specs, jobs)]
+            # Asked now: between two results the caller may start children of its own.
+            workers = set(multiprocessing.active_children()) - others
         for future in pending:
             yield from future.result()
         done = True
@@ -210,6 +214,34 @@ def run_all(specs: Sequence[Spec], jobs: int | None = None) -> Iterator[Result]:
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in () if done else workers:  # a chunk that has begun may take a minute, and nobody wants it any more
             worker.kill()
+
+
+_TOLD = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _told_later() -> Iterator[None]:
+    """Who is told to end in here is told when it is over: a worker that is being started is in nobody's list yet."""
+    told: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in _TOLD}
+    held = [number for number, handler in before.items() if handler is not None]
+    for number in held:
+        signal.signal(number, lambda number, _frame: told.append(number))
+    try:
+        yield
+    finally:
+        for number in held:
+            signal.signal(number, before[number])
+    if told:
+        signal.raise_signal(told[0])
+
+
+def _end_when_told() -> None:
+    """In a worker, which was started while nobody was. Ctrl-C is for the process that ends its workers."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _execute_chunk(specs: Sequence[Spec]) -> list[Result]:

@@ -397,6 +397,7 @@ def test_a_slow_encoder_loses_pictures_not_time() -> None:
     run(story)
 
 
+@pytest.mark.slow
 def test_an_hour_of_short_turns_has_no_memory() -> None:
     """As far as a test has time for: five minutes."""
 
