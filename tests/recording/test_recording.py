@@ -385,20 +385,3 @@ def test_nothing_comes_after_the_last_line() -> None:
     for more in ('["poll",0]', '["end"]', ""):
         with pytest.raises(InputError, match="after the last line"):
             replay([*lines, more])
-
-
-def test_a_run_in_the_lab_is_recorded_to_its_end_and_the_command_tells_a_cut_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("call.yaml").write_text("avsync: 1\nabout: A short call.\nduration_s: 3\nseeds: [1]\nviewer: avsync\n")
-    assert main(["run", "call.yaml", "--record", "--no-plots"]) in (0, 1)
-    files = sorted(Path("results").rglob("*.jsonl"))
-    recordings = [file for file in files if file.parent.name == "recordings"]
-    assert len(recordings) == 2
-    for file in recordings:
-        assert main(["replay", str(file)]) == 0
-        whole = file.read_text()
-        file.write_text("".join(whole.splitlines(keepends=True)[:-1]))
-        assert main(["replay", str(file)]) == 1
-        assert "cut: its last line" in capsys.readouterr().out

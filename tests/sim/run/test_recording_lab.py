@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from avsync.cli import main
 from avsync.engine.synchronizer import AvSynchronizer
 from avsync.recording.lines import RecordedCall, read, repeat
 from avsync.recording.recorder import Recorder
@@ -157,3 +158,20 @@ def test_answers_are_the_types_that_the_format_knows() -> None:
     from avsync.recording.lines import ANSWERS
 
     assert {answer.__name__ for answer in get_args(Answer)} == set(ANSWERS)
+
+
+def test_a_run_in_the_lab_is_recorded_to_its_end_and_the_command_tells_a_cut_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("call.yaml").write_text("avsync: 1\nabout: A short call.\nduration_s: 3\nseeds: [1]\nviewer: avsync\n")
+    assert main(["run", "call.yaml", "--record", "--no-plots"]) in (0, 1)
+    files = sorted(Path("results").rglob("*.jsonl"))
+    recordings = [file for file in files if file.parent.name == "recordings"]
+    assert len(recordings) == 2
+    for file in recordings:
+        assert main(["replay", str(file)]) == 0
+        whole = file.read_text()
+        file.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+        assert main(["replay", str(file)]) == 1
+        assert "cut: its last line" in capsys.readouterr().out
