@@ -11,6 +11,7 @@ compiled build, for the reason told in ``avsync.engine.synchronizer``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from avsync.errors import UsageError, check_now
 from avsync.monitor.belief import HOLD_NS, SETTLE_LAG_NS, SyncSample
@@ -55,11 +56,7 @@ class AvSyncMonitor:
         self.policy = policy = policy_or_default(policy)
         self.point = point
 
-        def tell(samples: list[SyncSample]) -> None:
-            for sample in samples:
-                on_sample(sample)  # type: ignore[misc]
-
-        on_samples = None if on_sample is None else tell
+        on_samples = None if on_sample is None else partial(_tell_each, on_sample)
         self._watch = Watch(
             policy, point=point, on_samples=on_samples, settle_lag_ns=settle_lag_ns, ends_told=ends_told
         )
@@ -116,3 +113,8 @@ class AvSyncMonitor:
     def report(self, now_ns: int) -> SyncReport:
         """Everything believed at ``now_ns``; about a millisecond."""
         return self._watch.report(check_now(now_ns, self._watch.now_ns))
+
+
+def _tell_each(on_sample: Callable[[SyncSample], object], samples: list[SyncSample]) -> None:
+    for sample in samples:
+        on_sample(sample)
